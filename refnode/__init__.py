@@ -1,0 +1,101 @@
+"""refnode: the gradient of a Neural ODE by many independent methods, each certified to its digits.
+
+| equation                                       | symbol        | here                         | file             |
+|------------------------------------------------|---------------|------------------------------|------------------|
+| (1) z' = f(t, z, theta), z(t0) = x             | f, z, theta   | MLP, UserField, NeuralODE    | field.py         |
+| (2) z(T) = ODESolve(..)                        | z(T)          | solve, Solver, rk_step       | integrate.py     |
+| (3) loss = L(z(T)) + int l dt                  | L, l          | Loss, Kinetic, Tracking      | loss.py          |
+| (3) a' = -(df/dz)^T a - dl/dz                  | a             | gradient                     | gradients/       |
+| (4) theta = theta(t)                           | theta(t), psi | Constant                     | depth.py         |
+| (7) z(t0) = [x, 0]                             | h_x           | ZeroAugment                  | maps.py          |
+| (8) z(t0) = h_x(x)                             | h_x, h_y      | Linear, MLP                  | maps.py          |
+| (9) z_q'' = f                                  | z_q, z_p      | NeuralODE(order=2)           | dynamics.py      |
+| (10) z' = f(t, z, x, theta)                    | x             | NeuralODE(control="x")       | dynamics.py      |
+"""
+
+from refnode.api import Solution, compare, digits, gradient, solve
+from refnode.architectures import NeuralODE
+from refnode.check import check_field
+from refnode.depth import Constant
+from refnode.errors import (
+    BackendUnavailable,
+    InvalidArgument,
+    NonFiniteState,
+    NumericalError,
+    ProblemFileError,
+    RefnodeError,
+    StepUnderflow,
+    TooManySteps,
+    UnreliableGradient,
+)
+from refnode.field import MLP, Linear
+from refnode.fields import CosineField, UserField
+from refnode.gradients import METHODS, GradientResult, Stats, method_table
+from refnode.loss import CrossEntropy, LinearFunctional, Loss, Observations, SquaredError, UserLoss, observe
+from refnode.maps import Identity, ZeroAugment
+from refnode.model import Model, Problem
+from refnode.running import (
+    Harmonic,
+    Kinetic,
+    ParameterNorm,
+    RunningArgs,
+    SquaredNorm,
+    Tracking,
+    UserRunning,
+    no_cotangent,
+)
+from refnode.solver import Controller, Solver
+from refnode.tableau import TABLEAUX, Tableau
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendUnavailable",
+    "Constant",
+    "Controller",
+    "CosineField",
+    "CrossEntropy",
+    "GradientResult",
+    "Harmonic",
+    "Identity",
+    "InvalidArgument",
+    "Kinetic",
+    "Linear",
+    "LinearFunctional",
+    "Loss",
+    "METHODS",
+    "MLP",
+    "Model",
+    "NeuralODE",
+    "NonFiniteState",
+    "NumericalError",
+    "Observations",
+    "ParameterNorm",
+    "Problem",
+    "ProblemFileError",
+    "RefnodeError",
+    "RunningArgs",
+    "Solution",
+    "Solver",
+    "SquaredError",
+    "SquaredNorm",
+    "Stats",
+    "StepUnderflow",
+    "TABLEAUX",
+    "Tableau",
+    "TooManySteps",
+    "Tracking",
+    "UnreliableGradient",
+    "UserField",
+    "UserLoss",
+    "UserRunning",
+    "ZeroAugment",
+    "check_field",
+    "compare",
+    "digits",
+    "gradient",
+    "method_table",
+    "no_cotangent",
+    "observe",
+    "solve",
+]

@@ -1,0 +1,156 @@
+"""The two verbs: solve a problem, differentiate a problem. The backend is chosen here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from refnode.arrays import Array, float64, one_of
+from refnode.dense import DenseSegment
+from refnode.errors import BackendUnavailable, InvalidArgument
+from refnode.forward import dense_segment, loss_per_sample, segments, solve_forward
+from refnode.gradients import METHODS, MethodName
+from refnode.gradients.result import GradientResult, Stats, stats_of
+from refnode.model import Problem
+from refnode.solver import Solver
+
+Backend = Literal["auto", "numpy", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A solved problem.
+
+    z_T              z(T) (b, d)
+    y_T              h_y(z(T)) (b, k)
+    loss             the loss; loss_per_sample (b,) sums to it
+    stats            Stats
+    """
+
+    problem: Problem
+    z_T: Array
+    y_T: Array
+    loss: float
+    loss_per_sample: Array
+    stats: Stats
+    dense: tuple[DenseSegment, ...]
+
+    def z(self, t: Any) -> Array:
+        """z(t) for t () -> (b, d), or for t (K,) -> (K, b, d), by the tableau's interpolant.
+
+        Raises InvalidArgument for t outside the span.
+        """
+        times = float64("t", t)
+        if times.ndim > 0:
+            return np.stack([self.z(one) for one in times])
+        return self._segment(times)(times)[:, : self.problem.model.state_width]
+
+    def y(self, t: Any) -> Array:
+        """yhat(t) = h_y(z(t)), shaped like z(t) with the readout's width."""
+        z, h_y, w_y = self.z(t), self.problem.model.h_y, self.problem.values.w_y
+        return h_y.forward(w_y, z) if z.ndim == 2 else np.stack([h_y.forward(w_y, row) for row in z])
+
+    def _segment(self, t: Array) -> DenseSegment:
+        for segment in self.dense:
+            low = np.minimum(segment.span.start, segment.span.end)
+            high = np.maximum(segment.span.start, segment.span.end)
+            if np.all((low <= t) & (t <= high)):
+                return segment
+        t0, T = self.problem.span  # type: ignore[misc]
+        raise InvalidArgument("t", float(t), f"inside every sample's span, from {t0.tolist()} to {T.tolist()}")
+
+
+def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "auto") -> Solution:
+    """Solve a problem forwards: z(t), yhat(t), loss and statistics.                                        (2)
+
+    Raises StepUnderflow, TooManySteps or NonFiniteState, with t, h and samples, rather than return a wrong number.
+    """
+    _check(problem, solver)
+    choose_backend(backend)
+    values = problem.values
+    forward = solve_forward(problem, values, solver, keep=True)
+    dense = tuple(dense_segment(problem, values, forward, i, solver.tableau) for i in range(len(segments(values))))
+    per_sample = loss_per_sample(problem, values, forward.at_bounds)
+    z_T = forward.at_bounds[-1][:, : problem.model.state_width]
+    stats = stats_of(forward, values, 0, sum(segment.bytes for segment in dense))
+    y_T = problem.model.h_y.forward(values.w_y, z_T)
+    return Solution(problem, z_T, y_T, float(per_sample.sum()), per_sample, stats, dense)
+
+
+def gradient(
+    problem: Problem, method: MethodName = "discrete", solver: Solver = Solver(), *, backend: Backend = "auto", **options: Any
+) -> GradientResult:
+    """The gradient of a problem's loss with respect to every leaf, by one of `refnode.gradients.METHODS`.
+
+    Parameters
+    ----------
+    problem    Problem
+    method     "discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous",
+               "complex_step", "central" or "richardson"; print(refnode.method_table()) tells them apart
+    solver     Solver
+    backend    "numpy", or "auto", which is numpy until compiled kernels are installed
+    options    of the method, such as store="states" for "discrete"
+
+    Raises
+    ------
+    InvalidArgument       for an unknown method, backend or option
+    NumericalError        for a computation that would have returned a wrong number (see refnode.errors)
+    """
+    _check(problem, solver)
+    one_of("method", method, tuple(METHODS))
+    name, reason = choose_backend(backend)
+    function: Callable[..., GradientResult] = METHODS[method].function
+    unknown = sorted(set(options) - set(METHODS[method].options))
+    if unknown:
+        allowed = ", ".join(METHODS[method].options) or "no option"
+        raise InvalidArgument("options", f"{', '.join(unknown)} for method {method!r}", f"among: {allowed}")
+    return replace(function(problem, solver, **options), backend=name, reason=reason)
+
+
+def choose_backend(backend: Backend) -> tuple[str, str]:
+    """The backend that runs, and why."""
+    one_of("backend", backend, ("auto", "numpy", "cpu", "cuda"))
+    if backend in ("cpu", "cuda"):
+        raise BackendUnavailable(f"backend={backend!r}: this version of refnode has no compiled kernels; use 'numpy' or 'auto'")
+    return "numpy", "asked for" if backend == "numpy" else "auto: this version has no compiled kernels"
+
+
+def _check(problem: object, solver: object) -> None:
+    if not isinstance(problem, Problem):
+        raise InvalidArgument("problem", problem, "an rn.Problem")
+    if not isinstance(solver, Solver):
+        raise InvalidArgument("solver", solver, "an rn.Solver, such as rn.Solver('dopri5', tol=1e-8)")
+
+
+def digits(got: Array, truth: Array, scale: float | None = None) -> float:
+    """Correct digits of a leaf: -log10(max |got - truth| / max |truth|), between 0 and 16.
+
+    A leaf whose true gradient is zero is measured against `scale`, the largest entry of any leaf.
+
+    >>> round(digits(np.array([1.0, 2.002]), np.array([1.0, 2.0])), 2)
+    3.0
+    """
+    size = float(np.max(np.abs(truth), initial=0.0)) or (scale or 0.0)
+    error = float(np.max(np.abs(got - truth), initial=0.0))
+    if error == 0:
+        return 16.0
+    if not np.isfinite(error) or size == 0:
+        return 0.0
+    return float(min(16.0, max(0.0, -np.log10(error / size))))
+
+
+def compare(got: GradientResult | Mapping[str, Array], truth: Any) -> dict[str, float]:
+    """Correct digits of every leaf of `truth` that `got` has; both are results, or mappings from leaf to array.
+
+    Raises InvalidArgument if a leaf has another shape, or nothing is shared.
+    """
+    mine, other = (r if isinstance(r, Mapping) else r.grads for r in (got, truth))
+    largest = max((float(np.max(np.abs(g), initial=0.0)) for g in other.values()), default=0.0)
+    shared = [name for name in other if name in mine]
+    if not shared:
+        raise InvalidArgument("got", f"leaves {list(mine)}", f"among {list(other)}")
+    for name in shared:
+        if np.shape(mine[name]) != np.shape(other[name]):
+            raise InvalidArgument(name, f"shape {np.shape(mine[name])}", f"of shape {np.shape(other[name])}")
+    return {name: digits(np.asarray(mine[name]), np.asarray(other[name]), largest) for name in shared}

@@ -1,0 +1,80 @@
+"""Every error refnode raises on purpose, each saying what was wrong, where, and what would be right."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def describe(value: object) -> str:
+    """A short account of a value for a message: arrays by shape and dtype, the rest by repr.
+
+    >>> describe(np.zeros((2, 3)))
+    'an array of shape (2, 3), dtype float64'
+    """
+    if isinstance(value, np.ndarray) and value.ndim > 0:
+        return f"an array of shape {value.shape}, dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+class RefnodeError(Exception):
+    """Base of all refnode errors. Keeps its constructor arguments, so that it pickles."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class InvalidArgument(RefnodeError, ValueError):
+    """An argument that is not allowed: names the argument, what it was and what it may be."""
+
+    def __init__(self, argument: str, was: object, allowed: str) -> None:
+        self.argument, self.was, self.allowed = argument, was if isinstance(was, str) else describe(was), allowed
+        super().__init__(argument, self.was, allowed)
+
+    def __str__(self) -> str:
+        return f"{self.argument}: got {self.was}; must be {self.allowed}"
+
+
+class ProblemFileError(RefnodeError, ValueError):
+    """A problem file that cannot be read: corrupt, truncated, of another version, too large or hostile."""
+
+
+class BackendUnavailable(RefnodeError, RuntimeError):
+    """A backend that this installation cannot run."""
+
+
+class NumericalError(RefnodeError, ArithmeticError):
+    """A computation that would have returned a wrong number. Carries where it happened.
+
+    Attributes
+    ----------
+    t, h : float               depth and step at which it happened (units of depth)
+    samples : tuple of int     the samples of the batch concerned
+    """
+
+    def __init__(self, message: str, t: float | None = None, h: float | None = None, samples: Sequence[int] = ()):
+        self.t, self.h, self.samples = t, h, tuple(int(i) for i in samples)
+        super().__init__(message, t, h, self.samples)
+
+    def __str__(self) -> str:
+        where = [f"{name} = {v:.17g}" for name, v in (("t", self.t), ("h", self.h)) if v is not None]
+        if self.samples:
+            shown = ", ".join(map(str, self.samples[:8])) + (", .." if len(self.samples) > 8 else "")
+            where.append(f"samples {shown}")
+        return str(self.args[0]) + (f" (at {', '.join(where)})" if where else "")
+
+
+class StepUnderflow(NumericalError):
+    """The controller asked for a step below the resolution of t."""
+
+
+class TooManySteps(NumericalError):
+    """More steps than Solver.max_steps."""
+
+
+class NonFiniteState(NumericalError):
+    """A state or a field value that is NaN or infinite."""
+
+
+class UnreliableGradient(NumericalError):
+    """A gradient that failed its own check, so it is not returned."""

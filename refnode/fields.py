@@ -1,0 +1,111 @@
+"""Fields that are not networks: your own, and one with a closed-form flow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refnode.arrays import Array, Shapes, column, count
+from refnode.errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class UserField:
+    """Your own vector field, from three NumPy functions. Check it with `check_field` before you trust a gradient.
+
+    Parameters
+    ----------
+    forward  forward(t, z, theta, x) -> f (b, o)
+    jvp      jvp(t, z, theta, x, dt, dz, dtheta, dx) -> df (b, o)
+    vjp      vjp(t, z, theta, x, g) -> cotangents of t (b,), z (b, i), theta (p,) summed over the batch, x (b, n) or None
+    shapes   leaf name -> shape; theta (p,) is these leaves, flattened, in this order (see `refnode.arrays.unflatten`)
+    width    o, the width of f
+
+    t is () or (b,), z (b, i), theta (p,), x (b, n) or None, g (b, o). Row k of f may depend on row k of z, x and t
+    only. Under the complex step every argument may be complex128: no abs, no comparison of complex numbers, no cast.
+    """
+
+    forward: Callable[..., Array]
+    jvp: Callable[..., Array]
+    vjp: Callable[..., Any]
+    shapes: Shapes
+    width: int
+
+    def __post_init__(self) -> None:
+        for name in ("forward", "jvp", "vjp"):
+            if not callable(getattr(self, name)):
+                raise InvalidArgument(name, getattr(self, name), "a function")
+        count("width", self.width)
+        for leaf, shape in self.shapes.items():
+            if not isinstance(shape, tuple) or any(not isinstance(n, int) or n < 1 for n in shape):
+                raise InvalidArgument(f"shapes[{leaf!r}]", shape, "a tuple of integers >= 1, or () for a number")
+
+    @property
+    def width_out(self) -> int:
+        """The output width o."""
+        return self.width
+
+    def width_in(self) -> int | None:
+        """Unknown: the functions say."""
+        return None
+
+
+@dataclass(frozen=True)
+class CosineField:
+    """f = theta cos(t) z, elementwise: the smallest field whose closed-form flow depends on t.
+
+        z(t) = z(t0) exp(theta (sin t - sin t0))
+
+    Parameters
+    ----------
+    width    d, the width of z and of the single leaf k (d,)
+    """
+
+    width: int
+
+    def __post_init__(self) -> None:
+        count("width", self.width)
+
+    @property
+    def shapes(self) -> Shapes:
+        """One leaf, k (d,)."""
+        return {"k": (self.width,)}
+
+    @property
+    def width_out(self) -> int:
+        """d."""
+        return self.width
+
+    def width_in(self) -> int | None:
+        """d."""
+        return self.width
+
+    def init(self, rng: np.random.Generator) -> dict[str, Array]:
+        """Standard normal."""
+        return {"k": rng.standard_normal(self.width)}
+
+    def forward(self, t: Array, z: Array, theta: Array, x: Array | None = None) -> Array:
+        """f (b, d)."""
+        return theta * np.cos(column(t)) * z
+
+    def jvp(
+        self,
+        t: Array,
+        z: Array,
+        theta: Array,
+        x: Array | None,
+        dt: Array,
+        dz: Array,
+        dtheta: Array,
+        dx: Array | None,
+    ) -> Array:
+        """df (b, d)."""
+        c, s = np.cos(column(t)), np.sin(column(t))
+        return dtheta * c * z + theta * c * dz - theta * s * z * column(dt)
+
+    def vjp(self, t: Array, z: Array, theta: Array, x: Array | None, g: Array) -> tuple[Array, Array, Array, None]:
+        """Cotangents of t (b,), z (b, d), theta (d,) or (b, d)."""
+        c, s = np.cos(column(t)), np.sin(column(t))
+        g_theta = g * c * z
+        return -(theta * s * z * g).sum(axis=1), theta * c * g, g_theta.sum(0) if theta.ndim == 1 else g_theta, None

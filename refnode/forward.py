@@ -1,0 +1,115 @@
+"""The forward solve of a problem: segments between break-points, the running loss gathered on the way, the loss.   (2)(3)"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.dense import DenseSegment
+from refnode.dynamics import Dynamics, dynamics_of, initial_y
+from refnode.integrate import Span, Statistics, Step, check_finite, prescribed_steps, segment_steps
+from refnode.loss import PointLoss
+from refnode.model import Problem
+from refnode.objective import point_loss
+from refnode.solver import Solver
+from refnode.steps import Rhs
+from refnode.tableau import Tableau
+from refnode.values import Values
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The accepted steps of a solve as fractions of its segments, one array (N + 1,) or (N + 1, b) per segment."""
+
+    fractions: tuple[Array, ...]
+
+    def times(self, values: Values) -> Array:
+        """The depths t of the grid, in order, (N + 1,) or (N + 1, b)."""
+        own = values.t0.ndim or values.T.ndim or self.fractions[0].ndim == 2
+        parts = []
+        for span, s in zip(segments(values), self.fractions, strict=True):
+            t = span.at(s[:, None] if own and s.ndim == 1 else s)
+            parts.append(np.broadcast_to(t, (len(s), len(values.x))) if own else t)
+        return np.concatenate([parts[0], *(t[1:] for t in parts[1:])])
+
+
+def segments(values: Values) -> list[Span]:
+    """The segments between break-points: [t0, t_1], .., [t_K, T]."""
+    bounds = values.bounds()
+    return [Span(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def right_hand_side(dynamics: Dynamics, values: Values) -> Rhs:
+    """F(t, y) at given values."""
+    return lambda t, y: dynamics.forward(t, y, values)
+
+
+def point_terms(problem: Problem) -> list[PointLoss | None]:
+    """The point loss at every bound t0, t_1, .., T; None where there is none."""
+    observed = problem.loss.observations.terms if problem.loss.observations else ()
+    return [None, *observed, problem.loss.terminal]
+
+
+@dataclass(frozen=True, eq=False)
+class Forward:
+    """A forward solve.
+
+    at_bounds  y = [z, q] (b, d + r) at t0, t_1, .., T
+    grid       the accepted steps
+    steps      them whole, one list per segment; empty unless asked for
+    """
+
+    at_bounds: list[Array]
+    grid: Grid
+    steps: list[list[Step]]
+    statistics: Statistics
+
+
+def solve_forward(problem: Problem, values: Values, solver: Solver, keep: bool = False) -> Forward:
+    """Solve from t0 to T, landing on every observation time; `keep` the steps for dense output or a reverse sweep."""
+    dynamics = dynamics_of(problem)
+    rhs, statistics = right_hand_side(dynamics, values), Statistics()
+    y = initial_y(problem, values)
+    check_finite(y, values.t0, None)
+    at_bounds, fractions, kept = [y], [], []
+    for span in segments(values):
+        grid, steps = [np.zeros(len(y) if solver.steps == "own" else ())], []
+        for step in segment_steps(rhs, span, values.T - values.t0, y, solver, statistics):
+            grid.append(step.s_new)
+            y = step.y_new
+            if keep:
+                steps.append(step)
+        at_bounds.append(y)
+        fractions.append(np.array(grid))
+        kept.append(steps)
+    return Forward(at_bounds, Grid(tuple(fractions)), kept, statistics)
+
+
+def replay(problem: Problem, values: Values, grid: Grid, tableau: Tableau) -> list[Array]:
+    """y at t0, t_1, .., T for other values on the same grid of fractions: the map that discrete gradients differentiate."""
+    rhs = right_hand_side(dynamics_of(problem), values)
+    y = initial_y(problem, values).astype(values.dtype)
+    at_bounds = [y]
+    for span, fractions in zip(segments(values), grid.fractions, strict=True):
+        for step in prescribed_steps(rhs, span, y, fractions, tableau):
+            y = step.y_new
+        at_bounds.append(y)
+    return at_bounds
+
+
+def loss_per_sample(problem: Problem, values: Values, at_bounds: Sequence[Array]) -> Array:
+    """What each sample adds to the loss (b,): point losses and the gathered running loss, times the scale."""
+    d, h_y = problem.model.state_width, problem.model.h_y
+    loss = at_bounds[-1][:, d:].sum(axis=1)
+    for term, t, y in zip(point_terms(problem), values.bounds(), at_bounds, strict=True):
+        if term is not None:
+            loss = loss + point_loss(term, h_y, values.w_y, t, y[:, :d])
+    return problem.loss.scale * loss
+
+
+def dense_segment(problem: Problem, values: Values, forward: Forward, i: int, tableau: Tableau) -> DenseSegment:
+    """y(t) on segment i of a forward solve that kept its steps."""
+    rhs = right_hand_side(dynamics_of(problem), values)
+    counted: Callable[[Array, Array], Array] = forward.statistics.counting(rhs)
+    return DenseSegment(counted, segments(values)[i], forward.steps[i], tableau)

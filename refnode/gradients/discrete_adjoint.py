@@ -1,0 +1,225 @@
+"""The discrete adjoint: reverse-mode differentiation of the very steps that were taken."""
+
+from dataclasses import dataclass, replace
+from math import comb
+from typing import Literal
+
+import numpy as np
+
+from refnode.arrays import Array, count, one_of
+from refnode.dynamics import Cotangents, dynamics_of
+from refnode.errors import InvalidArgument
+from refnode.forward import Forward, point_terms, right_hand_side, segments, solve_forward
+from refnode.gradients.result import GradientResult, gradient_result, with_bounds
+from refnode.integrate import Span
+from refnode.model import Problem
+from refnode.objective import point_loss_vjp
+from refnode.solver import Solver
+from refnode.steps import Rhs, rk_step, rk_step_vjp
+from refnode.values import Values
+
+Store = Literal["stages", "states", "binomial"]
+
+
+def discrete_adjoint(
+    problem: Problem, solver: Solver, *, store: Store = "stages", memory_bytes: int | None = None
+) -> GradientResult:
+    """Gradient of the computed solution: every accepted step is differentiated backwards.
+
+        g_k_i = h (b_i g + sum_{j>i} a_ji g_Y_j),   g_Y_i = (dF/dy)^T g_k_i,   g_n = g_{n+1} + sum_i g_Y_i
+        dloss/dtheta = sum_n sum_i (dF/dtheta)^T g_k_i
+
+    Parameters
+    ----------
+    problem       Problem, x (b, n)
+    solver        Solver
+    store         "stages": all stages of all steps; "states": y_n only, stages are recomputed; "binomial": as many
+                  y_n as fit into memory_bytes, segments recomputed by the binomial schedule. The bits are the same
+    memory_bytes  limit for "binomial"
+
+    Returns
+    -------
+    GradientResult    loss (), grads of every leaf, adj_t0 (b, d), magnitude
+
+    Raises
+    ------
+    StepUnderflow, TooManySteps, NonFiniteState    from the forward solve
+    InvalidArgument                                if memory_bytes holds less than two states
+
+    Error    exact, to round-off, for the computed solution with its accepted steps frozen; against the ODE's gradient
+             the discretisation error, O(h^p), which no tolerance controls directly.
+    Cost     memory N s b d for "stages", N b d for "states"; time one vjp per stage, and one more forward evaluation
+             per stage for "states"; "binomial" repeats steps the fewest times that its memory allows.
+    Source   Hager 2000, Numer. Math. 87; Griewank and Walther 2000, Algorithm 799 (the binomial schedule).
+    """
+    one_of("store", store, ("stages", "states", "binomial"))
+    values = problem.values
+    forward = solve_forward(problem, values, solver, keep=store != "binomial")
+    tape = Tape.of(problem, values, forward, solver)
+    sweep = ReverseSweep(problem, values, tape, forward)
+    if store == "stages":
+        held = sum(step.y.nbytes + step.k.nbytes for steps in forward.steps for step in steps)
+        kept = [step for steps in forward.steps for step in steps]
+        for n in reversed(range(len(tape.steps))):
+            sweep.back(n, kept[n].y, kept[n].k)
+    elif store == "states":
+        states = [step.y for steps in forward.steps for step in steps]
+        held = sum(y.nbytes for y in states)
+        for n in reversed(range(len(tape.steps))):
+            sweep.back(n, states[n], tape.run(n, states[n])[1])
+    else:
+        y0 = forward.at_bounds[0]
+        snapshots = _snapshots(memory_bytes, y0.nbytes)
+        held = min(snapshots, len(tape.steps)) * y0.nbytes
+        binomial(0, len(tape.steps), y0, snapshots, tape, sweep)
+    grads, magnitude, adj_t0 = sweep.finish()
+    return gradient_result(
+        problem, values, forward, grads, method="discrete", solver=solver, nfe_backward=sweep.nfe + tape.nfe,
+        peak_bytes=held, adj_t0=adj_t0, magnitude=magnitude,
+    )  # fmt: skip
+
+
+def _snapshots(memory_bytes: int | None, state_bytes: int) -> int:
+    if memory_bytes is None:
+        raise InvalidArgument("memory_bytes", None, "given with store='binomial': bytes for snapshots of the state")
+    snapshots = count("memory_bytes", memory_bytes) // state_bytes
+    if snapshots < 2:
+        raise InvalidArgument("memory_bytes", memory_bytes, f">= {2 * state_bytes}, two states of {state_bytes} bytes")
+    return snapshots
+
+
+@dataclass
+class Tape:
+    """The accepted steps as a flat list of (segment, s, s_new), each of which can be run again."""
+
+    rhs: Rhs
+    spans: list[Span]
+    steps: list[tuple[int, Array, Array]]
+    solver: Solver
+    nfe: int = 0
+
+    @staticmethod
+    def of(problem: Problem, values: Values, forward: Forward, solver: Solver) -> "Tape":
+        """The tape of a forward solve."""
+        steps = [
+            (i, s, s_new)
+            for i, grid in enumerate(forward.grid.fractions)
+            for s, s_new in zip(grid[:-1], grid[1:], strict=True)
+        ]
+        return Tape(right_hand_side(dynamics_of(problem), values), segments(values), steps, solver)
+
+    def when(self, n: int) -> tuple[Array, Array, Array]:
+        """t, t_new, h of step n, in the bits of the forward solve."""
+        i, s, s_new = self.steps[n]
+        span = self.spans[i]
+        return span.at(s), span.at(s_new), np.asarray((s_new - s) * span.length)
+
+    def run(self, n: int, y: Array) -> tuple[Array, Array]:
+        """y_{n+1} and the stages of step n, from y_n."""
+        t, t_new, h = self.when(n)
+        self.nfe += self.solver.tableau.stages
+        return rk_step(self.rhs, t, t_new, h, y, self.rhs(t, y), self.solver.tableau)
+
+
+class ReverseSweep:
+    """The cotangent g of y on its way from T to t0, and the gradients it gathers: `back(n, ..)` for n = N - 1 .. 0."""
+
+    def __init__(self, problem: Problem, values: Values, tape: Tape, forward: Forward) -> None:
+        self.problem, self.values, self.tape, self.forward = problem, values, tape, forward
+        self.dynamics = dynamics_of(problem)
+        self.nfe = 0
+        self.sum, self.magnitude = values.like(0.0), values.like(0.0)
+        self.bounds = [np.zeros(problem.batch) for _ in values.bounds()]
+        self.bound_magnitude = [np.zeros(problem.batch) for _ in values.bounds()]
+        self.g = np.zeros_like(forward.at_bounds[-1])
+        self.g[:, self.dynamics.d :] = problem.loss.scale
+        self._meet_point_loss(len(self.bounds) - 1)
+
+    def _add(self, **parts: Array) -> None:
+        self.sum = replace(self.sum, **{name: getattr(self.sum, name) + part for name, part in parts.items()})
+        self.magnitude = replace(
+            self.magnitude, **{name: getattr(self.magnitude, name) + np.abs(part) for name, part in parts.items()}
+        )
+
+    def _add_bound(self, i: int, part: Array) -> None:
+        self.bounds[i] = self.bounds[i] + part
+        self.bound_magnitude[i] = self.bound_magnitude[i] + np.abs(part)
+
+    def _meet_point_loss(self, i: int) -> None:
+        """At bound i the cotangent jumps by dL_i/dz."""
+        term, d = point_terms(self.problem)[i], self.dynamics.d
+        if term is None:
+            return
+        t, z = self.values.bounds()[i], self.forward.at_bounds[i][:, :d]
+        g_w, g_t, g_z = point_loss_vjp(term, self.problem.model.h_y, self.values.w_y, t, z, self.problem.loss.scale)
+        self.g = self.g.copy()
+        self.g[:, :d] += g_z
+        self._add(w_y=g_w)
+        self._add_bound(i, g_t)
+
+    def back(self, n: int, y: Array, k: Array) -> None:
+        """Take the cotangent from y_{n+1} to y_n."""
+        i, s, s_new = self.tape.steps[n]
+
+        def vjp(t: Array, y_i: Array, g: Array) -> Cotangents:
+            self.nfe += 1
+            return self.dynamics.vjp(t, y_i, self.values, g)
+
+        step = rk_step_vjp(vjp, self.tape.when(n), y, k, self.g, self.tape.solver.tableau)
+        for stage in step.stages:
+            self._add(alpha=stage.alpha, x=stage.x)
+        self._add_bound(i, (1 - s) * step.t + (1 - s_new) * step.t_new - (s_new - s) * step.h)
+        self._add_bound(i + 1, s * step.t + s_new * step.t_new + (s_new - s) * step.h)
+        self.g = step.y
+        if n > 0 and self.tape.steps[n - 1][0] != i:
+            self._meet_point_loss(i)
+
+    def finish(self) -> tuple[Values, Values, Array]:
+        """Gradients, their magnitudes and adj_t0, once y_0 is reached."""
+        adj_t0 = self.g[:, : self.dynamics.d]
+        g_w, g_x = self.problem.model.initial_state_vjp(self.values.w_x, self.values.x, adj_t0)
+        self._add(w_x=g_w, x=g_x)
+        grads = with_bounds(self.sum, self.bounds, self.values)
+        return grads, with_bounds(self.magnitude, self.bound_magnitude, self.values), adj_t0
+
+
+def binomial(lo: int, hi: int, y: Array, snapshots: int, tape: Tape, sweep: ReverseSweep) -> None:
+    """Reverse steps lo .. hi - 1 from y = y_lo, holding at most `snapshots` states, y among them.
+
+    A split at the binomial point leaves the right part one snapshot less; the left part is then reversed with all.
+    """
+    while hi - lo > 1:
+        last = snapshots == 1
+        middle = hi - 1 if last else lo + best_split(hi - lo, snapshots)
+        y_middle = y
+        for n in range(lo, middle):
+            y_middle = tape.run(n, y_middle)[0]
+        if last:
+            sweep.back(middle, y_middle, tape.run(middle, y_middle)[1])
+        else:
+            binomial(middle, hi, y_middle, snapshots - 1, tape, sweep)
+        hi = middle
+    sweep.back(lo, y, tape.run(lo, y)[1])
+
+
+def best_split(steps: int, snapshots: int) -> int:
+    """Where the right part of `steps` steps begins, for the fewest repeated steps with `snapshots` states.
+
+    With c snapshots and at most r repetitions, beta(c, r) = binom(c + r, c) steps can be reversed; the right part
+    takes beta(c - 1, r) of them and the left part, repeated once less, the rest.
+    """
+    r = 1
+    while beta(snapshots, r) < steps:
+        r += 1
+    right = min(beta(snapshots - 1, r), steps - 1)
+    left = min(beta(snapshots, r - 1), steps - 1)
+    return max(left, steps - right)
+
+
+def beta(c: int, r: int) -> int:
+    """binom(c + r, c): steps that c snapshots and r repetitions reverse.
+
+    >>> [beta(3, r) for r in range(4)]
+    [1, 4, 10, 20]
+    """
+    return comb(c + r, c)

@@ -1,0 +1,136 @@
+"""Finite differences of the computed solution: central, and Richardson-extrapolated with an error estimate."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from refnode.arrays import Array, count, positive
+from refnode.forward import loss_per_sample, replay, solve_forward
+from refnode.gradients.result import GradientResult, gradient_result, zero_grads
+from refnode.model import Problem
+from refnode.solver import Solver
+from refnode.values import Direction, Values, directions
+
+EPS = np.finfo(np.float64).eps
+
+
+def central_differences(problem: Problem, solver: Solver, *, relative_step: float = EPS ** (1 / 3)) -> GradientResult:
+    """Gradient of the computed solution by central differences.
+
+        dloss/dv = [loss(v + h) - loss(v - h)] / 2h,   h = relative_step * max(|v|, |leaf|_max, or 1 for a zero leaf)
+
+    Parameters
+    ----------
+    problem          Problem, x (b, n)
+    solver           Solver
+    relative_step    the cube root of eps balances O(h^2) against O(eps / h)
+
+    Returns
+    -------
+    GradientResult    loss (), grads of every leaf
+
+    Error    about eps^(2/3) of the loss's scale: 9 to 10 digits where the gradient is not small against loss / leaf.
+    Cost     two solves on the replayed grid for each number of every leaf.
+    Not recommended for anything but a check that shares no code with derivatives.
+    Source   Dennis and Schnabel 1996, Numerical Methods for Unconstrained Optimization, sec. 5.4.
+    """
+    positive("relative_step", relative_step)
+    values = problem.values
+    forward = solve_forward(problem, values, solver)
+    loss = _loss_on_grid(problem, forward.grid.fractions, solver)
+    grads, solves = zero_grads(values), 0
+    for direction in directions(values):
+        h = relative_step * _size(values, direction)
+        direction.put(grads, central(loss, values, direction, h))
+        solves += 2
+    nfe = solves * forward.statistics.nfe
+    return gradient_result(problem, values, forward, grads, method="central", solver=solver, nfe_backward=nfe)
+
+
+def richardson(
+    problem: Problem, solver: Solver, *, relative_step: float = 2.0**-5, levels: int = 4
+) -> GradientResult:
+    """Gradient of the computed solution by central differences, extrapolated to step zero.
+
+        D_0(h) central;   D_j(h) = D_{j-1}(h/2) + [D_{j-1}(h/2) - D_{j-1}(h)] / (4^j - 1)
+
+    The entry of the triangle whose two neighbours agree best is taken; their difference, plus the round-off of the
+    differences it came from, is `estimate`.
+
+    Parameters
+    ----------
+    problem          Problem, x (b, n)
+    solver           Solver
+    relative_step    of the coarsest level, relative to the leaf
+    levels           rows of the triangle
+
+    Returns
+    -------
+    GradientResult    loss (), grads and `estimate` of every leaf
+
+    Error    11 to 13 digits on smooth problems, as `estimate` says; few on kinks (ReLU).
+    Cost     2 levels solves for each number of every leaf.
+    Source   Ridders 1982, Advances in Engineering Software 4; Richardson 1911.
+    """
+    positive("relative_step", relative_step)
+    count("levels", levels, 2)
+    values = problem.values
+    forward = solve_forward(problem, values, solver)
+    loss = _loss_on_grid(problem, forward.grid.fractions, solver)
+    grads, errors, solves = zero_grads(values), zero_grads(values), 0
+    for direction in directions(values):
+        h = relative_step * _size(values, direction)
+        rows = [central(loss, values, direction, h / 2**i) for i in range(levels)]
+        noise = EPS * np.abs(loss(values)) / (h / 2 ** np.arange(levels)[:, None])
+        best, error = extrapolate(np.array(rows), noise)
+        direction.put(grads, best)
+        direction.put(errors, error)
+        solves += 2 * levels
+    nfe = solves * forward.statistics.nfe
+    return gradient_result(
+        problem, values, forward, grads, method="richardson", solver=solver, nfe_backward=nfe, estimate=errors
+    )
+
+
+def extrapolate(rows: Array, noise: Array) -> tuple[Array, Array]:
+    """The best entry of the triangle over central differences rows (levels, b) at halved steps, and its error (b,).
+
+    noise (levels, b) is the round-off in each row; an entry inherits that of the finest row it uses, doubled.
+    """
+    level = rows
+    best, error = rows[0], np.full(rows.shape[1], np.inf)
+    for j in range(1, len(rows)):
+        finer = level[1:] + (level[1:] - level[:-1]) / (4**j - 1)
+        gap = np.maximum(np.abs(finer - level[1:]), np.abs(finer - level[:-1])) + 2 * noise[j:]
+        for value, spread in zip(finer, gap, strict=True):
+            best, error = np.where(spread < error, value, best), np.minimum(spread, error)
+        level = finer
+    return best, error
+
+
+def central(loss: Callable[[Values], Array], values: Values, direction: Direction, h: float) -> Array:
+    """[loss(v + h) - loss(v - h)] / 2h of every sample (b,); h is rounded so that v + h and v - h are 2h apart."""
+    up, down = values.shifted(h, direction.along), values.shifted(-h, direction.along)
+    name, index = direction.where
+    width = getattr(up, name)[index] - getattr(down, name)[index]
+    return (loss(up) - loss(down)) / width
+
+
+def _loss_on_grid(problem: Problem, fractions: tuple[Array, ...], solver: Solver) -> Callable[[Values], Array]:
+    from refnode.forward import Grid
+
+    grid = Grid(fractions)
+    return lambda values: loss_per_sample(problem, values, replay(problem, values, grid, solver.tableau))
+
+
+def _size(values: Values, direction: Direction) -> float:
+    """The scale of the number that is perturbed: the largest entry of its array, or 1.
+
+    Times are scaled by the shortest segment, so that no step reaches past a break-point.
+    """
+    name, _ = direction.where
+    if name in ("t0", "T", "t_obs"):
+        bounds = values.bounds()
+        gaps = [np.min(np.abs(b - a)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return float(min(gaps)) or 1.0
+    return float(np.max(np.abs(getattr(values, name)), initial=0.0)) or 1.0

@@ -1,0 +1,130 @@
+"""What every gradient method returns."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.errors import NonFiniteState
+from refnode.forward import Forward, loss_per_sample
+from refnode.model import Problem
+from refnode.solver import Solver
+from refnode.values import Values, named
+
+
+@dataclass(frozen=True, eq=False)
+class Stats:
+    """What a gradient cost.
+
+    nfe           evaluations of the dynamics F, for the whole batch, in the forward solve
+    nfe_backward  evaluations of F, of its jvp or of its vjp after that
+    accepted      accepted steps of the forward solve, an int, or (b,) with own steps; rejected likewise
+    grid          its depths t (N + 1,) or (N + 1, b)
+    peak_bytes    bytes of states and stages held at once for the gradient (arrays of the method, not of Python)
+    """
+
+    nfe: int
+    nfe_backward: int
+    accepted: Any
+    rejected: Any
+    grid: Array
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class GradientResult:
+    """A loss and its gradient.
+
+    loss             the loss
+    loss_per_sample  what each sample adds to it (b,)
+    grads            leaf name -> gradient, shaped like the leaf; `x` is the total derivative; per-sample T gives (b,)
+    adj_t0           dloss/dz(t0) (b, d), from methods that have an adjoint, else None
+    z_T              z(T) (b, d)
+    stats            Stats
+    method, solver   how it was computed
+    backend, reason  which code ran, and why
+    magnitude        leaf name -> sum of the absolute values of all contributions (discrete adjoint only): eps times
+                     this bounds what rounding can do to the leaf, however its contributions cancel
+    estimate         leaf name -> the method's own estimate of its error (Richardson and quadrature), else empty
+    """
+
+    loss: float
+    loss_per_sample: Array
+    grads: dict[str, Array]
+    adj_t0: Array | None
+    z_T: Array
+    stats: Stats
+    method: str
+    solver: Solver
+    backend: str = "numpy"
+    reason: str = ""
+    magnitude: dict[str, Array] = field(default_factory=dict)
+    estimate: dict[str, Array] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        leaves = ", ".join(f"{name} {g.shape}" for name, g in self.grads.items())
+        cost = f"nfe {self.stats.nfe} + {self.stats.nfe_backward}"
+        return f"GradientResult({self.method}, {self.solver.method}: loss {self.loss!r}, {cost}, grads: {leaves})"
+
+
+def gradient_result(
+    problem: Problem,
+    values: Values,
+    forward: Forward,
+    grads: Values,
+    *,
+    method: str,
+    solver: Solver,
+    nfe_backward: int,
+    peak_bytes: int = 0,
+    adj_t0: Array | None = None,
+    magnitude: Values | None = None,
+    estimate: Values | None = None,
+) -> GradientResult:
+    """Assemble a result from its parts, raising NonFiniteState rather than return a NaN."""
+    per_sample = loss_per_sample(problem, values, forward.at_bounds)
+    leaves = named(grads, problem)
+    bad = [name for name, g in leaves.items() if not np.isfinite(g).all()]
+    if bad or not np.isfinite(per_sample).all():
+        raise NonFiniteState(f"NaN or infinity in {', '.join(bad) or 'the loss'}", float(np.max(values.T)))
+    return GradientResult(
+        float(per_sample.sum()),
+        per_sample,
+        leaves,
+        adj_t0,
+        forward.at_bounds[-1][:, : problem.model.state_width],
+        stats_of(forward, values, nfe_backward, peak_bytes),
+        method,
+        solver,
+        magnitude={} if magnitude is None else named(magnitude, problem),
+        estimate={} if estimate is None else named(estimate, problem),
+    )
+
+
+def stats_of(forward: Forward, values: Values, nfe_backward: int, peak_bytes: int) -> Stats:
+    """The statistics of a forward solve and of what came after it."""
+    run = forward.statistics
+    grid = forward.grid.times(values)
+    return Stats(run.nfe, nfe_backward, _plain(run.accepted), _plain(run.rejected), grid, peak_bytes)
+
+
+def _plain(n: Array) -> Any:
+    return int(n) if np.ndim(n) == 0 else n
+
+
+def like_ends(per_sample: Array, end: Array) -> Array:
+    """A derivative per sample (b,) with respect to an end of the span: summed if the end is shared by the batch."""
+    return np.asarray(per_sample.sum()) if end.ndim == 0 else per_sample
+
+
+def zero_grads(values: Values) -> Values:
+    """A gradient record to add to."""
+    return values.like(0.0)
+
+
+def with_bounds(grads: Values, at_bounds: list[Array], values: Values) -> Values:
+    """The record with the per-sample derivatives (b,) of the bounds t0, t_1, .., T put in place."""
+    t_obs = np.array([g.sum() for g in at_bounds[1:-1]])
+    ends = like_ends(at_bounds[0], values.t0), like_ends(at_bounds[-1], values.T)
+    return replace(grads, t0=ends[0], T=ends[1], t_obs=t_obs)

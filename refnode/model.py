@@ -1,0 +1,231 @@
+"""Model: the structure of a Neural ODE, without arrays. Problem: model, parameters, data and loss, without numerics.
+
+    z' = f(t, z, x, theta(t)),   z(t0) = h_x(x),   yhat(t) = h_y(z(t)),   t in [t0, T]                      (1)(4)(8)(10)
+
+A model of order n stacks its state z = [z_1, .., z_n] with z_i' = z_{i+1} and z_n' = f(t, z)                    (9)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from refnode.arrays import Array, Shapes, count, float64, one_of
+from refnode.depth import Constant, Depth
+from refnode.errors import InvalidArgument
+from refnode.field import Field
+from refnode.loss import Loss
+from refnode.maps import Identity, Map, as_map
+from refnode.values import Values, named, unnamed
+
+Initial = Literal["position", "velocity", "full"]
+Control = Literal["none", "x"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Neural ODE's structure. Built by `NeuralODE` and its kin.
+
+    Parameters
+    ----------
+    field    f(t, z, theta, x): an MLP, or any object with a Field's members
+    depth    how theta depends on t
+    h_x, h_y input map and readout
+    order    n of equation (9); field.width_out is the width of one block
+    initial  where h_x(x) goes when order > 1: "position" (first block), "velocity" (second block) or "full" (all blocks)
+    control  "x": the field sees the input x beside z                                                       (10)
+    span     (t0, T), either of them the larger
+    """
+
+    field: Field
+    depth: Depth = Constant()
+    h_x: Map = Identity()
+    h_y: Map = Identity()
+    order: int = 1
+    initial: Initial = "position"
+    control: Control = "none"
+    span: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        missing = [m for m in ("shapes", "width_out", "width_in", "forward", "jvp", "vjp") if not hasattr(self.field, m)]
+        if missing:
+            raise InvalidArgument("field", self.field, f"a field; it lacks {', '.join(missing)} (see refnode.field.Field)")
+        object.__setattr__(self, "h_x", as_map("h_x", self.h_x))
+        object.__setattr__(self, "h_y", as_map("h_y", self.h_y))
+        count("order", self.order)
+        one_of("initial", self.initial, ("position", "velocity", "full"))
+        one_of("control", self.control, ("none", "x"))
+        object.__setattr__(self, "span", tuple(float(v) for v in float64("span", self.span, (2,))))
+
+    @property
+    def state_width(self) -> int:
+        """d, the width of z: order times the field's output width."""
+        return self.order * self.field.width_out
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes of all parameter leaves by their full names: theta.W0, h_x.W0, h_y.b0, .."""
+        prefix, lead = self.depth.leaf_prefix, self.depth.lead
+        return (
+            {f"{prefix}.{name}": (*lead, *shape) for name, shape in self.field.shapes.items()}
+            | {f"h_x.{name}": tuple(shape) for name, shape in self.h_x.shapes.items()}
+            | {f"h_y.{name}": tuple(shape) for name, shape in self.h_y.shapes.items()}
+        )
+
+    def init(self, rng: np.random.Generator) -> dict[str, Array]:
+        """Random parameters: every leaf by its full name."""
+        if not hasattr(self.field, "init"):
+            raise InvalidArgument("field", self.field, "a field with a method init(rng), to draw random parameters")
+        parts: dict[str, Any] = {self.depth.leaf_prefix: self.field, "h_x": self.h_x, "h_y": self.h_y}
+        return {f"{p}.{name}": leaf for p, part in parts.items() for name, leaf in part.init(rng).items()}
+
+    def initial_state(self, w_x: Array, x: Array) -> Array:
+        """z(t0) (b, d) from x (b, n)."""
+        return self._place(self.h_x.forward(w_x, x))
+
+    def initial_state_jvp(self, w_x: Array, x: Array, dw_x: Array, dx: Array) -> Array:
+        """dz(t0) (b, d)."""
+        return self._place(self.h_x.jvp(w_x, x, dw_x, dx))
+
+    def initial_state_vjp(self, w_x: Array, x: Array, g: Array) -> tuple[Array, Array]:
+        """Cotangents of w_x and x (b, n) for g (b, d)."""
+        return self.h_x.vjp(w_x, x, g[:, self._block()])
+
+    def _block(self) -> slice:
+        """The columns of z that h_x fills."""
+        if self.order == 1 or self.initial == "full":
+            return slice(0, self.state_width)
+        w = self.field.width_out
+        return slice(0, w) if self.initial == "position" else slice(w, 2 * w)
+
+    def _place(self, u: Array) -> Array:
+        z = np.zeros((len(u), self.state_width), dtype=u.dtype)
+        z[:, self._block()] = u
+        return z
+
+    def check_widths(self, n: int) -> None:
+        """Raise unless h_x, field and h_y fit together for inputs of width n."""
+        block = self._block()
+        if self.h_x.width(n) != block.stop - block.start:
+            was = f"of output width {self.h_x.width(n)} for x of width {n}"
+            raise InvalidArgument("h_x", was, f"of output width {block.stop - block.start}, what the field continues")
+        wanted = self.state_width + (n if self.control == "x" else 0)
+        if self.field.width_in() not in (None, wanted):
+            parts = f"{self.state_width} for z" + (f" and {n} for x" if self.control == "x" else "")
+            raise InvalidArgument("field", f"of input width {self.field.width_in()}", f"of input width {wanted} ({parts})")
+        self.h_y.width(self.state_width)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A loss to differentiate: model, parameters, inputs, loss and span. No tolerance, no method.
+
+    Parameters
+    ----------
+    model    Model
+    params   every leaf of model.shapes, float64
+    x        inputs (b, n)
+    loss     Loss
+    span     (t0, T), if it is not the model's; T, or t0, may be one per sample (b,)
+
+    Raises
+    ------
+    InvalidArgument    naming the leaf or argument that does not fit
+    """
+
+    model: Model
+    params: Mapping[str, Array]
+    x: Array
+    loss: Loss
+    span: tuple[Any, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, Model):
+            raise InvalidArgument("model", self.model, "a Model, such as rn.NeuralODE(rn.MLP(2, 8, 2))")
+        if not isinstance(self.loss, Loss):
+            raise InvalidArgument("loss", self.loss, "an rn.Loss, such as rn.Loss(terminal=rn.SquaredError(y))")
+        object.__setattr__(self, "x", float64("x", self.x, (None, None)))
+        if 0 in self.x.shape:
+            raise InvalidArgument("x", f"shape {self.x.shape}", "of shape (b, n) with b, n >= 1")
+        self.model.check_widths(self.x.shape[1])
+        object.__setattr__(self, "params", self._checked_params())
+        object.__setattr__(self, "span", self._checked_span())
+        self._check_loss()
+
+    def _checked_params(self) -> dict[str, Array]:
+        shapes = self.model.shapes
+        if not isinstance(self.params, Mapping):
+            raise InvalidArgument("params", self.params, "a mapping from leaf names to arrays, such as model.init(rng)")
+        if unknown := sorted(set(map(str, self.params)) - set(shapes)):
+            raise InvalidArgument("params", f"unknown leaves {unknown}", f"the leaves {list(shapes)}")
+        if missing := [name for name in shapes if name not in self.params]:
+            raise InvalidArgument("params", f"no leaves {missing}", f"the leaves {list(shapes)}")
+        return {name: float64(name, self.params[name], shape) for name, shape in shapes.items()}
+
+    def _checked_span(self) -> tuple[Array, Array]:
+        span = self.model.span if self.span is None else self.span
+        if not isinstance(span, tuple | list) or len(span) != 2:
+            raise InvalidArgument("span", span, "a pair (t0, T)")
+        ends = []
+        for name, end in zip(("t0", "T"), span, strict=True):
+            shape = () if np.ndim(end) == 0 else (self.batch,)
+            ends.append(float64(name, end, shape))
+        return ends[0], ends[1]
+
+    def _check_loss(self) -> None:
+        width = self.model.h_y.width(self.model.state_width)
+        if self.loss.terminal is not None:
+            self.loss.terminal.check("terminal", self.batch, width)
+        for k, term in enumerate(self.loss.running):
+            term.check(f"running[{k}]", self.batch, self.model.state_width)
+        if self.loss.observations is not None:
+            for k, point in enumerate(self.loss.observations.terms):
+                point.check(f"observations.terms[{k}]", self.batch, width)
+            self._check_times(self.loss.observations.times)
+
+    def _check_times(self, times: Array) -> None:
+        t0, T = self.span  # type: ignore[misc]
+        forwards = np.sign(T - t0)
+        path = [t0, *times, T]
+        for before, after in pairwise(path):
+            if not np.all(forwards * (after - before) > 0):
+                was = f"times {times.tolist()} in the span from {t0.tolist()} to {T.tolist()}"
+                allowed = "strictly between t0 and T and in the order in which depth passes them, for every sample"
+                raise InvalidArgument("observations.times", was, f"{allowed}; a loss at T itself is the terminal loss")
+
+    @property
+    def batch(self) -> int:
+        """b, the number of samples."""
+        return len(self.x)
+
+    @property
+    def values(self) -> Values:
+        """The numbers of this problem, which the gradient is taken with respect to."""
+        t0, T = self.span  # type: ignore[misc]
+        t_obs = np.zeros(0) if self.loss.observations is None else self.loss.observations.times
+        return unnamed(dict(self.params) | {"x": self.x, "t0": t0, "T": T, "t_obs": t_obs}, self)
+
+    def leaves(self) -> dict[str, Array]:
+        """Every leaf that has a gradient, by name: parameters, x, t0, T and, if there are observations, t_obs."""
+        return named(self.values, self)
+
+    def with_leaves(self, leaves: Mapping[str, Any]) -> "Problem":
+        """This problem with some leaves replaced."""
+        now = self.leaves()
+        if unknown := sorted(set(leaves) - set(now)):
+            raise InvalidArgument("leaves", f"unknown names {unknown}", f"among {list(now)}")
+        new = now | dict(leaves)
+        loss = self.loss
+        if loss.observations is not None:
+            loss = replace(loss, observations=replace(loss.observations, times=new["t_obs"]))
+        params = {name: new[name] for name in self.params}
+        return Problem(self.model, params, new["x"], loss, (new["t0"], new["T"]))
+
+    def save(self, path: str | Path) -> None:
+        """Write this problem to a file that any language can read (see `load_problem`)."""
+        from refnode.problem_file import save_problem
+
+        save_problem(self, path)

@@ -1,0 +1,1 @@
+"""Tests of refnode; `python -m tests` runs everything that must pass."""
