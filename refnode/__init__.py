@@ -13,7 +13,7 @@
 | (10) z' = f(t, z, x, theta)                    | x             | NeuralODE(control="x")       | dynamics.py      |
 """
 
-from refnode.api import Solution, compare, digits, gradient, solve
+from refnode.api import Solution, compare, digits, digits_left, gradient, solve
 from refnode.architectures import NeuralODE
 from refnode.check import check_field
 from refnode.depth import Constant
@@ -21,6 +21,7 @@ from refnode.errors import (
     BackendUnavailable,
     InvalidArgument,
     NonFiniteState,
+    NotEnoughDigits,
     NumericalError,
     ProblemFileError,
     RefnodeError,
@@ -68,6 +69,7 @@ __all__ = [
     "Model",
     "NeuralODE",
     "NonFiniteState",
+    "NotEnoughDigits",
     "NumericalError",
     "Observations",
     "ParameterNorm",
@@ -93,6 +95,7 @@ __all__ = [
     "check_field",
     "compare",
     "digits",
+    "digits_left",
     "gradient",
     "method_table",
     "no_cotangent",

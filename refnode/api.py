@@ -132,12 +132,20 @@ def digits(got: Array, truth: Array, scale: float | None = None) -> float:
     3.0
     """
     size = float(np.max(np.abs(truth), initial=0.0)) or (scale or 0.0)
-    error = float(np.max(np.abs(got - truth), initial=0.0))
+    return digits_left(float(np.max(np.abs(got - truth), initial=0.0)), size)
+
+
+def digits_left(error: float, size: float) -> float:
+    """Digits that an error leaves of something of a given size: -log10(error / size), between 0 and 16.
+
+    >>> digits_left(1e-3, 10.0)
+    4.0
+    """
     if error == 0:
         return 16.0
     if not np.isfinite(error) or size == 0:
         return 0.0
-    return float(min(16.0, max(0.0, -np.log10(error / size))))
+    return float(np.clip(-np.log10(error / size), 0.0, 16.0))
 
 
 def compare(got: GradientResult | Mapping[str, Array], truth: Any) -> dict[str, float]:

@@ -78,3 +78,7 @@ class NonFiniteState(NumericalError):
 
 class UnreliableGradient(NumericalError):
     """A gradient that failed its own check, so it is not returned."""
+
+
+class NotEnoughDigits(NumericalError):
+    """A reference that cannot be had to the digits asked for."""

@@ -208,7 +208,7 @@ def _where(t: Array, h: Array | None, mask: Any) -> tuple[float, float | None, l
 
 def uniform_fractions(span: Span, whole: Array, n_steps: int) -> Array:
     """Fractions (N + 1,) of a segment of a span of length `whole`: its share of n_steps, rounded up, at least one."""
-    whole = np.broadcast_to(np.abs(np.real(whole)), np.shape(span.length) or ())
+    whole = np.abs(np.real(whole))
     share = np.max(np.abs(np.real(span.length)) / np.where(whole == 0, 1, whole))
     return np.linspace(0, 1, max(1, int(np.ceil(n_steps * share * (1 - 1e-12)))) + 1)
 

@@ -1,15 +1,16 @@
 """Finite differences of the computed solution: central, and Richardson-extrapolated with an error estimate."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
 from refnode.arrays import Array, count, positive
-from refnode.forward import loss_per_sample, replay, solve_forward
+from refnode.forward import Grid, loss_per_sample, replay, solve_forward
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.model import Problem
 from refnode.solver import Solver
-from refnode.values import Direction, Values, directions
+from refnode.values import Direction, Values, directions, unnamed
 
 EPS = np.finfo(np.float64).eps
 
@@ -36,11 +37,12 @@ def central_differences(problem: Problem, solver: Solver, *, relative_step: floa
     """
     positive("relative_step", relative_step)
     values = problem.values
+    sizes = leaf_sizes(problem, values)
     forward = solve_forward(problem, values, solver)
     loss = _loss_on_grid(problem, forward.grid.fractions, solver)
     grads, solves = zero_grads(values), 0
     for direction in directions(values):
-        h = relative_step * _size(values, direction)
+        h = relative_step * _size(sizes, direction)
         direction.put(grads, central(loss, values, direction, h))
         solves += 2
     nfe = solves * forward.statistics.nfe
@@ -48,7 +50,7 @@ def central_differences(problem: Problem, solver: Solver, *, relative_step: floa
 
 
 def richardson(
-    problem: Problem, solver: Solver, *, relative_step: float = 2.0**-5, levels: int = 4
+    problem: Problem, solver: Solver, *, relative_step: float = 2.0**-7, levels: int = 4
 ) -> GradientResult:
     """Gradient of the computed solution by central differences, extrapolated to step zero.
 
@@ -75,11 +77,12 @@ def richardson(
     positive("relative_step", relative_step)
     count("levels", levels, 2)
     values = problem.values
+    sizes = leaf_sizes(problem, values)
     forward = solve_forward(problem, values, solver)
     loss = _loss_on_grid(problem, forward.grid.fractions, solver)
     grads, errors, solves = zero_grads(values), zero_grads(values), 0
     for direction in directions(values):
-        h = relative_step * _size(values, direction)
+        h = relative_step * _size(sizes, direction)
         rows = [central(loss, values, direction, h / 2**i) for i in range(levels)]
         noise = EPS * np.abs(loss(values)) / (h / 2 ** np.arange(levels)[:, None])
         best, error = extrapolate(np.array(rows), noise)
@@ -117,20 +120,21 @@ def central(loss: Callable[[Values], Array], values: Values, direction: Directio
 
 
 def _loss_on_grid(problem: Problem, fractions: tuple[Array, ...], solver: Solver) -> Callable[[Values], Array]:
-    from refnode.forward import Grid
-
     grid = Grid(fractions)
     return lambda values: loss_per_sample(problem, values, replay(problem, values, grid, solver.tableau))
 
 
-def _size(values: Values, direction: Direction) -> float:
-    """The scale of the number that is perturbed: the largest entry of its array, or 1.
+def leaf_sizes(problem: Problem, values: Values) -> Values:
+    """The scale by which each number is perturbed: the largest entry of its leaf, or 1 for a zero leaf.
 
     Times are scaled by the shortest segment, so that no step reaches past a break-point.
     """
-    name, _ = direction.where
-    if name in ("t0", "T", "t_obs"):
-        bounds = values.bounds()
-        gaps = [np.min(np.abs(b - a)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-        return float(min(gaps)) or 1.0
-    return float(np.max(np.abs(getattr(values, name)), initial=0.0)) or 1.0
+    sizes = {name: np.full(leaf.shape, np.max(np.abs(leaf), initial=0.0) or 1.0) for name, leaf in problem.leaves().items()}
+    bounds = values.bounds()
+    gap = min(float(np.min(np.abs(b - a))) for a, b in pairwise(bounds)) or 1.0
+    return unnamed(sizes | {name: np.full(sizes[name].shape, gap) for name in ("t0", "T", "t_obs") if name in sizes}, problem)
+
+
+def _size(sizes: Values, direction: Direction) -> float:
+    name, index = direction.where
+    return float(np.max(getattr(sizes, name)[index]))

@@ -130,7 +130,10 @@ def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
             # y at t0 does not move with t0; the later bounds carry F dt
             d_at_bounds.append(s + rate * np.asarray(dt)[..., None] if b > 0 else s)
         direction.put(grads, _loss_jvp(problem, values, forward.at_bounds, direction.along, d_at_bounds))
-    return gradient_result(problem, values, forward, grads, method="forward_continuous", solver=solver, nfe_backward=0)
+    return gradient_result(
+        problem, values, forward, grads, method="forward_continuous", solver=solver,
+        nfe_backward=forward.statistics.nfe * len(moving), peak_bytes=tangents[0].nbytes,
+    )  # fmt: skip
 
 
 def _solve_with_sensitivities(

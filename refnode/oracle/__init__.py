@@ -1,0 +1,1 @@
+"""The oracle: problems whose gradients are known, the best truth about each, and the command that certifies methods."""

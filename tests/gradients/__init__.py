@@ -1,0 +1,1 @@
+"""Tests of the gradient methods, against each other and against mathematics."""
