@@ -51,6 +51,9 @@ from refnode.tableau import TABLEAUX, Tableau
 __version__ = "0.1.0"
 
 __all__ = [
+    "METHODS",
+    "MLP",
+    "TABLEAUX",
     "BackendUnavailable",
     "Constant",
     "Controller",
@@ -64,8 +67,6 @@ __all__ = [
     "Linear",
     "LinearFunctional",
     "Loss",
-    "METHODS",
-    "MLP",
     "Model",
     "NeuralODE",
     "NonFiniteState",
@@ -83,7 +84,6 @@ __all__ = [
     "SquaredNorm",
     "Stats",
     "StepUnderflow",
-    "TABLEAUX",
     "Tableau",
     "TooManySteps",
     "Tracking",

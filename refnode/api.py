@@ -79,7 +79,12 @@ def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "au
 
 
 def gradient(
-    problem: Problem, method: MethodName = "discrete", solver: Solver = Solver(), *, backend: Backend = "auto", **options: Any
+    problem: Problem,
+    method: MethodName = "discrete",
+    solver: Solver = Solver(),
+    *,
+    backend: Backend = "auto",
+    **options: Any,
 ) -> GradientResult:
     """The gradient of a problem's loss with respect to every leaf, by one of `refnode.gradients.METHODS`.
 
@@ -112,7 +117,8 @@ def choose_backend(backend: Backend) -> tuple[str, str]:
     """The backend that runs, and why."""
     one_of("backend", backend, ("auto", "numpy", "cpu", "cuda"))
     if backend in ("cpu", "cuda"):
-        raise BackendUnavailable(f"backend={backend!r}: this version of refnode has no compiled kernels; use 'numpy' or 'auto'")
+        message = f"backend={backend!r}: this version of refnode has no compiled kernels; use 'numpy' or 'auto'"
+        raise BackendUnavailable(message)
     return "numpy", "asked for" if backend == "numpy" else "auto: this version has no compiled kernels"
 
 

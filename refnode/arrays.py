@@ -94,7 +94,7 @@ def unflatten(theta: Array, shapes: Shapes) -> dict[str, Array]:
 
 
 def flatten(leaves: Mapping[str, Array], shapes: Shapes) -> Array:
-    """The inverse of `unflatten`, in the order of `shapes`: leaves (*shape) give (p,), leaves (b, *shape) give (b, p)."""
+    """The inverse of `unflatten`: leaves (*shape), in the order of `shapes`, give (p,); (b, *shape) give (b, p)."""
     if not shapes:
         return np.zeros(0)
     parts = []

@@ -86,7 +86,8 @@ def _call(function: Callable[..., Any], name: str, given: Arguments, *more: Any)
     try:
         return function(given["t"], given["z"], given["theta"], given.get("x"), *more)
     except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise InvalidArgument(f"field.{name}", f"{type(error).__name__}: {error}", "a function that runs on these arguments") from error
+        was = f"{type(error).__name__}: {error}"
+        raise InvalidArgument(f"field.{name}", was, "a function that runs on these arguments") from error
 
 
 def _expect(name: str, value: Any, shape: tuple[int, ...]) -> None:
@@ -149,11 +150,11 @@ def _difference(field: Field, given: Arguments, name: str, index: tuple[Any, ...
 Entry = tuple[float, str, float, float]
 
 
-def _largest(got: Array, want: Array, scale: float, where: Callable[[tuple[int, ...]], str]) -> Entry:
-    """The worst entry of got against want."""
+def _largest(got: Array, want: Array, scale: float, where: str) -> Entry:
+    """The worst entry of got against want; its index goes into the braces of `where`."""
     error = np.abs(got - want) / (scale or 1.0)
     index = tuple(int(i) for i in np.unravel_index(np.argmax(np.nan_to_num(error, nan=np.inf)), error.shape))
-    return float(error[index]), where(index), float(got[index]), float(want[index])
+    return float(error[index]), where.format(list(index)), float(got[index]), float(want[index])
 
 
 def _scales(columns: dict[str, Array]) -> dict[str, float]:
@@ -173,7 +174,7 @@ def _jvp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> I
         unit[name][index] = 1.0
         got = _call(field.jvp, "jvp", given, unit["t"], unit["z"], unit["theta"], unit.get("x"))
         _expect("jvp", got, columns[label].shape)
-        yield _largest(got, columns[label], scales[name], lambda i, label=label: f"jvp: d f[{i[0]}, {i[1]}] / d {label}")  # type: ignore[misc]
+        yield _largest(got, columns[label], scales[name], f"jvp: d f{{}} / d {label}")
 
 
 def _vjp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> Iterator[Entry]:
@@ -191,12 +192,13 @@ def _vjp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> I
                 _expect(f"vjp ({name})", parts[name], given[name].shape)
         for name, label, index in _units(given, field):
             if name != "theta":
-                part, whose = parts[name][index] if name != "t" else g_t, f"d f[:, {j}]"
-                yield _largest(np.asarray(part), want[label], scales[name], lambda i, s=label, w=whose: f"vjp: {w} / d {s}, sample {i[0]}")  # type: ignore[misc]
+                part = parts[name][index] if name != "t" else g_t
+                where = f"vjp: d f[:, {j}] / d {label}, sample {{}}"
+                yield _largest(np.asarray(part), want[label], scales[name], where)
         _expect("vjp (theta)", g_theta, given["theta"].shape)
         labels = [label for name, label, _ in _units(given, field) if name == "theta"]
-        if labels:
-            total = np.array([want[label].sum() for label in labels])
-            yield _largest(np.asarray(g_theta), total, scales["theta"] * batch, lambda i, j=j: f"vjp: sum_b d f[:, {j}] / d {labels[i[0]]}")  # type: ignore[misc]
+        for label, got in zip(labels, np.asarray(g_theta), strict=True):
+            total, where = np.atleast_1d(want[label].sum()), f"vjp: sum over samples of d f[:, {j}] / d {label}"
+            yield _largest(np.atleast_1d(got), total, scales["theta"] * batch, where)
 
 

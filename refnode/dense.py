@@ -1,6 +1,6 @@
 """Dense output: the solution between steps, by each tableau's interpolant.
 
-Order and coefficients stand in the tableau; y(theta) = y_n + h sum_i w_i(theta) k_i over the stages and a few extra ones.
+Order and coefficients stand in the tableau; y(theta) = y_n + h sum_i w_i(theta) k_i over the stages and extra ones.
 
 Source   Hairer, Norsett, Wanner, Solving ODEs I, sec. II.6.
 """
@@ -67,9 +67,14 @@ class DenseSegment:
             return self.y[n] + column(self.h[n]) * np.tensordot(w, self.k[n], axes=1)
         rows = np.arange(self.y.shape[1])
         s = np.broadcast_to(s, rows.shape)
-        s_low, s_high, h = (v if v.ndim == 2 else np.broadcast_to(v[:, None], (len(v), len(rows))) for v in (self.s, self.s_new, self.h))
+        s_low, s_high, h = (_per_sample(v, len(rows)) for v in (self.s, self.s_new, self.h))
         n = np.minimum((s_high <= s).sum(axis=0), len(s_low) - 1)  # (b,)
         ds = s_high[n, rows] - s_low[n, rows]
         theta = np.where(ds > 0, (s - s_low[n, rows]) / np.where(ds > 0, ds, 1), 1.0)
         w = self.tableau.dense_weights(theta)  # (b, S)
         return self.y[n, rows] + column(h[n, rows]) * np.einsum("bs,bsn->bn", w, self.k[n, :, rows])
+
+
+def _per_sample(v: Array, batch: int) -> Array:
+    """v (N,) or (N, b) as (N, b)."""
+    return v if v.ndim == 2 else np.broadcast_to(v[:, None], (len(v), batch))

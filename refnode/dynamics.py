@@ -1,4 +1,4 @@
-"""What the solver sees: y' = F(t, y), y = [z, q], the state and the running loss it gathers.                  (3)(9)(10)
+"""What the solver sees: y' = F(t, y), y = [z, q], the state and the running loss it gathers.                 (3)(9)(10)
 
     z_i' = z_{i+1},  z_n' = f(t, z, theta(t), x);      q' = sum_r c_r l_r(t, z, theta(t), x, z')
 

@@ -18,7 +18,7 @@ class UserField:
     ----------
     forward  forward(t, z, theta, x) -> f (b, o)
     jvp      jvp(t, z, theta, x, dt, dz, dtheta, dx) -> df (b, o)
-    vjp      vjp(t, z, theta, x, g) -> cotangents of t (b,), z (b, i), theta (p,) summed over the batch, x (b, n) or None
+    vjp      vjp(t, z, theta, x, g) -> cotangents of t (b,), z (b, i), theta (p,) summed over the batch, x (b, n)
     shapes   leaf name -> shape; theta (p,) is these leaves, flattened, in this order (see `refnode.arrays.unflatten`)
     width    o, the width of f
 

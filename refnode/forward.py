@@ -1,5 +1,6 @@
-"""The forward solve of a problem: segments between break-points, the running loss gathered on the way, the loss.   (2)(3)"""
+"""The forward solve of a problem: segments between break-points, the running loss on the way, the loss.    (2)(3)"""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class Grid:
 def segments(values: Values) -> list[Span]:
     """The segments between break-points: [t0, t_1], .., [t_K, T]."""
     bounds = values.bounds()
-    return [Span(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [Span(a, b) for a, b in itertools.pairwise(bounds)]
 
 
 def right_hand_side(dynamics: Dynamics, values: Values) -> Rhs:
@@ -87,7 +88,7 @@ def solve_forward(problem: Problem, values: Values, solver: Solver, keep: bool =
 
 
 def replay(problem: Problem, values: Values, grid: Grid, tableau: Tableau) -> list[Array]:
-    """y at t0, t_1, .., T for other values on the same grid of fractions: the map that discrete gradients differentiate."""
+    """y at t0, t_1, .., T for other values on the same fractions: the map that discrete gradients differentiate."""
     rhs = right_hand_side(dynamics_of(problem), values)
     y = initial_y(problem, values).astype(values.dtype)
     at_bounds = [y]

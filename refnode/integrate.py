@@ -4,6 +4,7 @@ Steps are kept as fractions s of their segment, t = (1 - s) start + s end. So a 
 map that the discrete gradients differentiate and the complex step replays. The end is hit exactly, at s = 1.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -84,7 +85,7 @@ def prescribed_steps(rhs: Rhs, span: Span, y: Array, fractions: Array, tableau: 
     NonFiniteState     if a step ends in NaN or infinity
     """
     k0 = rhs(span.at(fractions[0]), y)
-    for s, s_new in zip(fractions[:-1], fractions[1:], strict=True):
+    for s, s_new in itertools.pairwise(fractions):
         t, t_new, h = span.at(s), span.at(s_new), np.asarray((s_new - s) * span.length)
         y_new, k = rk_step(rhs, t, t_new, h, y, k0, tableau)
         check_finite(y_new, t, h)
@@ -116,7 +117,8 @@ def adaptive_steps(
     while np.any(s < 1):
         statistics.attempts += 1
         if statistics.attempts > solver.max_steps:
-            raise TooManySteps(f"more than max_steps = {solver.max_steps} steps", *_where(span.at(s), ds * length, s < 1))
+            where = _where(span.at(s), ds * length, s < 1)
+            raise TooManySteps(f"more than max_steps = {solver.max_steps} steps", *where)
         s_old, active = s, s < 1
         s_new = np.where(s + 1.01 * ds >= 1, 1.0, s + ds)
         t, t_new, h = span.at(s), span.at(s_new), np.asarray((s_new - s) * length)

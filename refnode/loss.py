@@ -56,7 +56,7 @@ class PointLoss(Protocol):
 class SquaredError(Weighted):
     """sum_j (y_j - target_j)^2 for each sample; target (b, k), or (k,) for all samples."""
 
-    target: Array
+    target: Any  # array-like given, read-only float64 kept
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,7 +79,7 @@ class SquaredError(Weighted):
 class LinearFunctional(Weighted):
     """sum_j c_j y_j for each sample; c (b, k), or (k,) for all samples."""
 
-    c: Array
+    c: Any  # array-like given, read-only float64 kept
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,7 +102,7 @@ class LinearFunctional(Weighted):
 class CrossEntropy(Weighted):
     """log sum_j e^(y_j) - y_label for each sample: y are logits (b, k), labels (b,) integers 0 .. k - 1."""
 
-    labels: Array
+    labels: Any  # integers given, read-only int64 kept
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -179,14 +179,15 @@ class Observations:
     terms    one point loss per time. A loss at the end of the span is the terminal loss: it moves with T
     """
 
-    times: Array
+    times: Any  # array-like given, read-only float64 kept
     terms: tuple[PointLoss, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", float64("observations.times", self.times, (None,)))
         object.__setattr__(self, "terms", tuple(self.terms))
         if len(self.terms) != len(self.times) or not self.terms:
-            raise InvalidArgument("observations.terms", f"{len(self.terms)} terms", f"one for each of {len(self.times)} times")
+            allowed = f"one for each of {len(self.times)} times"
+            raise InvalidArgument("observations.terms", f"{len(self.terms)} terms", allowed)
 
 
 def observe(times: Any, targets: Any, reduction: Reduction = "mean", weight: float = 1.0) -> Observations:
@@ -209,7 +210,7 @@ class Loss:
 
     terminal: PointLoss | None = None
     observations: Observations | None = None
-    running: tuple[Any, ...] = ()
+    running: Any = ()  # a running loss or several given, a tuple kept
     scale: float = 1.0
 
     def __post_init__(self) -> None:

@@ -133,4 +133,4 @@ def as_map(name: str, h: object) -> Map:
         return Network(h)
     if all(hasattr(h, member) for member in ("shapes", "width", "init", "forward", "jvp", "vjp")):
         return h  # type: ignore[return-value]
-    raise InvalidArgument(name, h, "None, an MLP, rn.ZeroAugment, or an object with forward, jvp and vjp (see refnode.maps.Map)")
+    raise InvalidArgument(name, h, "None, an MLP, rn.ZeroAugment, or an object with the members of refnode.maps.Map")

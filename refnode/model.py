@@ -1,6 +1,6 @@
 """Model: the structure of a Neural ODE, without arrays. Problem: model, parameters, data and loss, without numerics.
 
-    z' = f(t, z, x, theta(t)),   z(t0) = h_x(x),   yhat(t) = h_y(z(t)),   t in [t0, T]                      (1)(4)(8)(10)
+    z' = f(t, z, x, theta(t)),   z(t0) = h_x(x),   yhat(t) = h_y(z(t)),   t in [t0, T]                     (1)(4)(8)(10)
 
 A model of order n stacks its state z = [z_1, .., z_n] with z_i' = z_{i+1} and z_n' = f(t, z)                    (9)
 """
@@ -35,7 +35,7 @@ class Model:
     depth    how theta depends on t
     h_x, h_y input map and readout
     order    n of equation (9); field.width_out is the width of one block
-    initial  where h_x(x) goes when order > 1: "position" (first block), "velocity" (second block) or "full" (all blocks)
+    initial  where h_x(x) goes when order > 1: "position" (first block), "velocity" (second) or "full" (all blocks)
     control  "x": the field sees the input x beside z                                                       (10)
     span     (t0, T), either of them the larger
     """
@@ -50,9 +50,10 @@ class Model:
     span: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        missing = [m for m in ("shapes", "width_out", "width_in", "forward", "jvp", "vjp") if not hasattr(self.field, m)]
-        if missing:
-            raise InvalidArgument("field", self.field, f"a field; it lacks {', '.join(missing)} (see refnode.field.Field)")
+        members = ("shapes", "width_out", "width_in", "forward", "jvp", "vjp")
+        if missing := [m for m in members if not hasattr(self.field, m)]:
+            allowed = f"a field; it lacks {', '.join(missing)} (see refnode.field.Field)"
+            raise InvalidArgument("field", self.field, allowed)
         object.__setattr__(self, "h_x", as_map("h_x", self.h_x))
         object.__setattr__(self, "h_y", as_map("h_y", self.h_y))
         count("order", self.order)
@@ -115,7 +116,8 @@ class Model:
         wanted = self.state_width + (n if self.control == "x" else 0)
         if self.field.width_in() not in (None, wanted):
             parts = f"{self.state_width} for z" + (f" and {n} for x" if self.control == "x" else "")
-            raise InvalidArgument("field", f"of input width {self.field.width_in()}", f"of input width {wanted} ({parts})")
+            was = f"of input width {self.field.width_in()}"
+            raise InvalidArgument("field", was, f"of input width {wanted} ({parts})")
         self.h_y.width(self.state_width)
 
 
@@ -137,8 +139,8 @@ class Problem:
     """
 
     model: Model
-    params: Mapping[str, Array]
-    x: Array
+    params: Mapping[str, Any]  # array-likes given, read-only float64 kept
+    x: Any
     loss: Loss
     span: tuple[Any, Any] | None = None
 

@@ -112,9 +112,9 @@ class ParameterNorm(Plain):
 class Harmonic:
     """beta_j(t) = amplitude_j cos(2 pi frequency_j t + phase_j): a target to track, readable in any language."""
 
-    amplitude: Array
-    frequency: Array
-    phase: Array
+    amplitude: Any  # array-likes given, read-only float64 (d,) kept
+    frequency: Any
+    phase: Any
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "amplitude", float64("amplitude", self.amplitude, (None,)))

@@ -86,12 +86,14 @@ class Solver:
         if given:
             raise InvalidArgument("n_steps", f"n_steps={self.n_steps} beside {given[0]}", "given without a tolerance")
         if self.steps == "own":
-            raise InvalidArgument("steps", self.steps, "'shared' with n_steps: every sample takes n_steps of its own span")
+            allowed = "'shared' with n_steps: every sample takes n_steps of its own span"
+            raise InvalidArgument("steps", self.steps, allowed)
 
     def _set_tolerances(self) -> None:
         if not self.tableau.adaptive:
             adaptive = ", ".join(name for name, tableau in TABLEAUX.items() if tableau.adaptive)
-            raise InvalidArgument("method", f"{self.method}, without error estimate", f"one of {adaptive}; or give n_steps")
+            was = f"{self.method}, which has no error estimate"
+            raise InvalidArgument("method", was, f"one of {adaptive}; or give n_steps")
         if self.tol is not None and (self.rtol is not None or self.atol is not None):
             raise InvalidArgument("tol", f"tol={self.tol} beside rtol or atol", "tol alone, or rtol and atol")
         if (self.rtol is None) != (self.atol is None):

@@ -52,16 +52,19 @@ def report():
         "Correct digits per leaf, -log10(max |g - g*| / max |g*|), against refnode's reference. `blown` is the largest",
         "entry of the gradient over the largest true one. No exception was raised unless a row says so.",
         "",
-        f"torchdiffeq {torchdiffeq.__version__}, torch {torch.__version__}, refnode {rn.__version__}, numpy {np.__version__},",
-        f"Python {platform.python_version()}, {platform.machine()}. Solver dopri5, rtol = atol = tol, float64.",
+        f"torchdiffeq {torchdiffeq.__version__}, torch {torch.__version__}, refnode {rn.__version__},",
+        f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}.",
+        " Solver dopri5, rtol = atol = tol, float64.",
         "Regenerate: `python -m validation.torchdiffeq_digits`.",
     ]
     for entry in catalogue("mild", "contracting"):
         truth = reference(entry.problem)
         known = ", ".join(f"{leaf} {d:.1f}" for leaf, d in truth.digits().items() if leaf not in entry.faint)
-        lines += ["", f"## {entry.name}: {entry.about}", "", f"Reference: {truth.kind}, {truth.how}; its digits: {known}."]
+        lines += ["", f"## {entry.name}: {entry.about}", ""]
+        lines += [f"Reference: {truth.kind}, {truth.how}; its digits: {known}."]
         if entry.faint:
-            lines.append(f"Leaves {', '.join(entry.faint)} have a true gradient near 0 and are held to the largest leaf's scale.")
+            faint = ", ".join(entry.faint)
+            lines.append(f"Leaves {faint} have a true gradient near 0 and are held to the largest leaf's scale.")
         head = ["gradient", "tol", "worst leaf", "blown", "nfe", *truth.grads]
         lines += ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         for kind in ("backprop", "adjoint"):

@@ -28,7 +28,7 @@ MethodName = Literal[
 
 @dataclass(frozen=True)
 class Method:
-    """A gradient method and what to know of it before use. N steps, s stages, b samples, d width, P numbers of all leaves."""
+    """A gradient method and what to know first. N steps, s stages, b samples, d width, P numbers in all leaves."""
 
     function: Callable[..., GradientResult]
     options: tuple[str, ...]
@@ -45,7 +45,8 @@ METHODS: dict[str, Method] = {
         "never by itself; carries the solver's truncation error",
     ),
     "backsolve": Method(
-        backsolve_adjoint, ("check", "limit"), "the ODE, to O(tol)", "b d, whatever N", "~3 evaluations a backward stage",
+        backsolve_adjoint, ("check", "limit"), "the ODE, to O(tol)", "b d, whatever N",
+        "~3 evaluations a backward stage",
         "contracting or stiff fields: raises UnreliableGradient",
     ),
     "interpolating": Method(
@@ -57,7 +58,8 @@ METHODS: dict[str, Method] = {
         "1 vjp a backward stage, 15 a panel", "kinks: many panels, then UnreliableGradient",
     ),
     "forward_discrete": Method(
-        forward_discrete, (), "the computed solution, grid frozen", "N s b d", "P jvps a stage", "many parameters: slow",
+        forward_discrete, (), "the computed solution, grid frozen", "N s b d", "P jvps a stage",
+        "many parameters: slow",
     ),
     "forward_continuous": Method(
         forward_continuous, (), "the ODE, to O(tol), sensitivities in the error norm", "P b d", "P jvps a stage",
@@ -72,8 +74,8 @@ METHODS: dict[str, Method] = {
         "gradients small against loss / leaf",
     ),
     "richardson": Method(
-        richardson, ("relative_step", "levels"), "nothing: ~11 digits of the computed solution, with an estimate", "b d",
-        "8 P solves", "kinks (ReLU)",
+        richardson, ("relative_step", "levels"), "nothing: ~11 digits of the computed solution, with an estimate",
+        "b d", "8 P solves", "kinks (ReLU)",
     ),
 }  # fmt: skip
 

@@ -7,7 +7,6 @@ from refnode.errors import NumericalError, UnreliableGradient
 from refnode.forward import solve_forward
 from refnode.gradients.continuous import BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.integrate import Span, segment_steps
 from refnode.model import Problem
 from refnode.solver import Solver
 from refnode.steps import stages_of_step
@@ -18,7 +17,8 @@ def backsolve_adjoint(
 ) -> GradientResult:
     """Gradient of the loss by solving state and costate backwards together.
 
-        [z, a]' = [f, -(df/dz)^T (a + g dl/df) - g dl/dz],   a(T) = dL/dz(T);   dloss/dalpha_j = int psi_j (df/dtheta)^T a dt   (3)(6)
+        [z, a]' = [f, -(df/dz)^T (a + g dl/df) - g dl/dz],   a(T) = dL/dz(T)                                    (3)
+        dloss/dalpha_j = int psi_j [(df/dtheta)^T (a + g dl/df) + g dl/dtheta] dt                               (6)
 
     Parameters
     ----------
@@ -55,14 +55,13 @@ def backsolve_adjoint(
         return np.concatenate([rate, back.costate_rate(t, z, a)], axis=1)
 
     def sweep(i: int, a: Array) -> Array:
-        span = back.spans[i]
         u = np.concatenate([forward.at_bounds[i + 1][:, :d], a], axis=1)
-        for step in segment_steps(rhs, Span(span.end, span.start), values.T - values.t0, u, solver, back.statistics, atol):
+        for step in back.steps(i, rhs, u, atol):
             stages = stages_of_step(step.h, step.y, step.k, solver.tableau)
             back.gather(step, [stage[:, :d] for stage in stages], [stage[:, d:] for stage in stages])
             u = step.y_new
         if check:
-            _check_return(u[:, :d], forward.at_bounds[i][:, :d], span.start, allowed)
+            _check_return(u[:, :d], forward.at_bounds[i][:, :d], values.bounds()[i], allowed)
         return u[:, d:]
 
     try:
@@ -83,6 +82,7 @@ def _check_return(z: Array, z_true: Array, t: Array, allowed: float) -> None:
     off = np.max(np.abs(z - z_true) / (1 + np.abs(z_true)), axis=1)
     bad = ~(off <= allowed)
     if np.any(bad):
-        message = f"z solved backwards missed the forward solve's z by {np.max(off):.1e}, more than {allowed:.1e} (100 tol by default)"
+        missed = f"z solved backwards missed the forward solve's z by {np.max(off):.1e}"
+        message = f"{missed}, more than the limit {allowed:.1e} (100 tol unless given)"
         samples = np.flatnonzero(bad).tolist()
         raise UnreliableGradient(message, float(np.ravel(t)[0]), None, samples)

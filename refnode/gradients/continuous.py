@@ -1,4 +1,4 @@
-"""What the three continuous adjoints share: the backward pass over segments, its jumps and its Hamiltonian.       (3)(6)
+"""What the three continuous adjoints share: the backward pass over segments, its jumps and its Hamiltonian.      (3)(6)
 
     a' = -(df/dz)^T (a + g dl/df) - g dl/dz,   a(T) = dL/dz(T),   a(t_k^-) = a(t_k^+) + dL_k/dz
     dloss/dT = H(T) + dL/dT,   dloss/dt0 = -H(t0),   dloss/dt_k = H(t_k^-) - H(t_k^+) + dL_k/dt,   H = a . f + g l
@@ -6,7 +6,7 @@
 Source   Massaroli et al. 2020, Prop. 1; Bryson and Ho 1975, Applied Optimal Control, ch. 2 and 3 (interior points).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +15,11 @@ from refnode.arrays import Array, column
 from refnode.dynamics import Cotangents, dynamics_of
 from refnode.forward import Forward, point_terms, segments
 from refnode.gradients.result import with_bounds
-from refnode.integrate import Span, Statistics, Step
+from refnode.integrate import Span, Statistics, Step, segment_steps
 from refnode.model import Problem
 from refnode.objective import point_loss_vjp
 from refnode.solver import Solver
-from refnode.steps import stage_time
+from refnode.steps import Rhs, stage_time
 from refnode.values import Values
 
 TINY = 1e-290  # an absolute tolerance that never divides by zero
@@ -115,6 +115,11 @@ class BackwardPass:
                 t_i = stage_time(step.t, step.t_new, step.h, tableau.c[i])
                 back = self.vjp(t_i, z[i], column(-step.h * b) * self.full(a[i]))
                 self.add(alpha=back.alpha, x=back.x)
+
+    def steps(self, i: int, rhs: Rhs, u: Array, atol: Array) -> Iterator[Step]:
+        """Solver steps of u' = rhs(t, u) from the end of segment i to its start."""
+        span, whole = self.spans[i], self.values.T - self.values.t0
+        return segment_steps(rhs, Span(span.end, span.start), whole, u, self.solver, self.statistics, atol)
 
     @property
     def spans(self) -> list[Span]:

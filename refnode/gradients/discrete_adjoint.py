@@ -1,5 +1,6 @@
 """The discrete adjoint: reverse-mode differentiation of the very steps that were taken."""
 
+import itertools
 from dataclasses import dataclass, replace
 from math import comb
 from typing import Literal
@@ -104,7 +105,7 @@ class Tape:
         steps = [
             (i, s, s_new)
             for i, grid in enumerate(forward.grid.fractions)
-            for s, s_new in zip(grid[:-1], grid[1:], strict=True)
+            for s, s_new in itertools.pairwise(grid)
         ]
         return Tape(right_hand_side(dynamics_of(problem), values), segments(values), steps, solver)
 

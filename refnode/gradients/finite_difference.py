@@ -129,10 +129,12 @@ def leaf_sizes(problem: Problem, values: Values) -> Values:
 
     Times are scaled by the shortest segment, so that no step reaches past a break-point.
     """
-    sizes = {name: np.full(leaf.shape, np.max(np.abs(leaf), initial=0.0) or 1.0) for name, leaf in problem.leaves().items()}
+    leaves = problem.leaves()
+    sizes = {name: np.full(leaf.shape, np.max(np.abs(leaf), initial=0.0) or 1.0) for name, leaf in leaves.items()}
     bounds = values.bounds()
     gap = min(float(np.min(np.abs(b - a))) for a, b in pairwise(bounds)) or 1.0
-    return unnamed(sizes | {name: np.full(sizes[name].shape, gap) for name in ("t0", "T", "t_obs") if name in sizes}, problem)
+    times = {name: np.full(leaves[name].shape, gap) for name in ("t0", "T", "t_obs") if name in leaves}
+    return unnamed(sizes | times, problem)
 
 
 def _size(sizes: Values, direction: Direction) -> float:

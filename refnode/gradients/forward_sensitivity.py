@@ -26,7 +26,8 @@ from refnode.values import Direction, Values, directions
 def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
     """Gradient of the computed solution by carrying one tangent for each number of every leaf along the steps.
 
-        dk_i = dF(t_i, Y_i; dt_i, dY_i),   dY_i = dy + sum_j a_ij (dh k_j + h dk_j),   dy_{n+1} = dy_n + sum_i b_i (dh k_i + h dk_i)
+        dk_i = dF(t_i, Y_i; dt_i, dY_i),   dY_i = dy_n + sum_j a_ij (dh k_j + h dk_j)
+        dy_{n+1} = dy_n + sum_i b_i (dh k_i + h dk_i)
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
     for direction in directions(values):
         d_at_bounds = [_initial_dy(problem, values, direction.along)]
         for span, dspan, steps in zip(segments(values), segments(direction.along), forward.steps, strict=True):
-            d_at_bounds.append(_along_steps(dynamics, values, direction.along, span, dspan, steps, d_at_bounds[-1], solver))
+            dy = _along_steps(dynamics, values, direction.along, (span, dspan), steps, d_at_bounds[-1], solver)
+            d_at_bounds.append(dy)
             nfe += solver.tableau.stages * len(steps)
         direction.put(grads, _loss_jvp(problem, values, forward.at_bounds, direction.along, d_at_bounds))
     return gradient_result(
@@ -57,9 +59,16 @@ def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
 
 
 def _along_steps(
-    dynamics: Dynamics, values: Values, along: Values, span: Span, dspan: Span, steps: Sequence[Step], dy: Array, solver: Solver
+    dynamics: Dynamics,
+    values: Values,
+    along: Values,
+    spans: tuple[Span, Span],
+    steps: Sequence[Step],
+    dy: Array,
+    solver: Solver,
 ) -> Array:
-    """dy at the end of a segment from dy at its start, along accepted steps."""
+    """dy at the end of a segment from dy at its start, along accepted steps; spans are the segment and its change."""
+    dspan = spans[1]
 
     def jvp(t: Array, y: Array, dt: Array, dy_i: Array) -> Array:
         return dynamics.jvp(t, y, values, dt, dy_i, along)

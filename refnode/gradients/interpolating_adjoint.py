@@ -6,7 +6,6 @@ from refnode.arrays import Array
 from refnode.forward import dense_segment, solve_forward
 from refnode.gradients.continuous import BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.integrate import Span, segment_steps
 from refnode.model import Problem
 from refnode.solver import Solver
 from refnode.steps import stage_time, stages_of_step
@@ -15,7 +14,8 @@ from refnode.steps import stage_time, stages_of_step
 def interpolating_adjoint(problem: Problem, solver: Solver) -> GradientResult:
     """Gradient of the loss by solving the costate backwards, with z(t) read off the forward solve.
 
-        a' = -(df/dz)^T (a + g dl/df) - g dl/dz,   a(T) = dL/dz(T);   dloss/dalpha_j = int psi_j (df/dtheta)^T a dt   (3)(6)
+        a' = -(df/dz)^T (a + g dl/df) - g dl/dz,   a(T) = dL/dz(T)                                              (3)
+        dloss/dalpha_j = int psi_j [(df/dtheta)^T (a + g dl/df) + g dl/dtheta] dt                               (6)
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def interpolating_adjoint(problem: Problem, solver: Solver) -> GradientResult:
 
     def sweep(i: int, a: Array) -> Array:
         nonlocal held
-        span, y_at = back.spans[i], dense_segment(problem, values, forward, i, solver.tableau)
+        y_at = dense_segment(problem, values, forward, i, solver.tableau)
         held += y_at.bytes
 
         def z_at(t: Array) -> Array:
@@ -51,7 +51,7 @@ def interpolating_adjoint(problem: Problem, solver: Solver) -> GradientResult:
         def rhs(t: Array, a: Array) -> Array:
             return back.costate_rate(t, z_at(t), a)
 
-        for step in segment_steps(rhs, Span(span.end, span.start), values.T - values.t0, a, solver, back.statistics, atol):
+        for step in back.steps(i, rhs, a, atol):
             t = [stage_time(step.t, step.t_new, step.h, c) for c in solver.tableau.c]
             back.gather(step, [z_at(t_i) for t_i in t], stages_of_step(step.h, step.y, step.k, solver.tableau))
             a = step.y_new

@@ -1,6 +1,7 @@
 """The quadrature adjoint: the costate first, then the parameter integrals by Gauss-Kronrod with error control."""
 
 import heapq
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from refnode.errors import UnreliableGradient
 from refnode.forward import dense_segment, solve_forward
 from refnode.gradients.continuous import TINY, BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.integrate import Span, segment_steps
+from refnode.integrate import Span
 from refnode.model import Problem
 from refnode.solver import Solver
 
@@ -87,7 +88,7 @@ def quadrature_adjoint(
         def rhs(t: Array, a: Array) -> Array:
             return back.costate_rate(t, y_at(t)[:, : back.dynamics.d], a)
 
-        steps = list(segment_steps(rhs, backwards, values.T - values.t0, a, solver, back.statistics, atol))
+        steps = list(back.steps(i, rhs, a, atol))
         a_at = DenseSegment(back.statistics.counting(rhs), backwards, steps, solver.tableau)
         held += y_at.bytes + a_at.bytes
         knots = np.union1d(y_at.fractions(), 1 - a_at.fractions())
@@ -109,7 +110,7 @@ def _integrate(
     back: BackwardPass, span: Span, y_at: DenseSegment, a_at: DenseSegment, knots: Array, rtol: float, max_panels: int
 ) -> tuple[float, float]:
     """Add the integrals of (dF/d(alpha, x))^T [a, g] over a segment; return their error estimates."""
-    panels = [_panel(back, span, y_at, a_at, lo, hi) for lo, hi in zip(knots[:-1], knots[1:], strict=True) if hi > lo]
+    panels = [_panel(back, span, y_at, a_at, lo, hi) for lo, hi in itertools.pairwise(knots) if hi > lo]
     heapq.heapify(panels)
     while True:
         alpha, x = np.sum([p.alpha for p in panels], axis=0), np.sum([p.x for p in panels], axis=0)

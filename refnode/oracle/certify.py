@@ -114,16 +114,16 @@ def certify_cell(entry: Entry, method: str, truth: Truth, solver: Solver) -> Cel
     except NumericalError as error:
         seconds, ok = time.perf_counter() - started, claim.word == "refuses"
         outcome = f"raises {type(error).__name__}: {error}"
-        return Cell(entry.name, method, claim.word, promised, None, "", seconds, 0, 0, outcome, ok, truth.kind, claim.because)
+        cost = seconds, 0, 0
+        return Cell(entry.name, method, claim.word, promised, None, "", *cost, outcome, ok, truth.kind, claim.because)
     seconds = time.perf_counter() - started
     scale = leaf_scales(truth, entry.faint)
     have = {leaf: digits_left(_largest(result.grads[leaf] - mid), scale[leaf]) for leaf, mid in truth.grads.items()}
     worst = min(have, key=lambda leaf: have[leaf])
     ok, outcome = _judge(claim.word, promised, usual, result.grads, truth, scale, have[worst], worst)
-    nfe = result.stats.nfe, result.stats.nfe_backward
-    return Cell(
-        entry.name, method, claim.word, promised, have[worst], worst, seconds, *nfe, outcome, ok, truth.kind, claim.because
-    )  # fmt: skip
+    cost = seconds, result.stats.nfe, result.stats.nfe_backward
+    promise = entry.name, method, claim.word, promised
+    return Cell(*promise, have[worst], worst, *cost, outcome, ok, truth.kind, claim.because)
 
 
 def usual_digits(solver: Solver) -> float:
@@ -158,7 +158,7 @@ def _judge(
 
 
 def leaf_scales(truth: Truth, faint: Sequence[str] = ()) -> dict[str, float]:
-    """What an error in each leaf is measured against: its largest entry; the largest of all for zero and faint leaves."""
+    """What an error in each leaf is measured against: its largest entry; that of all leaves for zero and faint ones."""
     own = {leaf: _largest(g) for leaf, g in truth.grads.items()}
     largest = max(own.values())
     return {leaf: largest if leaf in faint else size or largest for leaf, size in own.items()}

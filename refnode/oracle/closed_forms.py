@@ -110,7 +110,7 @@ def _linear_flow(leaf: dict[str, Exact], slope: Slope) -> dict[str, Exact]:
 
 def _cosine_flow(leaf: dict[str, Exact], slope: Slope) -> dict[str, Exact]:
     k, x = leaf["theta.k"], leaf["x"]
-    (s0, c0), (s1, c1) = sine_cosine(leaf["t0"][()]), sine_cosine(leaf["T"][()])
+    (s0, c0), (s1, c1) = sine_cosine(leaf["t0"].item()), sine_cosine(leaf["T"].item())
     flow = np.array([(v * (s1 - s0)).exp() for v in k], dtype=object)
     z = x * flow
     g = slope(z)

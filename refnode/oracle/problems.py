@@ -116,11 +116,11 @@ def wide() -> Entry:
 
 
 def contracting() -> Entry:
-    """Linear part with eigenvalues -20 +- 3i for T = 2, and a running loss: backwards, errors of the state grow by e^40."""
+    """Linear part with eigenvalues -20 +- 3i for T = 2, and a running loss: backwards, errors grow by e^40."""
     model = NeuralODE(MLP(2, 8, 2, skip=True), span=(0.0, 2.0))
     loss = Loss(SquaredError(_random((BATCH, 2), 42)), running=0.25 * SquaredNorm())
     problem = _mlp_problem(model, 40, loss, A=np.array([[-20.0, 3.0], [-3.0, -20.0]]), b1=np.array([12.0, -8.0]))
-    faint = Claim("delivers", 5.0, "dloss/dx is 1/300 of the largest costate, which the absolute tolerance is relative to")
+    faint = Claim("delivers", 5.0, "dloss/dx is 1/300 of the largest costate, to which atol is relative")
     claims = dict.fromkeys(METHODS, faint)
     claims["backsolve"] = Claim("refuses", because="backwards, the state's error grows like e^40")
     return Entry("contracting", "eigenvalues about -20, T = 2", problem, claims)
@@ -150,7 +150,8 @@ def cycle() -> Entry:
 def expanding() -> Entry:
     """Eigenvalues about 2 for T = 2: small causes, large effects."""
     model = NeuralODE(MLP(2, 8, 2, skip=True), span=(0.0, 2.0))
-    return Entry("expanding", "eigenvalues about 2, T = 2", _mlp_problem(model, 70, A=np.array([[2.0, 0.5], [-0.5, 2.0]])))
+    problem = _mlp_problem(model, 70, A=np.array([[2.0, 0.5], [-0.5, 2.0]]))
+    return Entry("expanding", "eigenvalues about 2, T = 2", problem)
 
 
 def concat_time() -> Entry:
@@ -234,9 +235,10 @@ def relu() -> Entry:
     """2-16-2 ReLU: kinks that no step lands on."""
     kinks = "costate and sensitivities jump at kinks, which steps straddle"
     frozen = "a step across a kink differentiates it as if it stood still: an error of the step's size, whatever tol"
-    claims = {m: Claim("delivers", 4.0, kinks) for m in ("backsolve", "interpolating", "quadrature", "forward_continuous")}
+    continuous = ("backsolve", "interpolating", "quadrature", "forward_continuous")
+    claims = dict.fromkeys(continuous, Claim("delivers", 4.0, kinks))
     discrete = ("discrete", "forward_discrete", "complex_step", "central", "richardson")
-    claims |= {m: Claim("known-bad", 2.0, frozen) for m in discrete}
+    claims |= dict.fromkeys(discrete, Claim("known-bad", 2.0, frozen))
     return Entry("relu", "2-16-2 ReLU", _mlp_problem(NeuralODE(MLP(2, 16, 2, act="relu")), 170), claims)
 
 

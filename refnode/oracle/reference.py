@@ -95,20 +95,20 @@ def consensus(problem: Problem) -> Truth:
     dop853, looser, tsit5 = Solver("dop853", tol=1e-13), Solver("dop853", tol=1e-12), Solver("tsit5", tol=1e-12)
     if _smooth(problem):
         middle = discrete_adjoint(problem, dop853)
-        runs = discrete_adjoint(problem, looser), discrete_adjoint(problem, tsit5), quadrature_adjoint(problem, looser)
+        runs = [discrete_adjoint(problem, solver) for solver in (looser, tsit5)]
+        runs.append(quadrature_adjoint(problem, looser))
         how = "spread of the discrete adjoint (dop853 at 1e-13 and 1e-12, tsit5 at 1e-12) and the quadrature adjoint"
     else:
         middle = interpolating_adjoint(problem, dop853)
-        runs = tuple(interpolating_adjoint(problem, solver) for solver in (looser, tsit5)) + (
-            forward_continuous(problem, looser),
-        )
+        runs = [interpolating_adjoint(problem, solver) for solver in (looser, tsit5)]
+        runs.append(forward_continuous(problem, looser))
         how = "spread of the interpolating adjoint (dop853 at 1e-13 and 1e-12, tsit5 at 1e-12) and forward sensitivity"
     radius = {name: np.full(np.shape(g), _spread(name, middle, runs)) for name, g in middle.grads.items()}
     return Truth(middle.grads, radius, "estimated", how)
 
 
 def _smooth(problem: Problem) -> bool:
-    """Whether the field has no kinks as far as is known. Across a kink a discrete gradient errs by the step, whatever tol."""
+    """Whether the field has no kinks, as far as is known. Across a kink a discrete gradient errs by the step's size."""
     field = problem.model.field
     return not isinstance(field, MLP) or ACTIVATIONS[field.act].smooth
 
