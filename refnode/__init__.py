@@ -35,6 +35,9 @@ from refnode.gradients import METHODS, GradientResult, Stats, method_table
 from refnode.loss import CrossEntropy, LinearFunctional, Loss, Observations, SquaredError, UserLoss, observe
 from refnode.maps import Identity, ZeroAugment
 from refnode.model import Model, Problem
+from refnode.oracle.certify import certify
+from refnode.oracle.problems import catalogue
+from refnode.oracle.reference import Truth, reference
 from refnode.running import (
     Harmonic,
     Kinetic,
@@ -87,11 +90,14 @@ __all__ = [
     "Tableau",
     "TooManySteps",
     "Tracking",
+    "Truth",
     "UnreliableGradient",
     "UserField",
     "UserLoss",
     "UserRunning",
     "ZeroAugment",
+    "catalogue",
+    "certify",
     "check_field",
     "compare",
     "digits",
@@ -100,5 +106,6 @@ __all__ = [
     "method_table",
     "no_cotangent",
     "observe",
+    "reference",
     "solve",
 ]

@@ -17,6 +17,8 @@ from refnode.solver import Solver
 from refnode.steps import ErrorNorm, Rhs, first_step, rk_step, step_factor
 from refnode.tableau import Tableau
 
+QUIET = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}  # NaN and infinity raise with t, h and samples instead
+
 
 @dataclass
 class Statistics:
@@ -84,14 +86,17 @@ def prescribed_steps(rhs: Rhs, span: Span, y: Array, fractions: Array, tableau: 
     ------
     NonFiniteState     if a step ends in NaN or infinity
     """
-    k0 = rhs(span.at(fractions[0]), y)
+    with np.errstate(**QUIET):
+        k0 = rhs(span.at(fractions[0]), y)
     for s, s_new in itertools.pairwise(fractions):
         t, t_new, h = span.at(s), span.at(s_new), np.asarray((s_new - s) * span.length)
-        y_new, k = rk_step(rhs, t, t_new, h, y, k0, tableau)
+        with np.errstate(**QUIET):
+            y_new, k = rk_step(rhs, t, t_new, h, y, k0, tableau)
         check_finite(y_new, t, h)
         yield Step(s, s_new, t, t_new, h, y, y_new, k)
         y = y_new
-        k0 = k[-1] if tableau.fsal else rhs(t_new, y) if np.any(s_new < 1) else k0
+        with np.errstate(**QUIET):
+            k0 = k[-1] if tableau.fsal else rhs(t_new, y) if np.any(s_new < 1) else k0
 
 
 def adaptive_steps(
@@ -104,14 +109,15 @@ def adaptive_steps(
 
     Raises
     ------
-    StepUnderflow      if the controller asks for less than 16 units in the last place of t
+    StepUnderflow      if the controller asks for less than 16 units in the last place of t, or s no longer moves
     TooManySteps       after solver.max_steps attempts over the solve
     NonFiniteState     if F is not finite at the start, or steps fail with NaN or infinity however small
     """
     tableau, length = solver.tableau, span.length
     shape = (len(y),) if norm.over == "own" else ()
     s, err_previous, grow = np.zeros(shape), np.ones(shape), np.full(shape, True)
-    k0 = rhs(span.at(s), y)
+    with np.errstate(**QUIET):
+        k0 = rhs(span.at(s), y)
     check_finite(k0, span.start, None)
     ds = _first_fraction(rhs, span, y, k0, norm, solver, statistics)
     while np.any(s < 1):
@@ -122,10 +128,10 @@ def adaptive_steps(
         s_old, active = s, s < 1
         s_new = np.where(s + 1.01 * ds >= 1, 1.0, s + ds)
         t, t_new, h = span.at(s), span.at(s_new), np.asarray((s_new - s) * length)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(**QUIET):
             y_new, k = rk_step(rhs, t, t_new, h, y, k0, tableau)
             err = norm.of_step(h, y, y_new, k, tableau)
-        good = active & (err <= 1)
+        good = active & (err <= 1) & (s_new > s)
         failed = active & ~good
         _check_progress(span, s, h, failed, err)
         statistics.accepted, statistics.rejected = statistics.accepted + good, statistics.rejected + failed
@@ -133,7 +139,8 @@ def adaptive_steps(
             step = _masked(Step(s, s_new, t, t_new, h, y, y_new, k), good)
             yield step
             s, y = step.s_new, step.y_new
-            k_end = k[-1] if tableau.fsal else rhs(t_new, y_new) if np.any(s < 1) else k0
+            with np.errstate(**QUIET):
+                k_end = k[-1] if tableau.fsal else rhs(step.t_new, y) if np.any(s < 1) else k0
             k0 = k_end if good.ndim == 0 else np.where(good[:, None], k_end, k0)
         factor = step_factor(solver.controller, err, err_previous, tableau.order_err or tableau.order - 1)
         factor = np.where(grow | failed, factor, np.minimum(factor, 1.0))
@@ -155,9 +162,9 @@ def _first_fraction(
     if wish is not None:
         return np.minimum(wish / np.where(length == 0, np.inf, length) + (length == 0), 1.0)
     order = solver.tableau.order
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(**QUIET):
         ds = first_step(rhs, span.start, span.length, y, k0, norm, order)
-    return np.where(np.isfinite(ds) & (ds > 0), ds, 1e-6)
+    return np.where(length == 0, 1.0, np.where(np.isfinite(ds) & (ds > 0), ds, 1e-6))
 
 
 def _masked(step: Step, good: Array) -> Step:

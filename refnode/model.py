@@ -19,6 +19,7 @@ from refnode.errors import InvalidArgument
 from refnode.field import Field
 from refnode.loss import Loss
 from refnode.maps import Identity, Map, as_map
+from refnode.probe import probe
 from refnode.values import Values, named, unnamed
 
 Initial = Literal["position", "velocity", "full"]
@@ -156,6 +157,7 @@ class Problem:
         object.__setattr__(self, "params", self._checked_params())
         object.__setattr__(self, "span", self._checked_span())
         self._check_loss()
+        probe(self)
 
     def _checked_params(self) -> dict[str, Array]:
         shapes = self.model.shapes

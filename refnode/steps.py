@@ -137,8 +137,8 @@ class ErrorNorm:
         return self.atol + self.rtol * np.max(np.abs(states), axis=0)
 
     def norm(self, e: Array, scale: Array) -> Array:
-        """|e / scale|: () or (b,)."""
-        r = rms(e / scale)
+        """|e / scale|: () or (b,); infinite if the scale is, which a state that overflowed would otherwise pass."""
+        r = np.where(np.isfinite(scale).all(axis=-1), rms(e / scale), np.inf)
         if self.over == "own":
             return r
         return np.sqrt(np.mean(r * r)) if self.over == "batch" else np.max(r)
@@ -152,7 +152,7 @@ class ErrorNorm:
             return err
         err3 = self.norm(column(h) * np.tensordot(tableau.b_err3, k, axes=1), scale)
         total = np.sqrt(err**2 + 0.01 * err3**2)
-        return np.where(total > 0, err**2 / np.where(total > 0, total, 1), 0.0)
+        return np.where(total == 0, 0.0, err**2 / np.where(total == 0, 1, total))  # NaN stays NaN: not acceptable
 
 
 def first_step(rhs: Rhs, t: Array, length: Array, y: Array, k0: Array, norm: ErrorNorm, order: int) -> Array:

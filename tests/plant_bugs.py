@@ -1,0 +1,175 @@
+"""Plants one bug at a time in a copy of the package and asks the tests that should notice: every one must be caught.
+
+    python -m tests.plant_bugs [words ..]        only the bugs whose names contain one of the words
+
+A bug is a file, a text that occurs there exactly once, what it becomes, and the tests that look. It counts as caught
+when pytest reports a failed test: a crash on import, or no test at all, does not count.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CAUGHT = 1  # pytest's exit status for failed tests
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A planted bug."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+DISCRETE = "tests/gradients/test_discrete_adjoint.py"
+CLOSED = "tests/gradients/test_closed_forms.py"
+CONTINUOUS = "tests/gradients/test_continuous.py"
+DIFFERENCES = "tests/gradients/test_finite_difference.py"
+STEPS = "tests/test_steps.py"
+INTEGRATE = "tests/test_integrate.py"
+DENSE = "tests/test_dense.py"
+DYNAMICS = "tests/test_dynamics.py"
+LAYERS, FIELD, FIELDS, MAPS = "tests/test_layers.py", "tests/test_field.py", "tests/test_fields.py", "tests/test_maps.py"
+LOSS, RUNNING, OBJECTIVE = "tests/test_loss.py", "tests/test_running.py", "tests/test_objective.py"
+TABLEAU = "tests/test_tableau.py"
+VALUES = "tests/test_values.py"
+ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_reference.py"
+
+BUGS = (
+    # layers
+    Bug("linear: transposed weight in the cotangent of W", "layers.py", "return x.T @ g, g @ W.T", "return (g.T @ x).T * 2, g @ W.T", LAYERS),
+    Bug("linear: W instead of its transpose", "layers.py", "return x.T @ g, g @ W.T", "return x.T @ g, g @ (W if W.shape[0] == W.shape[1] else W.T)", LAYERS + " " + FIELD),
+    Bug("linear: dropped x dW", "layers.py", "return linear(W, dx) + linear(dW, x)", "return linear(W, dx)", LAYERS),
+    Bug("bias: mean for sum", "layers.py", "return g.sum(axis=0) if b.ndim == 1 else g", "return g.mean(axis=0) if b.ndim == 1 else g", LAYERS + " " + FIELD),
+    Bug("tanh: slope of the wrong argument", "layers.py", "return 4 * sigmoid_slope(2 * u)", "return 4 * sigmoid_slope(u)", LAYERS),
+    Bug("sigmoid: slope without the square", "layers.py", "return e / (1 + e) ** 2", "return e / (1 + e)", LAYERS),
+    Bug("relu: slope 1 at 0", "layers.py", "return np.where(u.real > 0, 1.0, 0.0)", "return np.where(u.real >= 0, 1.0, 0.0)", LAYERS),
+    Bug("sin: slope with the wrong sign", "layers.py", '"sin": Activation(np.sin, np.cos)', '"sin": Activation(np.sin, lambda u: -np.cos(u))', LAYERS),
+    # fields
+    Bug("MLP: dropped bias", "field.py", 'pre.append(u + leaf[f"b{k}"] if self.bias else u)', "pre.append(u)", FIELD),
+    Bug("MLP: dropped bias in the jvp", "field.py", 'du = du + dleaf[f"b{k}"] if self.bias else du', "du = du", FIELD),
+    Bug("MLP: slope at the wrong layer", "field.py", "g_u = slope(pre[k - 1]) * g_h if k > 0 else g_u", "g_u = slope(inputs[k][:, : g_h.shape[1]]) * g_h if k > 0 else g_u", FIELD),
+    Bug("MLP: forgotten cotangent of t", "field.py", "g_t, g_h = g_t + g_h[:, -1], g_h[:, :-1]", "g_h = g_h[:, :-1]", FIELD),
+    Bug("MLP: cotangent of t of the first layer only", "field.py", "g_t, g_h = g_t + g_h[:, -1], g_h[:, :-1]", "g_t, g_h = g_h[:, -1], g_h[:, :-1]", FIELD),
+    Bug("MLP: forgotten skip term in the cotangent of z", "field.py", "g_h = g_h + g_skip", "g_h = g_h + 0 * g_skip", FIELD),
+    Bug("MLP: dropped dA in the jvp", "field.py", 'layers.linear_jvp(leaf["A"], h0, dleaf["A"], dh0)', 'layers.linear(leaf["A"], dh0)', FIELD),
+    Bug("MLP: detached control", "field.py", "else (g[:, : z.shape[1]], g[:, z.shape[1] :])", "else (g[:, : z.shape[1]], 0 * g[:, z.shape[1] :])", FIELD),
+    Bug("cosine field: sign of df/dt", "fields.py", "return -(theta * s * z * g).sum(axis=1)", "return (theta * s * z * g).sum(axis=1)", FIELDS),
+    # maps and losses
+    Bug("zero augmentation: the wrong end", "maps.py", "return np.zeros(0), g[:, : g.shape[1] - self.extra]", "return np.zeros(0), g[:, self.extra :]", MAPS),
+    Bug("mean: divides twice", "loss.py", 'return self.weight / batch if', 'return self.weight / batch**2 if', LOSS),
+    Bug("squared error: forgotten 2", "loss.py", "return np.zeros(len(y)), 2 * (y - self.target)", "return np.zeros(len(y)), y - self.target", LOSS),
+    Bug("cross-entropy: forgotten one-hot", "loss.py", "g[np.arange(len(y)), self.labels] -= 1", "g[np.arange(len(y)), self.labels] -= 0", LOSS),
+    Bug("kinetic: forgotten 2", "running.py", "_replace(rate=2 * column(g) * at.rate)", "_replace(rate=column(g) * at.rate)", RUNNING),
+    Bug("parameter norm: mean for sum", "running.py", "(g.sum() if at.theta.ndim == 1", "(g.mean() if at.theta.ndim == 1", RUNNING),
+    Bug("tracking: dropped dbeta/dt", "running.py", "_replace(t=-(g_z * self.beta.slope(at.t)).sum(axis=1), z=g_z)", "_replace(z=g_z)", RUNNING),
+    Bug("point loss: forgotten upstream factor", "objective.py", "c = g * term.factor(len(z))", "c = term.factor(len(z))", OBJECTIVE),
+    # dynamics
+    Bug("dynamics: dropped path dl/df", "dynamics.py", "g_rate = g_rate + self._seen_vjp(r, back.rate)", "pass", DYNAMICS),
+    Bug("dynamics: dropped dl/dtheta", "dynamics.py", "g_theta + f_theta)", "f_theta)", DYNAMICS),
+    Bug("dynamics: dropped dl/dt", "dynamics.py", "return Cotangents(g_t + f_t + depth_t", "return Cotangents(f_t + depth_t", DYNAMICS),
+    Bug("dynamics: dropped shift of the second order", "dynamics.py", "g_z = g_z + f_z + self._shift_vjp(g_rate)", "g_z = g_z + f_z", DYNAMICS),
+    Bug("dynamics: detached control", "dynamics.py", "g_x = g_x if f_x is None or control is None else g_x + f_x", "g_x = g_x", DYNAMICS),
+    # Runge-Kutta steps
+    Bug("stage at the step's end", "steps.py", "return t_new if c == 1 else t + c * h", "return t_new if c > 0 else t", STEPS),
+    Bug("step adjoint: forgotten later stages", "steps.py", "(b[i] * g + np.tensordot(a[:, i], g_Y, axes=1))", "(b[i] * g)", STEPS),
+    Bug("step adjoint: dropped c dh", "steps.py", "g_t, g_h = g_t + back.t, g_h + c[i] * back.t", "g_t = g_t + back.t", STEPS),
+    Bug("step adjoint: dropped dh in the stages", "steps.py", "g_h = g_h + (back.y * np.tensordot(a[i, :i], k[:i], axes=1)).sum(axis=1)", "pass", STEPS),
+    Bug("step adjoint: dropped identity", "steps.py", "g + g_Y.sum(axis=0), stages)", "g_Y.sum(axis=0), stages)", STEPS),
+    Bug("step tangent: dropped dh", "steps.py", "return dy + np.tensordot(b, column(dh) * k + column(h) * dk, axes=1)", "return dy + np.tensordot(b, column(h) * dk, axes=1)", STEPS),
+    Bug("error norm: sum for mean", "steps.py", "return np.sqrt(np.mean(e * e, axis=-1))", "return np.sqrt(np.sum(e * e, axis=-1))", STEPS),
+    Bug("controller: wrong exponent", "steps.py", "q = order_err + 1", "q = order_err + 3", STEPS + " " + INTEGRATE),
+    Bug("controller: grows after a rejection", "integrate.py", "factor = np.where(grow | failed, factor, np.minimum(factor, 1.0))", "factor = factor", INTEGRATE),
+    # tableaux
+    Bug("dopri5: c_5", "tableau.py", "4/5, 8/9, 1, 1]", "4/5, 7/9, 1, 1]", TABLEAU),
+    Bug("rk4: weights", "tableau.py", "[1/6, 2/6, 2/6, 1/6]", "[1/6, 3/6, 1/6, 1/6]", TABLEAU),
+    Bug("dopri5: error weights", "tableau.py", "b_err=np.array([71/57600", "b_err=np.array([-71/57600", TABLEAU),
+    # drivers
+    Bug("wrong FSAL reuse", "integrate.py", "k0 = k[-1] if tableau.fsal else rhs(t_new, y) if np.any(s_new < 1) else k0", "k0 = k[-1]", INTEGRATE),
+    Bug("wrong FSAL reuse after an own step", "integrate.py", "k0 = k_end if good.ndim == 0 else np.where(good[:, None], k_end, k0)", "k0 = k_end", INTEGRATE),
+    Bug("the end is not landed on", "integrate.py", "s_new = np.where(s + 1.01 * ds >= 1, 1.0, s + ds)", "s_new = np.where(s + ds >= 1.0 + 1e-6, 1.0, np.minimum(s + ds, 1.0 - 1e-9 * (s < 0.9)))", INTEGRATE),
+    Bug("own steps: everybody moves", "integrate.py", "np.where(row, step.y_new, step.y)", "step.y_new", INTEGRATE),
+    Bug("dense output: wrong theta", "dense.py", "np.asarray((s - self.s[n]) / (self.s_new[n] - self.s[n]))", "np.asarray((s - self.s[n]) / (self.s_new[n] - self.s[n])) ** 2", DENSE),
+    # discrete gradients
+    Bug("discrete adjoint: forgotten upstream factor on the running loss", "gradients/discrete_adjoint.py", "self.g[:, self.dynamics.d :] = problem.loss.scale", "self.g[:, self.dynamics.d :] = 1.0", DISCRETE),
+    Bug("discrete adjoint: no jump at observations", "gradients/discrete_adjoint.py", "self.g[:, :d] += g_z", "self.g[:, :d] += g_z * (i == len(self.bounds) - 1)", DISCRETE),
+    Bug("discrete adjoint: dT without the step sizes", "gradients/discrete_adjoint.py", "s * step.t + s_new * step.t_new + (s_new - s) * step.h)", "s * step.t + s_new * step.t_new)", DISCRETE),
+    Bug("discrete adjoint: sign of dt0", "gradients/discrete_adjoint.py", "(1 - s) * step.t + (1 - s_new) * step.t_new - (s_new - s) * step.h)", "(1 - s) * step.t + (1 - s_new) * step.t_new + (s_new - s) * step.h)", DISCRETE),
+    Bug("discrete adjoint: x without the input map", "gradients/discrete_adjoint.py", "self._add(w_x=g_w, x=g_x)", "self._add(w_x=g_w)", DISCRETE),
+    Bug("binomial: too many snapshots held", "gradients/discrete_adjoint.py", "binomial(middle, hi, y_middle, snapshots - 1, tape, sweep)", "binomial(middle, hi, y_middle, snapshots, tape, sweep)", DISCRETE),
+    Bug("forward sensitivity: forgotten scale", "gradients/forward_sensitivity.py", "return problem.loss.scale * change", "return change", CLOSED + " " + DISCRETE),
+    Bug("forward sensitivity: S(t0) without -F", "gradients/forward_sensitivity.py", "- rate0 * np.asarray(direction.along.t0)[..., None])", "+ 0 * rate0 * np.asarray(direction.along.t0)[..., None])", CLOSED),
+    Bug("central differences: one-sided", "gradients/finite_difference.py", "return (loss(up) - loss(down)) / width", "return (loss(up) - loss(values)) / width * 2", DIFFERENCES),
+    Bug("Richardson: wrong power of 4", "gradients/finite_difference.py", "(level[1:] - level[:-1]) / (4**j - 1)", "(level[1:] - level[:-1]) / (2**j - 1)", DIFFERENCES),
+    # continuous gradients
+    Bug("continuous: dT without l(T)", "gradients/continuous.py", "return (self.full(a) * rate).sum(axis=1)", "return (a * rate[:, : self.dynamics.d]).sum(axis=1)", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: sign of dt0", "gradients/continuous.py", "self.bounds[i] = self.bounds[i] - self.hamiltonian(i, a)", "self.bounds[i] = self.bounds[i] + self.hamiltonian(i, a)", CLOSED),
+    Bug("continuous: no jump at observations", "gradients/continuous.py", "a = a + self.jumps[i + 1]", "a = a + self.jumps[i + 1] * (i + 2 == len(self.bounds))", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: upstream factor forgotten on the running loss", "gradients/continuous.py", "self.dynamics.width - self.dynamics.d), self.problem.loss.scale)", "self.dynamics.width - self.dynamics.d), 1.0)", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: weights of the wrong sign", "gradients/continuous.py", "column(-step.h * b) * self.full(a[i])", "column(step.h * b) * self.full(a[i])", CLOSED),
+    Bug("continuous: absolute tolerance not relative to the costate", "gradients/continuous.py", "return max((self.solver.atol or 0.0) * largest, TINY)", "return self.solver.atol or TINY", CONTINUOUS),
+    Bug("backsolve: never refuses", "gradients/backsolve_adjoint.py", "bad = ~(off <= allowed)", "bad = off < 0", CONTINUOUS),
+    Bug("quadrature: a Kronrod weight", "gradients/quadrature_adjoint.py", "0.209482141084727828012999174891714", "0.229482141084727828012999174891714", CLOSED),
+    Bug("quadrature: half a panel", "gradients/quadrature_adjoint.py", "weight = np.asarray(half * span.length)", "weight = np.asarray(2 * half * span.length)", CLOSED),
+    # bookkeeping and oracle
+    Bug("leaves in the wrong order", "arrays.py", "parts.append(leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", "parts.insert(0, leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", VALUES + " tests/test_arrays.py"),
+    Bug("closed form: forgotten tau", "oracle/closed_forms.py", "dA = tau * exp_matrix(blocks)[:d, d:]", "dA = exp_matrix(blocks)[:d, d:]", ORACLE),
+    Bug("closed form: sign of dt0", "oracle/closed_forms.py", '"t0": -(g * z * k * c0).sum()', '"t0": (g * z * k * c0).sum()', ORACLE),
+    Bug("certify: promise not checked", "oracle/certify.py", "if promised > 0 and np.any(excess > 0):", "if False:", "tests/oracle/test_certify.py"),
+)  # fmt: skip
+
+
+def copy_with(bug: Bug, folder: Path) -> None:
+    """A copy of package and tests in folder, with the bug planted."""
+    for name in ("refnode", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    path = folder / "refnode" / bug.file
+    text = path.read_text("utf-8")
+    if text.count(bug.old) != 1:
+        raise ValueError(f"{bug.name}: the text to replace occurs {text.count(bug.old)} times in {bug.file}, not once")
+    path.write_text(text.replace(bug.old, bug.new), "utf-8")
+
+
+def plant(bug: Bug) -> tuple[bool, str]:
+    """Whether the tests catch the bug, and the last lines of what they said."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy_with(bug, Path(folder))
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests.split()],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci"},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+    return run.returncode == CAUGHT, "\n".join(run.stdout.splitlines()[-6:] + run.stderr.splitlines()[-3:])
+
+
+def main() -> int:
+    """Plant all bugs, or those named, two at a time; 0 if every one is caught."""
+    words = sys.argv[1:]
+    bugs = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    missed = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for bug, (caught, tail) in zip(bugs, pool.map(plant, bugs), strict=True):
+            print("caught" if caught else "MISSED", bug.name, flush=True)
+            if not caught:
+                missed += 1
+                print(tail, flush=True)
+    print(f"{len(bugs) - missed} of {len(bugs)} bugs caught")
+    return 1 if missed or not bugs else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
