@@ -7,7 +7,7 @@ one vjp of F holds every term of the generalised adjoint, dl/dtheta and the path
 
     a' = -(df/dz)^T (a + g dl/df) - g dl/dz,      dloss/dtheta = int (df/dtheta)^T (a + g dl/df) + g dl/dtheta dt
 
-Source   Massaroli et al. 2020, Prop. 1; the terms through f and x are written out in refnode's documentation.
+Source   Massaroli et al. 2020, Prop. 1; the terms through f and x are written out in docs/adjoint.md.
 """
 
 from dataclasses import dataclass
