@@ -15,9 +15,6 @@ import torch
 import torchdiffeq
 
 import refnode as rn
-from refnode.oracle.certify import leaf_scales
-from refnode.oracle.problems import catalogue
-from refnode.oracle.reference import reference
 from validation.peers import torchdiffeq_adapter
 
 TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
@@ -26,7 +23,7 @@ OUT = Path(__file__).parent / "results" / "torchdiffeq_digits.md"
 
 def rows(entry, truth, kind):
     """One Markdown row a tolerance: digits of every leaf, largest entry against the true one, evaluations."""
-    scale = leaf_scales(truth, entry.faint)
+    scale = truth.scales(entry.faint)
     for tol in TOLERANCES:
         try:
             grads, nfe = torchdiffeq_adapter.gradient(entry.problem, tol, kind)
@@ -57,8 +54,8 @@ def report():
         " Solver dopri5, rtol = atol = tol, float64.",
         "Regenerate: `python -m validation.torchdiffeq_digits`.",
     ]
-    for entry in catalogue("mild", "contracting"):
-        truth = reference(entry.problem)
+    for entry in rn.catalogue("mild", "contracting"):
+        truth = rn.reference(entry.problem)
         known = ", ".join(f"{leaf} {d:.1f}" for leaf, d in truth.digits().items() if leaf not in entry.faint)
         lines += ["", f"## {entry.name}: {entry.about}", ""]
         lines += [f"Reference: {truth.kind}, {truth.how}; its digits: {known}."]

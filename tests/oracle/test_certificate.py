@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import refnode as rn
-from refnode.oracle import certify as module
-from refnode.oracle.certify import SOLVER, certify, certify_cell, usual_digits
+from refnode.oracle import certificate as module
+from refnode.oracle.certificate import SOLVER, certify, certify_cell, usual_digits
 from refnode.oracle.problems import Claim, catalogue
-from refnode.oracle.reference import Truth, reference
+from refnode.oracle.ladder import Truth, reference
 
 
 @pytest.fixture

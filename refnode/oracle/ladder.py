@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from refnode.api import digits
+from refnode.api import digits_left
 from refnode.arrays import Array
 from refnode.errors import InvalidArgument, NotEnoughDigits
 from refnode.field import MLP
@@ -44,10 +44,16 @@ class Truth:
     kind: Kind
     how: str
 
-    def digits(self) -> dict[str, float]:
+    def scales(self, faint: Sequence[str] = ()) -> dict[str, float]:
+        """What an error in a leaf is measured against: its largest entry; that of all leaves for zero and faint ones."""
+        own = {leaf: float(np.max(np.abs(g), initial=0.0)) for leaf, g in self.grads.items()}
+        largest = max(own.values())
+        return {leaf: largest if leaf in faint else size or largest for leaf, size in own.items()}
+
+    def digits(self, faint: Sequence[str] = ()) -> dict[str, float]:
         """Digits of every leaf that the radius leaves."""
-        largest = max(float(np.max(np.abs(g), initial=0.0)) for g in self.grads.values())
-        return {name: digits(g + self.radius[name], g, largest) for name, g in self.grads.items()}
+        scale = self.scales(faint)
+        return {leaf: digits_left(float(np.max(r, initial=0.0)), scale[leaf]) for leaf, r in self.radius.items()}
 
 
 def reference(problem: Problem, digits: float | None = None) -> Truth:

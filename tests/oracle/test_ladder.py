@@ -5,7 +5,7 @@ import pytest
 
 import refnode as rn
 from refnode.oracle.problems import CATALOGUE, catalogue
-from refnode.oracle.reference import consensus, reference
+from refnode.oracle.ladder import consensus, reference
 
 
 @pytest.mark.parametrize("name", ["exp", "linear", "cosine"])

@@ -12,7 +12,7 @@ from refnode.arrays import Array
 from refnode.errors import InvalidArgument, NumericalError, RefnodeError
 from refnode.gradients import METHODS
 from refnode.oracle.problems import CATALOGUE, Entry, catalogue
-from refnode.oracle.reference import Truth, reference
+from refnode.oracle.ladder import Truth, reference
 from refnode.solver import Solver
 
 SOLVER = Solver("dopri5", tol=1e-8)
@@ -117,7 +117,7 @@ def certify_cell(entry: Entry, method: str, truth: Truth, solver: Solver) -> Cel
         cost = seconds, 0, 0
         return Cell(entry.name, method, claim.word, promised, None, "", *cost, outcome, ok, truth.kind, claim.because)
     seconds = time.perf_counter() - started
-    scale = leaf_scales(truth, entry.faint)
+    scale = truth.scales(entry.faint)
     have = {leaf: digits_left(_largest(result.grads[leaf] - mid), scale[leaf]) for leaf, mid in truth.grads.items()}
     worst = min(have, key=lambda leaf: have[leaf])
     ok, outcome = _judge(claim.word, promised, usual, result.grads, truth, scale, have[worst], worst)
@@ -155,13 +155,6 @@ def _judge(
     if blunt := [leaf for leaf, r in truth.radius.items() if digits_left(_largest(r), scale[leaf]) < floor + 1]:
         return False, f"the truth about {', '.join(blunt)} is not sharp enough to tell"
     return True, f"{have:.1f} digits"
-
-
-def leaf_scales(truth: Truth, faint: Sequence[str] = ()) -> dict[str, float]:
-    """What an error in each leaf is measured against: its largest entry; that of all leaves for zero and faint ones."""
-    own = {leaf: _largest(g) for leaf, g in truth.grads.items()}
-    largest = max(own.values())
-    return {leaf: largest if leaf in faint else size or largest for leaf, size in own.items()}
 
 
 def beyond(grads: Mapping[str, Array], truth: Truth, scale: Mapping[str, float], promised: float) -> str:
