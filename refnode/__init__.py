@@ -35,9 +35,11 @@ from refnode.gradients import METHODS, GradientResult, Stats, method_table
 from refnode.loss import CrossEntropy, LinearFunctional, Loss, Observations, SquaredError, UserLoss, observe
 from refnode.maps import Identity, ZeroAugment
 from refnode.model import Model, Problem
-from refnode.oracle.certify import certify
+from refnode.oracle.certificate import certify
+from refnode.oracle.ladder import Truth, reference
 from refnode.oracle.problems import catalogue
-from refnode.oracle.reference import Truth, reference
+from refnode.problem_file import load_problem
+from refnode.result_file import save_result
 from refnode.running import (
     Harmonic,
     Kinetic,
@@ -103,9 +105,11 @@ __all__ = [
     "digits",
     "digits_left",
     "gradient",
+    "load_problem",
     "method_table",
     "no_cotangent",
     "observe",
     "reference",
+    "save_result",
     "solve",
 ]

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from refnode.arrays import Array, float64, one_of
+from refnode.arrays import Array, finite, float64, one_of, rectangular
 from refnode.dense import DenseSegment
-from refnode.errors import BackendUnavailable, InvalidArgument
+from refnode.errors import BackendUnavailable, InvalidArgument, NonFiniteState
 from refnode.forward import dense_segment, loss_per_sample, segments, solve_forward
 from refnode.gradients import METHODS, MethodName
 from refnode.gradients.result import GradientResult, Stats, stats_of
@@ -42,14 +42,18 @@ class Solution:
         Raises InvalidArgument for t outside the span.
         """
         times = float64("t", t)
-        if times.ndim > 0:
-            return np.stack([self.z(one) for one in times])
+        if times.ndim > 1:
+            raise InvalidArgument("t", f"shape {times.shape}", "of shape () or (K,)")
+        if times.ndim == 1:
+            return np.array([self.z(one) for one in times]).reshape(len(times), *self.z_T.shape)
         return self._segment(times)(times)[:, : self.problem.model.state_width]
 
     def y(self, t: Any) -> Array:
         """yhat(t) = h_y(z(t)), shaped like z(t) with the readout's width."""
         z, h_y, w_y = self.z(t), self.problem.model.h_y, self.problem.values.w_y
-        return h_y.forward(w_y, z) if z.ndim == 2 else np.stack([h_y.forward(w_y, row) for row in z])
+        if z.ndim == 2:
+            return h_y.forward(w_y, z)
+        return np.array([h_y.forward(w_y, row) for row in z]).reshape(len(z), *self.y_T.shape)
 
     def _segment(self, t: Array) -> DenseSegment:
         for segment in self.dense:
@@ -69,9 +73,11 @@ def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "au
     _check(problem, solver)
     choose_backend(backend)
     values = problem.values
-    forward = solve_forward(problem, values, solver, keep=True)
+    forward = solve_forward(problem, values, solver, keep="steps")
     dense = tuple(dense_segment(problem, values, forward, i, solver.tableau) for i in range(len(segments(values))))
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
+    if bad := np.flatnonzero(~np.isfinite(per_sample)).tolist():
+        raise NonFiniteState("the loss is NaN or infinite", float(np.max(values.T)), None, bad)
     z_T = forward.at_bounds[-1][:, : problem.model.state_width]
     stats = stats_of(forward, values, 0, sum(segment.bytes for segment in dense))
     y_T = problem.model.h_y.forward(values.w_y, z_T)
@@ -137,8 +143,19 @@ def digits(got: Array, truth: Array, scale: float | None = None) -> float:
     >>> round(digits(np.array([1.0, 2.002]), np.array([1.0, 2.0])), 2)
     3.0
     """
-    size = float(np.max(np.abs(truth), initial=0.0)) or (scale or 0.0)
-    return digits_left(float(np.max(np.abs(got - truth), initial=0.0)), size)
+    mine, true = _leaf("got", got), _leaf("truth", truth)
+    if mine.shape != true.shape:
+        raise InvalidArgument("got", f"shape {mine.shape}", f"of shape {true.shape}, that of the truth")
+    size = float(np.max(np.abs(true), initial=0.0)) or (0.0 if scale is None else abs(finite("scale", scale)))
+    return digits_left(float(np.max(np.abs(mine - true), initial=0.0)), size)
+
+
+def _leaf(name: str, value: Any) -> Array:
+    """A leaf of any float dtype, NaN included: what another library returned is measured, not refused."""
+    a = rectangular(name, value)
+    if a.dtype.kind not in "iufc":
+        raise InvalidArgument(name, f"dtype {a.dtype}", "an array of numbers")
+    return a
 
 
 def digits_left(error: float, size: float) -> float:
@@ -147,11 +164,13 @@ def digits_left(error: float, size: float) -> float:
     >>> digits_left(1e-3, 10.0)
     4.0
     """
-    if error == 0:
-        return 16.0
-    if not np.isfinite(error) or size == 0:
+    if not np.isfinite(error) or not np.isfinite(size):
         return 0.0
-    return float(np.clip(-np.log10(error / size), 0.0, 16.0))
+    if error <= 1e-16 * size:
+        return 16.0
+    if size == 0:
+        return 0.0
+    return float(np.clip(-np.log10(error / size), 0.0, 16.0)) + 0.0  # not -0.0
 
 
 def compare(got: GradientResult | Mapping[str, Array], truth: Any) -> dict[str, float]:
@@ -159,12 +178,20 @@ def compare(got: GradientResult | Mapping[str, Array], truth: Any) -> dict[str, 
 
     Raises InvalidArgument if a leaf has another shape, or nothing is shared.
     """
-    mine, other = (r if isinstance(r, Mapping) else r.grads for r in (got, truth))
-    largest = max((float(np.max(np.abs(g), initial=0.0)) for g in other.values()), default=0.0)
+    mine, other = _leaves("got", got), _leaves("truth", truth)
     shared = [name for name in other if name in mine]
     if not shared:
         raise InvalidArgument("got", f"leaves {list(mine)}", f"among {list(other)}")
     for name in shared:
-        if np.shape(mine[name]) != np.shape(other[name]):
-            raise InvalidArgument(name, f"shape {np.shape(mine[name])}", f"of shape {np.shape(other[name])}")
-    return {name: digits(np.asarray(mine[name]), np.asarray(other[name]), largest) for name in shared}
+        if mine[name].shape != other[name].shape:
+            raise InvalidArgument(name, f"shape {mine[name].shape}", f"of shape {other[name].shape}")
+    largest = max(float(np.max(np.abs(g[np.isfinite(g)]), initial=0.0)) for g in other.values())
+    return {name: digits(mine[name], other[name], largest) for name in shared}
+
+
+def _leaves(name: str, result: Any) -> dict[str, Array]:
+    """Leaf name -> array, of a result or of a mapping."""
+    grads = result if isinstance(result, Mapping) else getattr(result, "grads", None)
+    if not isinstance(grads, Mapping):
+        raise InvalidArgument(name, result, "a result with grads, or a mapping from leaf name to array")
+    return {leaf: _leaf(f"{name}[{leaf!r}]", g) for leaf, g in grads.items()}

@@ -1,5 +1,6 @@
 """The paper's words as functions of a few lines."""
 
+from refnode.arrays import one_of
 from refnode.depth import Constant, Depth
 from refnode.field import Field
 from refnode.maps import Identity, as_map
@@ -33,5 +34,6 @@ def NeuralODE(
     >>> NeuralODE(MLP(4, 32, 2), order=2).state_width
     4
     """
+    one_of("init", init, ("position", "velocity", "full"))
     maps = {name: Identity() if h is None else as_map(name, h) for name, h in (("h_x", h_x), ("h_y", h_y))}
     return Model(field, theta, maps["h_x"], maps["h_y"], order, init, control, span)

@@ -24,12 +24,9 @@ def float64(name: str, value: object, shape: tuple[int | None, ...] | None = Non
     Raises
     ------
     InvalidArgument    for float32, complex and other dtypes (their digits are not float64's), for NaN or
-                       infinity, and for a wrong shape
+                       infinity, for masked entries, and for a wrong shape
     """
-    try:
-        a = np.asarray(value)
-    except ValueError:
-        raise InvalidArgument(name, value, "a rectangular array of float64") from None
+    a = rectangular(name, value)
     if a.dtype.kind not in "iu" and a.dtype != np.float64:
         raise InvalidArgument(name, f"dtype {a.dtype}", "float64 (refnode's problems are exact float64)")
     if shape is not None and not _fits(a.shape, shape):
@@ -43,30 +40,58 @@ def float64(name: str, value: object, shape: tuple[int | None, ...] | None = Non
     return out
 
 
+def rectangular(name: str, value: object) -> Array:
+    """The value as an array of whatever dtype, or InvalidArgument for ragged lists and masked arrays."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidArgument(name, "a masked array", "an array without a mask: a masked entry is no number")
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InvalidArgument(name, value, "a rectangular array of float64") from None
+
+
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(w is None or n == w for n, w in zip(shape, wanted, strict=True))
 
 
 def positive(name: str, value: object) -> float:
     """A finite float > 0, or InvalidArgument."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise InvalidArgument(name, value, "a number > 0")
-    if not np.isfinite(value) or value <= 0:
+    if not _is_number(value):
+        raise InvalidArgument(name, describe(value), "a number > 0")
+    if not np.isfinite(value) or value <= 0:  # type: ignore[call-overload, operator]
         raise InvalidArgument(name, value, "a finite number > 0")
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
+
+
+def finite(name: str, value: object) -> float:
+    """A finite float of either sign, or InvalidArgument."""
+    if not _is_number(value) or not np.isfinite(value):  # type: ignore[call-overload]
+        raise InvalidArgument(name, describe(value), "a finite number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False, or InvalidArgument."""
+    if not isinstance(value, bool):
+        raise InvalidArgument(name, describe(value), "True or False")
+    return value
 
 
 def count(name: str, value: object, least: int = 1) -> int:
     """An integer >= least, or InvalidArgument."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidArgument(name, value, f"an integer >= {least}")
+        raise InvalidArgument(name, describe(value), f"an integer >= {least}")
     return int(value)
 
 
 def one_of(name: str, value: object, allowed: tuple[str, ...]) -> str:
     """A member of a closed set of words, or InvalidArgument."""
     if not isinstance(value, str) or value not in allowed:
-        raise InvalidArgument(name, value, "one of " + ", ".join(map(repr, allowed)))
+        raise InvalidArgument(name, describe(value), "one of " + ", ".join(map(repr, allowed)))
     return value
 
 

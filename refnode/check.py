@@ -1,17 +1,19 @@
 """check_field: are a field's own jvp and vjp the derivatives of its forward?"""
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from refnode.arrays import Array, float64, size
-from refnode.errors import InvalidArgument
+from refnode.arrays import Array, flatten, float64, positive, size
+from refnode.errors import InvalidArgument, describe
 from refnode.field import Field
 
 STEP = 2.0**-100
 Arguments = dict[str, Array]
+Unit = tuple[str, str, tuple[Any, ...]]  # argument, label, index of a number
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,16 @@ def check_field(field: Field, t: Any, z: Any, theta: Any, x: Any = None, *, tol:
     ------
     InvalidArgument    if forward, jvp or vjp raise or return a wrong shape, or forward mixes samples
     """
+    members = ("shapes", "width_out", "forward", "jvp", "vjp")
+    if missing := [m for m in members if isinstance(field, type) or not hasattr(field, m)]:
+        raise InvalidArgument("field", describe(field), f"a field; it lacks {', '.join(missing)}")
+    if tol is not None:
+        positive("tol", tol)
     given = _arguments(field, t, z, theta, x)
     f = _call(field.forward, "forward", given)
     _expect("forward", f, (len(given["z"]), field.width_out))
     _check_rows_apart(field, given, f)
-    columns, witness = _columns(field, given)
+    columns, witness = _columns(field, given, np.asarray(f))
     limit = tol if tol is not None else 1e-10 if witness == "complex step" else 1e-6
     entries = [*_jvp_entries(field, given, columns), *_vjp_entries(field, given, columns)]
     error, where, got, want = max(entries, key=lambda entry: entry[0] if np.isfinite(entry[0]) else np.inf)
@@ -72,8 +79,10 @@ def check_field(field: Field, t: Any, z: Any, theta: Any, x: Any = None, *, tol:
 
 
 def _arguments(field: Field, t: Any, z: Any, theta: Any, x: Any) -> Arguments:
-    if isinstance(theta, dict):
-        theta = np.concatenate([np.ravel(float64(f"theta.{k}", theta[k], s)) for k, s in field.shapes.items()])
+    if isinstance(theta, Mapping):
+        if set(theta) != set(field.shapes):
+            raise InvalidArgument("theta", f"leaves {list(theta)}", f"the leaves {list(field.shapes)}")
+        theta = flatten({k: float64(f"theta.{k}", theta[k], s) for k, s in field.shapes.items()}, field.shapes)
     z = float64("z", z, (None, None))
     if len(z) < 2:
         raise InvalidArgument("z", f"shape {z.shape}", "of shape (b, i) with b >= 2, so that mixed-up samples show")
@@ -85,7 +94,7 @@ def _arguments(field: Field, t: Any, z: Any, theta: Any, x: Any) -> Arguments:
 def _call(function: Callable[..., Any], name: str, given: Arguments, *more: Any) -> Any:
     try:
         return function(given["t"], given["z"], given["theta"], given.get("x"), *more)
-    except (TypeError, ValueError, IndexError, KeyError) as error:
+    except Exception as error:
         was = f"{type(error).__name__}: {error}"
         raise InvalidArgument(f"field.{name}", was, "a function that runs on these arguments") from error
 
@@ -96,15 +105,18 @@ def _expect(name: str, value: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_rows_apart(field: Field, given: Arguments, f: Array) -> None:
-    """Moving the first sample must not move the others."""
-    z = given["z"].copy()
-    z[0] += 0.5
-    moved = _call(field.forward, "forward", given | {"z": z})
-    if not np.array_equal(moved[1:], f[1:]):
-        raise InvalidArgument("field.forward", "samples that depend on each other", "a function of each sample alone")
+    """Moving one sample must not move the others."""
+    for name in ("z", "x", "t"):
+        for k in range(len(f)) if name in given and given[name].ndim > 0 else ():
+            moved = given[name].copy()
+            moved[k] += 0.5
+            g = np.asarray(_call(field.forward, "forward", given | {name: moved}))
+            if not np.array_equal(np.delete(g, k, axis=0), np.delete(f, k, axis=0)):
+                was = f"samples that depend on each other's {name}"
+                raise InvalidArgument("field.forward", was, "a function of each sample alone")
 
 
-def _units(given: Arguments, field: Field) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+def _units(given: Arguments, field: Field) -> Iterator[Unit]:
     """(argument, label, index) of every number; z and x are moved in all samples at once, t as well."""
     yield "t", "t", (...,)
     for name in ("z", "x"):
@@ -119,20 +131,38 @@ def _units(given: Arguments, field: Field) -> Iterator[tuple[str, str, tuple[Any
         start += int(np.prod(shape))
 
 
-def _columns(field: Field, given: Arguments) -> tuple[dict[str, Array], str]:
+def _columns(field: Field, given: Arguments, f: Array) -> tuple[dict[str, Array], str]:
     """Derivative of f (b, o) with respect to each number, by label, and how it was found."""
+    columns = {}
     try:
-        columns = {}
-        for name, label, index in _units(given, field):
-            moved = given[name].astype(complex)
-            moved[index] += 1j * STEP
-            column = np.imag(_call(field.forward, "forward", given | {name: moved})) / STEP
-            columns[label] = column
-        if any(c.any() for c in columns.values()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            for name, label, index in _units(given, field):
+                moved = given[name].astype(complex)
+                moved[index] += 1j * STEP
+                columns[label] = np.imag(_call(field.forward, "forward", given | {name: moved})) / STEP
+        if not any(_contradicted(columns[unit[1]], field, given, f, unit) for unit in _units(given, field)):
             return columns, "complex step"
-    except (InvalidArgument, np.exceptions.ComplexWarning):
+    except InvalidArgument:
         pass
     return {label: _difference(field, given, name, index) for name, label, index in _units(given, field)}, "differences"
+
+
+def _contradicted(column: Array, field: Field, given: Arguments, f: Array, unit: Unit) -> bool:
+    """Whether differences contradict a complex step: then forward drops imaginary parts (abs, a cast, a comparison).
+
+    Where the differences to either side differ, forward has a kink, and they say nothing.
+    """
+    name, _, index = unit
+    h = 2.0**-20 * max(1.0, float(np.max(np.abs(given[name]))))  # round-off 2e-10 f, truncation 1e-6 f''
+    sides = []
+    for step in (h, -h):
+        moved = given[name].copy()
+        moved[index] += step
+        sides.append((np.asarray(_call(field.forward, "forward", given | {name: moved})) - f) / step)
+    right, left = sides
+    room = 1e-3 * np.max(np.abs([column, right, left])) + 1e-7 * np.max(np.abs(f))
+    return bool(np.any((np.abs(right - left) <= room) & (np.abs(right - column) > 2 * room)))
 
 
 def _difference(field: Field, given: Arguments, name: str, index: tuple[Any, ...]) -> Array:
@@ -154,7 +184,7 @@ def _largest(got: Array, want: Array, scale: float, where: str) -> Entry:
     """The worst entry of got against want; its index goes into the braces of `where`."""
     error = np.abs(got - want) / (scale or 1.0)
     index = tuple(int(i) for i in np.unravel_index(np.argmax(np.nan_to_num(error, nan=np.inf)), error.shape))
-    return float(error[index]), where.format(list(index)), float(got[index]), float(want[index])
+    return float(error[index]), where.replace("{}", str(list(index))), float(got[index]), float(want[index])
 
 
 def _scales(columns: dict[str, Array]) -> dict[str, float]:
@@ -166,25 +196,34 @@ def _scales(columns: dict[str, Array]) -> dict[str, float]:
     return scales
 
 
+def _weights(batch: int) -> Array:
+    """Unequal weights of the samples, so that a jvp or vjp that mixes them shows."""
+    return np.linspace(1.0, 2.0, batch)
+
+
 def _jvp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> Iterator[Entry]:
-    scales = _scales(columns)
-    zero = {name: np.zeros(a.shape) for name, a in given.items()}
+    scales, weights = _scales(columns), _weights(len(given["z"]))
     for name, label, index in _units(given, field):
-        unit = {k: v.copy() for k, v in zero.items()}
-        unit[name][index] = 1.0
-        got = _call(field.jvp, "jvp", given, unit["t"], unit["z"], unit["theta"], unit.get("x"))
+        along = {k: np.zeros(a.shape) for k, a in given.items()}
+        own = name != "theta" and given[name].ndim > 0
+        along[name][index] = weights if own else 1.0
+        got = _call(field.jvp, "jvp", given, along["t"], along["z"], along["theta"], along.get("x"))
         _expect("jvp", got, columns[label].shape)
+        got = np.asarray(got) / (weights[:, None] if own else 1.0)
         yield _largest(got, columns[label], scales[name], f"jvp: d f{{}} / d {label}")
 
 
 def _vjp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> Iterator[Entry]:
     scales, batch = _scales(columns), len(given["z"])
-    weights = np.linspace(1.0, 2.0, batch)  # unequal, so that a vjp that mixes samples shows
+    weights = _weights(batch)
     for j in range(field.width_out):
         g = np.zeros((batch, field.width_out))
         g[:, j] = weights
-        g_t, g_z, g_theta, g_x = _call(field.vjp, "vjp", given, g)
-        want = {label: weights * column[:, j] for label, column in columns.items()}  # (b,)
+        back = _call(field.vjp, "vjp", given, g)
+        if not isinstance(back, tuple) or len(back) != 4:
+            was = f"{type(back).__name__}" + (f" of {len(back)}" if isinstance(back, tuple) else "")
+            raise InvalidArgument("field.vjp", was, "a tuple of 4: cotangents of t, z, theta and x")
+        g_t, g_z, g_theta, g_x = map(np.asarray, back)
         parts = {"t": g_t, "z": g_z, "x": g_x}
         _expect("vjp (t)", g_t, (batch,))
         for name in ("z", "x"):
@@ -194,11 +233,9 @@ def _vjp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> I
             if name != "theta":
                 part = parts[name][index] if name != "t" else g_t
                 where = f"vjp: d f[:, {j}] / d {label}, sample {{}}"
-                yield _largest(np.asarray(part), want[label], scales[name], where)
+                yield _largest(part / weights, columns[label][:, j], scales[name], where)
         _expect("vjp (theta)", g_theta, given["theta"].shape)
         labels = [label for name, label, _ in _units(given, field) if name == "theta"]
-        for label, got in zip(labels, np.asarray(g_theta), strict=True):
-            total, where = np.atleast_1d(want[label].sum()), f"vjp: sum over samples of d f[:, {j}] / d {label}"
-            yield _largest(np.atleast_1d(got), total, scales["theta"] * batch, where)
-
-
+        for label, got in zip(labels, g_theta, strict=True):
+            total, where = weights @ columns[label][:, j], f"vjp: weighted sum over samples of d f[:, {j}] / d {label}"
+            yield _largest(np.atleast_1d(got), np.atleast_1d(total), scales["theta"] * batch, where)

@@ -43,6 +43,10 @@ class BackendUnavailable(RefnodeError, RuntimeError):
     """A backend that this installation cannot run."""
 
 
+class ProgramFailed(RefnodeError, RuntimeError):
+    """A program under test that did not answer: it ended with an error, took too long or wrote no gradient."""
+
+
 class NumericalError(RefnodeError, ArithmeticError):
     """A computation that would have returned a wrong number. Carries where it happened.
 

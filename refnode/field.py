@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from refnode import layers
-from refnode.arrays import Array, Shapes, count, flatten, one_of, unflatten
+from refnode.arrays import Array, Shapes, count, flag, flatten, one_of, unflatten
 from refnode.errors import InvalidArgument
 
 Act = Literal["tanh", "softplus", "sin", "sigmoid", "relu", "identity"]
@@ -78,9 +78,8 @@ class MLP:
             raise InvalidArgument("widths", widths, "at least an input and an output width")
         one_of("act", act, tuple(layers.ACTIVATIONS))
         one_of("time", time, ("none", "first", "every"))
-        for name, flag in (("bias", bias), ("skip", skip)):
-            if not isinstance(flag, bool):
-                raise InvalidArgument(name, flag, "True or False")
+        flag("bias", bias)
+        flag("skip", skip)
         checked = tuple(count(f"widths[{k}]", w) for k, w in enumerate(widths))
         for name, value in (("widths", checked), ("act", act), ("bias", bias), ("time", time), ("skip", skip)):
             object.__setattr__(self, name, value)

@@ -1,6 +1,6 @@
 """Fields that are not networks: your own, and one with a closed-form flow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,10 @@ class UserField:
             if not callable(getattr(self, name)):
                 raise InvalidArgument(name, getattr(self, name), "a function")
         count("width", self.width)
+        if not isinstance(self.shapes, Mapping) or not all(isinstance(leaf, str) for leaf in self.shapes):
+            raise InvalidArgument("shapes", self.shapes, "a mapping from leaf names to shapes, such as {'W': (2, 2)}")
         for leaf, shape in self.shapes.items():
-            if not isinstance(shape, tuple) or any(not isinstance(n, int) or n < 1 for n in shape):
+            if not isinstance(shape, tuple) or any(type(n) is not int or n < 1 for n in shape):
                 raise InvalidArgument(f"shapes[{leaf!r}]", shape, "a tuple of integers >= 1, or () for a number")
 
     @property

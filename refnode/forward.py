@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -67,8 +68,14 @@ class Forward:
     statistics: Statistics
 
 
-def solve_forward(problem: Problem, values: Values, solver: Solver, keep: bool = False) -> Forward:
-    """Solve from t0 to T, landing on every observation time; `keep` the steps for dense output or a reverse sweep."""
+Keep = Literal["nothing", "states", "steps"]
+
+
+def solve_forward(problem: Problem, values: Values, solver: Solver, keep: Keep = "nothing") -> Forward:
+    """Solve from t0 to T, landing on every observation time; `keep` "steps" for dense output or a reverse sweep.
+
+    With keep="states" the steps come without their stages, so that only N states are held.
+    """
     dynamics = dynamics_of(problem)
     rhs, statistics = right_hand_side(dynamics, values), Statistics()
     y = initial_y(problem, values)
@@ -79,8 +86,8 @@ def solve_forward(problem: Problem, values: Values, solver: Solver, keep: bool =
         for step in segment_steps(rhs, span, values.T - values.t0, y, solver, statistics):
             grid.append(step.s_new)
             y = step.y_new
-            if keep:
-                steps.append(step)
+            if keep != "nothing":
+                steps.append(step if keep == "steps" else replace(step, k=np.zeros(0)))
         at_bounds.append(y)
         fractions.append(np.array(grid))
         kept.append(steps)

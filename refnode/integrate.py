@@ -17,8 +17,6 @@ from refnode.solver import Solver
 from refnode.steps import ErrorNorm, Rhs, first_step, rk_step, step_factor
 from refnode.tableau import Tableau
 
-QUIET = {"over": "ignore", "invalid": "ignore", "divide": "ignore"}  # NaN and infinity raise with t, h and samples instead
-
 
 @dataclass
 class Statistics:
@@ -86,16 +84,16 @@ def prescribed_steps(rhs: Rhs, span: Span, y: Array, fractions: Array, tableau: 
     ------
     NonFiniteState     if a step ends in NaN or infinity
     """
-    with np.errstate(**QUIET):
+    with _quiet():
         k0 = rhs(span.at(fractions[0]), y)
     for s, s_new in itertools.pairwise(fractions):
         t, t_new, h = span.at(s), span.at(s_new), np.asarray((s_new - s) * span.length)
-        with np.errstate(**QUIET):
+        with _quiet():
             y_new, k = rk_step(rhs, t, t_new, h, y, k0, tableau)
         check_finite(y_new, t, h)
         yield Step(s, s_new, t, t_new, h, y, y_new, k)
         y = y_new
-        with np.errstate(**QUIET):
+        with _quiet():
             k0 = k[-1] if tableau.fsal else rhs(t_new, y) if np.any(s_new < 1) else k0
 
 
@@ -109,14 +107,14 @@ def adaptive_steps(
 
     Raises
     ------
-    StepUnderflow      if the controller asks for less than 16 units in the last place of t, or s no longer moves
+    StepUnderflow      if a step fails that is 16 units in the last place of the segment's larger end, or less
     TooManySteps       after solver.max_steps attempts over the solve
     NonFiniteState     if F is not finite at the start, or steps fail with NaN or infinity however small
     """
     tableau, length = solver.tableau, span.length
     shape = (len(y),) if norm.over == "own" else ()
     s, err_previous, grow = np.zeros(shape), np.ones(shape), np.full(shape, True)
-    with np.errstate(**QUIET):
+    with _quiet():
         k0 = rhs(span.at(s), y)
     check_finite(k0, span.start, None)
     ds = _first_fraction(rhs, span, y, k0, norm, solver, statistics)
@@ -128,7 +126,7 @@ def adaptive_steps(
         s_old, active = s, s < 1
         s_new = np.where(s + 1.01 * ds >= 1, 1.0, s + ds)
         t, t_new, h = span.at(s), span.at(s_new), np.asarray((s_new - s) * length)
-        with np.errstate(**QUIET):
+        with _quiet():
             y_new, k = rk_step(rhs, t, t_new, h, y, k0, tableau)
             err = norm.of_step(h, y, y_new, k, tableau)
         good = active & (err <= 1) & (s_new > s)
@@ -139,7 +137,7 @@ def adaptive_steps(
             step = _masked(Step(s, s_new, t, t_new, h, y, y_new, k), good)
             yield step
             s, y = step.s_new, step.y_new
-            with np.errstate(**QUIET):
+            with _quiet():
                 k_end = k[-1] if tableau.fsal else rhs(step.t_new, y) if np.any(s < 1) else k0
             k0 = k_end if good.ndim == 0 else np.where(good[:, None], k_end, k0)
         factor = step_factor(solver.controller, err, err_previous, tableau.order_err or tableau.order - 1)
@@ -147,6 +145,11 @@ def adaptive_steps(
         err_previous, grow = np.where(good, err, err_previous), ~failed
         ds = np.where(active, (s_new - s_old) * factor, ds)
         statistics.next_step = np.max(np.abs(ds * length)) if good.ndim == 0 else np.abs(ds * length)
+
+
+def _quiet() -> np.errstate:
+    """NumPy need not warn of NaN and infinity: they raise below, with t, h and samples, or the step is repeated."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def _first_fraction(
@@ -162,7 +165,7 @@ def _first_fraction(
     if wish is not None:
         return np.minimum(wish / np.where(length == 0, np.inf, length) + (length == 0), 1.0)
     order = solver.tableau.order
-    with np.errstate(**QUIET):
+    with _quiet():
         ds = first_step(rhs, span.start, span.length, y, k0, norm, order)
     return np.where(length == 0, 1.0, np.where(np.isfinite(ds) & (ds > 0), ds, 1e-6))
 
@@ -186,11 +189,10 @@ def _masked(step: Step, good: Array) -> Step:
 
 def _check_progress(span: Span, s: Array, h: Array, failed: Array, err: Array) -> None:
     """Raise if a failed step cannot be made smaller."""
-    t = span.at(s)
-    small = np.abs(h) <= 16 * np.spacing(np.maximum(np.abs(t), np.abs(span.end)))
+    small = np.abs(h) <= 16 * np.spacing(np.maximum(np.abs(span.start), np.abs(span.end)))
     stuck = failed & (small if failed.ndim else np.all(small))
     if np.any(stuck):
-        where = _where(t, h, stuck)
+        where = _where(span.at(s), h, stuck)
         if np.any(stuck & ~np.isfinite(err)):
             raise NonFiniteState("the state is NaN or infinite however small the step", *where)
         raise StepUnderflow("the step fell below the resolution of t without meeting the tolerance", *where)

@@ -27,7 +27,7 @@ Place = tuple[str | int, ...]
 
 MAX_BYTES = 256 * 2**20
 INTEGER_DIGITS = 15  # every such integer is below 2^53
-REAL = re.compile(r"-?0x[01](\.[0-9a-f]{1,13})?p[+-]?[0-9]{1,5}")  # at most 53 bits; exponents beyond float64 fail by name
+REAL = re.compile(r"-?0x[01](\.[0-9a-f]{1,13})?p[+-]?[0-9]{1,5}")  # at most 53 bits
 REAL_ALLOWED = "a finite C99 hexadecimal float in a string, such as '0x1.8000000000000p+0' for 1.5"
 
 
@@ -115,23 +115,30 @@ def read_json(path: str | Path, max_bytes: int) -> Any:
 
 
 def _read_text(path: str | Path, max_bytes: int) -> str:
+    size = _size(path)
+    if size > max_bytes:
+        raise InvalidArgument("the file", f"{size} bytes", f"of at most {max_bytes} bytes (max_bytes)")
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidArgument("the file", "a folder or a special file", "a regular file")
         with open(path, "rb") as file:
-            raw = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
-    except (OSError, ValueError) as error:
-        if isinstance(error, InvalidArgument):
-            raise
-        was = getattr(error, "strerror", None) or str(error)
-        raise InvalidArgument("the file", was, "a regular file that exists and can be read") from None
-    if max(status.st_size, len(raw)) > max_bytes:
-        raise InvalidArgument("the file", f"{status.st_size} bytes", f"of at most {max_bytes} bytes (max_bytes)")
+            raw = file.read(size)  # no more, should it grow meanwhile
+    except OSError as error:
+        raise InvalidArgument("the file", error.strerror or str(error), "a file that can be read") from None
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"byte {error.start}", f"{raw[error.start : error.end]!r}", "UTF-8") from None
+
+
+def _size(path: str | Path) -> int:
+    """The bytes of a regular file. Asked before it is opened: opening a pipe waits."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        was = getattr(error, "strerror", None) or str(error)
+        raise InvalidArgument("the file", was, "a regular file that exists") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidArgument("the file", "a folder or a special file", "a regular file")
+    return status.st_size
 
 
 def _integer(text: str) -> int | Refused:
@@ -168,13 +175,9 @@ def _refuse(node: Any, place: Place) -> None:
 def write_json(document: Any, path: str | Path) -> None:
     """Write a document so that the file is either the old one or the whole new one, whenever the power goes.
 
-    Raises InvalidArgument for a path that is no regular file or lies in no folder, and OSError where the system refuses.
+    Raises InvalidArgument as `writable` does, and OSError where the system refuses.
     """
-    target = Path(path).resolve()
-    if not target.parent.is_dir():
-        raise InvalidArgument("path", str(path), "in a folder that exists")
-    if target.exists() and not target.is_file():
-        raise InvalidArgument("path", str(path), "a regular file, or a new one")
+    target = writable(path)
     draft = target.with_name(f".refnode-{secrets.token_hex(8)}.tmp")
     try:
         with open(draft, "x", encoding="utf-8") as file:
@@ -185,3 +188,13 @@ def write_json(document: Any, path: str | Path) -> None:
         os.replace(draft, target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def writable(path: str | Path) -> Path:
+    """The file that a path leads to; InvalidArgument if it is no regular file, or in a folder that does not exist."""
+    target = Path(path).resolve()
+    if not target.parent.is_dir():
+        raise InvalidArgument("path", repr(str(path)), "in a folder that exists")
+    if target.exists() and not target.is_file():
+        raise InvalidArgument("path", repr(str(path)), "a regular file, or a new one")
+    return target

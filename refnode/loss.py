@@ -12,10 +12,12 @@ from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 
-from refnode.arrays import Array, float64, one_of
+from refnode.arrays import Array, finite, float64, one_of, rectangular
 from refnode.errors import InvalidArgument
 
 Reduction = Literal["mean", "sum"]
+POINT_METHODS = ("factor", "check", "value", "grad")
+RUNNING_METHODS = ("factor", "check", "value", "jvp", "vjp")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,13 +29,13 @@ class Weighted:
 
     def __post_init__(self) -> None:
         one_of("reduction", self.reduction, ("mean", "sum"))
-        if isinstance(self.weight, bool) or not isinstance(self.weight, int | float) or not np.isfinite(self.weight):
-            raise InvalidArgument("weight", self.weight, "a finite number")
+        object.__setattr__(self, "weight", finite("weight", self.weight))
 
     def __mul__(self, factor: float) -> Self:
-        return replace(self, weight=self.weight * factor)
+        return replace(self, weight=self.weight * finite("weight", factor))
 
     __rmul__ = __mul__
+    __array_ufunc__ = None  # array * term is refused above, not spread over the array by NumPy
 
     def factor(self, batch: int) -> float:
         """What a sample's number is multiplied by before the sum over the batch."""
@@ -106,7 +108,7 @@ class CrossEntropy(Weighted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = np.asarray(self.labels)
+        given = rectangular("labels", self.labels)
         if given.dtype.kind not in "iu" or given.ndim != 1:
             raise InvalidArgument("labels", given, "integers of shape (b,)")
         labels = given.astype(np.int64)
@@ -163,6 +165,12 @@ class UserLoss(Weighted):
         return self.fn_grad(t, y)
 
 
+def _check_methods(name: str, term: object, methods: tuple[str, ...]) -> None:
+    """term must be an object, not a class, that has these methods."""
+    if isinstance(term, type) or not all(callable(getattr(term, m, None)) for m in methods):
+        raise InvalidArgument(name, term, f"a loss with methods {', '.join(methods)}")
+
+
 def _check_rows(name: str, a: Array, batch: int, width: int) -> None:
     """a must be (width,) or (batch, width)."""
     if a.shape not in ((width,), (batch, width)):
@@ -184,16 +192,21 @@ class Observations:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", float64("observations.times", self.times, (None,)))
+        if not isinstance(self.terms, tuple | list):
+            raise InvalidArgument("observations.terms", self.terms, "a tuple of point losses, one for each time")
         object.__setattr__(self, "terms", tuple(self.terms))
         if len(self.terms) != len(self.times) or not self.terms:
             allowed = f"one for each of {len(self.times)} times"
             raise InvalidArgument("observations.terms", f"{len(self.terms)} terms", allowed)
+        for k, term in enumerate(self.terms):
+            _check_methods(f"observations.terms[{k}]", term, POINT_METHODS)
 
 
 def observe(times: Any, targets: Any, reduction: Reduction = "mean", weight: float = 1.0) -> Observations:
     """Squared errors against targets (K, b, k) at times (K,)."""
-    rows = float64("targets", targets, (len(np.atleast_1d(times)), None, None))
-    return Observations(times, tuple(SquaredError(row, reduction=reduction, weight=weight) for row in rows))
+    t = float64("times", times, (None,))
+    rows = float64("targets", targets, (len(t), None, None))
+    return Observations(t, tuple(SquaredError(row, reduction=reduction, weight=weight) for row in rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,16 +229,12 @@ class Loss:
     def __post_init__(self) -> None:
         terms = self.running if isinstance(self.running, tuple | list) else (self.running,)
         object.__setattr__(self, "running", tuple(terms))
-        for name, term, methods in (
-            ("terminal", self.terminal, ("factor", "check", "value", "grad")),
-            *((f"running[{k}]", term, ("factor", "check", "value", "jvp", "vjp")) for k, term in enumerate(terms)),
-        ):
-            missing = [m for m in methods if term is not None and not callable(getattr(term, m, None))]
-            if missing:
-                raise InvalidArgument(name, term, f"a loss with methods {', '.join(methods)}")
+        if self.terminal is not None:
+            _check_methods("terminal", self.terminal, POINT_METHODS)
+        for k, term in enumerate(self.running):
+            _check_methods(f"running[{k}]", term, RUNNING_METHODS)
         if self.observations is not None and not isinstance(self.observations, Observations):
             raise InvalidArgument("observations", self.observations, "rn.Observations(times, terms) or None")
-        if isinstance(self.scale, bool) or not isinstance(self.scale, int | float) or not np.isfinite(self.scale):
-            raise InvalidArgument("scale", self.scale, "a finite number")
+        object.__setattr__(self, "scale", finite("scale", self.scale))
         if self.terminal is None and self.observations is None and not self.running:
             raise InvalidArgument("loss", "no term at all", "a terminal, an observation or a running loss")

@@ -131,6 +131,7 @@ def as_map(name: str, h: object) -> Map:
         return Identity()
     if isinstance(h, MLP):
         return Network(h)
-    if all(hasattr(h, member) for member in ("shapes", "width", "init", "forward", "jvp", "vjp")):
+    methods = ("width", "init", "forward", "jvp", "vjp")
+    if not isinstance(h, type) and hasattr(h, "shapes") and all(callable(getattr(h, m, None)) for m in methods):
         return h  # type: ignore[return-value]
     raise InvalidArgument(name, h, "None, an MLP, rn.ZeroAugment, or an object with the members of refnode.maps.Map")

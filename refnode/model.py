@@ -15,7 +15,7 @@ import numpy as np
 
 from refnode.arrays import Array, Shapes, count, float64, one_of
 from refnode.depth import Constant, Depth
-from refnode.errors import InvalidArgument
+from refnode.errors import InvalidArgument, describe
 from refnode.field import Field
 from refnode.loss import Loss
 from refnode.maps import Identity, Map, as_map
@@ -52,13 +52,18 @@ class Model:
 
     def __post_init__(self) -> None:
         members = ("shapes", "width_out", "width_in", "forward", "jvp", "vjp")
-        if missing := [m for m in members if not hasattr(self.field, m)]:
+        if missing := [m for m in members if isinstance(self.field, type) or not hasattr(self.field, m)]:
             allowed = f"a field; it lacks {', '.join(missing)} (see refnode.field.Field)"
             raise InvalidArgument("field", self.field, allowed)
+        of_depth = ("leaf_prefix", "lead", "forward", "jvp", "vjp")
+        if isinstance(self.depth, type) or not all(hasattr(self.depth, m) for m in of_depth):
+            raise InvalidArgument("theta", describe(self.depth), "a depth, such as rn.Constant()")
         object.__setattr__(self, "h_x", as_map("h_x", self.h_x))
         object.__setattr__(self, "h_y", as_map("h_y", self.h_y))
         count("order", self.order)
         one_of("initial", self.initial, ("position", "velocity", "full"))
+        if self.order == 1 and self.initial == "velocity":
+            raise InvalidArgument("initial", "'velocity' with order 1", "'position': there is no second block")
         one_of("control", self.control, ("none", "x"))
         object.__setattr__(self, "span", tuple(float(v) for v in float64("span", self.span, (2,))))
 
@@ -79,6 +84,8 @@ class Model:
 
     def init(self, rng: np.random.Generator) -> dict[str, Array]:
         """Random parameters: every leaf by its full name."""
+        if not isinstance(rng, np.random.Generator):
+            raise InvalidArgument("rng", rng, "a np.random.Generator, such as np.random.default_rng(0)")
         if not hasattr(self.field, "init"):
             raise InvalidArgument("field", self.field, "a field with a method init(rng), to draw random parameters")
         parts: dict[str, Any] = {self.depth.leaf_prefix: self.field, "h_x": self.h_x, "h_y": self.h_y}
@@ -175,8 +182,8 @@ class Problem:
             raise InvalidArgument("span", span, "a pair (t0, T)")
         ends = []
         for name, end in zip(("t0", "T"), span, strict=True):
-            shape = () if np.ndim(end) == 0 else (self.batch,)
-            ends.append(float64(name, end, shape))
+            number = float64(name, end)
+            ends.append(float64(name, number, () if number.ndim == 0 else (self.batch,)))
         return ends[0], ends[1]
 
     def _check_loss(self) -> None:
@@ -216,10 +223,24 @@ class Problem:
         """Every leaf that has a gradient, by name: parameters, x, t0, T and, if there are observations, t_obs."""
         return named(self.values, self)
 
+    def __getitem__(self, leaf: str) -> Array:
+        """One leaf: problem["theta.W0"], problem["x"], problem["T"].
+
+        Raises InvalidArgument for an unknown name.
+        """
+        leaves = self.leaves()
+        if not isinstance(leaf, str) or leaf not in leaves:
+            raise InvalidArgument("leaf", leaf, f"among {list(leaves)}")
+        return leaves[leaf]
+
+    __iter__ = None  # a problem is no sequence: iterating one is a TypeError
+
     def with_leaves(self, leaves: Mapping[str, Any]) -> "Problem":
         """This problem with some leaves replaced."""
         now = self.leaves()
-        if unknown := sorted(set(leaves) - set(now)):
+        if not isinstance(leaves, Mapping):
+            raise InvalidArgument("leaves", leaves, f"a mapping from leaf names to arrays, names among {list(now)}")
+        if unknown := sorted(set(map(str, leaves)) - set(now)):
             raise InvalidArgument("leaves", f"unknown names {unknown}", f"among {list(now)}")
         new = now | dict(leaves)
         loss = self.loss

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from refnode.model import Problem
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def probe(problem: "Problem") -> None:
     """Evaluate field and loss terms at t0 and check the shapes and types of what comes back.
 

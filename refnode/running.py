@@ -140,6 +140,7 @@ class Tracking(Weighted):
 
     def check(self, name: str, batch: int, width: int) -> None:
         """beta must be callable, have a slope, and fit the state."""
+        one_of(f"{name}.of", self.of, ("field", "state"))
         if not callable(self.beta) or not callable(getattr(self.beta, "slope", None)):
             raise InvalidArgument(f"{name}.beta", self.beta, "callable, with a method slope (see rn.Harmonic)")
         shape = np.shape(self.beta(np.zeros(batch)))

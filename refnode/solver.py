@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from refnode.arrays import count, one_of, positive
-from refnode.errors import InvalidArgument
+from refnode.errors import InvalidArgument, describe
 from refnode.tableau import TABLEAUX, Tableau
 
 Method = Literal["euler", "midpoint", "heun", "rk4", "rk4_38", "bosh3", "dopri5", "tsit5", "dop853"]
@@ -72,7 +72,9 @@ class Solver:
         one_of("norm", self.norm, ("batch", "max"))
         count("max_steps", self.max_steps)
         if not isinstance(self.controller, Controller):
-            raise InvalidArgument("controller", self.controller, "an rn.Controller")
+            raise InvalidArgument("controller", describe(self.controller), "an rn.Controller")
+        if self.steps == "own" and self.norm != "batch":
+            raise InvalidArgument("norm", f"{self.norm!r} with steps='own'", "left out: every sample has its own error")
         if self.first_step is not None:
             positive("first_step", self.first_step)
         if self.n_steps is not None:
@@ -94,7 +96,7 @@ class Solver:
             adaptive = ", ".join(name for name, tableau in TABLEAUX.items() if tableau.adaptive)
             was = f"{self.method}, which has no error estimate"
             raise InvalidArgument("method", was, f"one of {adaptive}; or give n_steps")
-        if self.tol is not None and (self.rtol is not None or self.atol is not None):
+        if self.tol is not None and (self.rtol, self.atol) not in ((None, None), (self.tol, self.tol)):
             raise InvalidArgument("tol", f"tol={self.tol} beside rtol or atol", "tol alone, or rtol and atol")
         if (self.rtol is None) != (self.atol is None):
             raise InvalidArgument("rtol, atol", f"rtol={self.rtol}, atol={self.atol}", "both given, or neither")

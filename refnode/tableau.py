@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from refnode.arrays import Array, float64
+from refnode.arrays import Array, count, float64
 from refnode.errors import InvalidArgument
 
 
@@ -43,7 +43,7 @@ class Tableau:
     a_extra        (e, S) their coefficients over all dense stages
     d_dense        (r, S) rows d_1 .. d_r; none: plain cubic Hermite, order_dense = min(order, 3)
 
-    Raises InvalidArgument if shapes disagree, a stage uses itself or a later one, or order_err comes without b_err.
+    Raises InvalidArgument if shapes disagree, c_1 is not 0, a stage uses itself or a later one, or b_err is half given.
     """
 
     name: str
@@ -64,15 +64,19 @@ class Tableau:
         s, e = np.size(self.c), np.size(self.c_extra)
         shapes = {"c": (s,), "a": (s, s), "b": (s,), "b_err": (s,), "b_err3": (s,), "c_extra": (e,)}
         for name, shape in shapes.items():
-            if getattr(self, name) is not None:
+            if getattr(self, name) is not None or not name.startswith("b_err"):
                 self._keep(name, getattr(self, name), shape)
+        for name in ("order", "order_dense") if self.order_err is None else ("order", "order_dense", "order_err"):
+            count(f"{self.name}.{name}", getattr(self, name))
+        if self.c[:1].tolist() != [0.0]:
+            raise InvalidArgument(f"{self.name}.c", self.c, "nodes of which the first is 0: it is the last step's end")
         S = self.dense_stages
         self._keep("a_extra", self.a_extra if np.size(self.a_extra) else np.zeros((0, S)), (e, S))
         self._keep("d_dense", self.d_dense if np.size(self.d_dense) else np.zeros((0, S)), (None, S))
         if np.triu(self.a).any() or np.triu(self.a_extra, k=S - e).any():
             raise InvalidArgument(f"{self.name}.a", "a stage that uses itself or a later one", "explicit")
-        if (self.b_err is None) != (self.order_err is None):
-            raise InvalidArgument(f"{self.name}.order_err", self.order_err, "given exactly when b_err is")
+        if (self.b_err is None) != (self.order_err is None) or (self.b_err is None and self.b_err3 is not None):
+            raise InvalidArgument(f"{self.name}.order_err", self.order_err, "given exactly when b_err is (or b_err3)")
 
     def _keep(self, name: str, value: Array, shape: tuple[int | None, ...]) -> None:
         """Store a checked read-only copy; object.__setattr__ is how a frozen dataclass completes itself."""
@@ -219,8 +223,7 @@ TSIT5 = Tableau(
     name="tsit5", order=5, order_dense=4, order_err=4, citation="Tsitouras, Comput. Math. Appl. 62, 2011, 770-775",
     c=np.array([0, 0.161, 0.327, 0.9, 0.9800255409045097, 1, 1]),
     a=_matrix(7, [],
-        [0.161],
-        [-0.008480655492356989, 0.335480655492357],
+        [0.161], [-0.008480655492356989, 0.335480655492357],
         [2.8971530571054935, -6.359448489975075, 4.3622954328695815],
         [5.325864828439257, -11.748883564062828, 7.4955393428898365, -0.09249506636175525],
         [5.86145544294642, -12.92096931784711, 8.159367898576159, -0.071584973281401, -0.028269050394068383],
@@ -244,9 +247,7 @@ DOP853 = Tableau(
     c=np.array([0, 0.05260015195876773, 0.0789002279381516, 0.1183503419072274, 0.2816496580927726,
                 1/3, 1/4, 4/13, 127/195, 3/5, 6/7, 1]),
     a=_matrix(12, [],
-        [0.05260015195876773],
-        [0.0197250569845379, 0.0591751709536137],
-        [0.02958758547680685, 0, 0.08876275643042054],
+        [0.05260015195876773], [0.0197250569845379, 0.0591751709536137], [0.02958758547680685, 0, 0.08876275643042054],
         [0.2413651341592667, 0, -0.8845494793282861, 0.924834003261792],
         [1/27, 0, 0, 0.17082860872947386, 0.12546768756682242],
         [19/512, 0, 0, 0.17025221101954405, 0.06021653898045596, -9/512],
@@ -264,8 +265,7 @@ DOP853 = Tableau(
     b_err=np.array([0.01312004499419488, 0, 0, 0, 0, -1.2251564463762044, -0.4957589496572502, 1.6643771824549864,
                     -0.35032884874997366, 0.3341791187130175, 0.08192320648511571, -0.022355307863886294]),
     b_err3=DOP853_B - [31/127, 0, 0, 0, 0, 0, 0, 0, 12675/17272, 0, 0, 3/136],
-    c_extra=np.array([1/10, 1/5, 7/9]),
-    a_extra=_matrix(16,
+    c_extra=np.array([1/10, 1/5, 7/9]), a_extra=_matrix(16,
         [0.056167502283047954, 0, 0, 0, 0, 0, 0.25350021021662483, -0.2462390374708025, -0.12419142326381637,
          0.15329179827876568, 0.00820105229563469, 0.007567897660545699, -0.008298],
         [0.03183464816350214, 0, 0, 0, 0, 0.028300909672366776, 0.053541988307438566, -0.05492374857139099, 0, 0,

@@ -42,7 +42,7 @@ LAYERS, FIELD, FIELDS, MAPS = "tests/test_layers.py", "tests/test_field.py", "te
 LOSS, RUNNING, OBJECTIVE = "tests/test_loss.py", "tests/test_running.py", "tests/test_objective.py"
 TABLEAU = "tests/test_tableau.py"
 VALUES = "tests/test_values.py"
-ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_reference.py"
+ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
 
 BUGS = (
     # layers
@@ -124,7 +124,7 @@ BUGS = (
     Bug("leaves in the wrong order", "arrays.py", "parts.append(leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", "parts.insert(0, leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", VALUES + " tests/test_arrays.py"),
     Bug("closed form: forgotten tau", "oracle/closed_forms.py", "dA = tau * exp_matrix(blocks)[:d, d:]", "dA = exp_matrix(blocks)[:d, d:]", ORACLE),
     Bug("closed form: sign of dt0", "oracle/closed_forms.py", '"t0": -(g * z * k * c0).sum()', '"t0": (g * z * k * c0).sum()', ORACLE),
-    Bug("certify: promise not checked", "oracle/certify.py", "if promised > 0 and np.any(excess > 0):", "if False:", "tests/oracle/test_certify.py"),
+    Bug("certify: promise not checked", "oracle/certificate.py", "if promised > 0 and np.any(excess > 0):", "if False:", "tests/oracle/test_certificate.py"),
 )  # fmt: skip
 
 

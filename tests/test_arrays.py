@@ -1,6 +1,7 @@
 """What passes the border is a read-only float64 copy, and theta and its leaves are two views of the same numbers."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ shapes_of_leaves = st.dictionaries(
 
 @pytest.mark.parametrize(
     ("value", "shape"),
-    [(1, ()), (2.5, ()), ([1, 2], (2,)), ([[1.0, 2], [3, 4]], (2, 2)), (np.arange(3, dtype=np.uint8), (3,)), ([], (0,))],
+    [(1, ()), (2.5, ()), ([1, 2], (2,)), ([[1.0, 2], [3, 4]], (2, 2)), (np.arange(3, dtype="u1"), (3,)), ([], (0,))],
 )
 def test_numbers_lists_and_integers_become_float64(value, shape):
     """Numbers, nested lists and integers come back as float64 of the same values."""
@@ -44,7 +45,6 @@ def test_the_copy_is_read_only_and_its_own():
     [
         (np.ones(2, dtype=np.float32), "float32"),
         (np.ones(2, dtype=np.float16), "float16"),
-        (np.ones(2, dtype=np.longdouble), np.dtype(np.longdouble).name),
         (np.ones(2, dtype=complex), "complex128"),
         (1j, "complex128"),
         (True, "bool"),
@@ -72,7 +72,7 @@ def test_nan_and_infinity_are_found(bad, where):
     """The message says where the NaN or infinity is."""
     value = np.zeros((2, 3))
     value[where] = bad
-    with pytest.raises(InvalidArgument, match=rf"shape \(2, 3\).* NaN or infinity at \({where[0]}, {where[1]}\); must be finite"):
+    with pytest.raises(InvalidArgument, match=rf"shape \(2, 3\).* infinity at {re.escape(str(where))}; must be finite"):
         float64("x", value)
 
 
@@ -92,14 +92,17 @@ def test_wrong_shapes_are_refused(shape, words):
         float64("x", np.zeros((2, 3)), shape)
 
 
-@given(st.lists(st.integers(0, 4), max_size=3).flatmap(lambda s: st.tuples(st.just(s), st.permutations([0, 1, 2]))))
-def test_a_shape_fits_itself_and_any_length(drawn):
-    """An array passes for its own shape, and for that shape with None at any places."""
-    shape, places = drawn
-    value = np.zeros(shape)
-    float64("x", value, tuple(shape))
-    for place in places[:2]:
-        float64("x", value, tuple(None if k == place else n for k, n in enumerate(shape)))
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=3))
+def test_a_shape_fits_itself_with_any_lengths_left_open(axes):
+    """An array passes for its own shape with None at any places, and for no shape that differs elsewhere."""
+    value = np.ones([n for n, _ in axes])
+    assert float64("x", value, tuple(None if is_open else n for n, is_open in axes)).shape == value.shape
+    with pytest.raises(InvalidArgument, match="must be of shape"):
+        float64("x", value, (*(None if is_open else n for n, is_open in axes), None))
+    for k, (_, is_open) in enumerate(axes):
+        if not is_open:
+            with pytest.raises(InvalidArgument, match="must be of shape"):
+                float64("x", value, tuple(n + (i == k) for i, (n, _) in enumerate(axes)))
 
 
 # ---------------------------------------------------------------- numbers and words

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refnode.arrays import Array, positive
+from refnode.arrays import Array, flag, positive
 from refnode.errors import NumericalError, UnreliableGradient
 from refnode.forward import solve_forward
 from refnode.gradients.continuous import BackwardPass
@@ -41,6 +41,7 @@ def backsolve_adjoint(
     Source   Massaroli et al. 2020, Prop. 1; Chen et al. 2018; on its failure Gholami et al. 2019 (arXiv 1902.10298).
     """
     values = problem.values
+    flag("check", check)
     if limit is not None:
         positive("limit", limit)
     allowed = limit or (1e-3 if solver.tolerance is None else 100 * solver.tolerance)

@@ -10,7 +10,7 @@ import numpy as np
 from refnode.arrays import Array, count, one_of
 from refnode.dynamics import Cotangents, dynamics_of
 from refnode.errors import InvalidArgument
-from refnode.forward import Forward, point_terms, right_hand_side, segments, solve_forward
+from refnode.forward import Forward, Keep, point_terms, right_hand_side, segments, solve_forward
 from refnode.gradients.result import GradientResult, gradient_result, with_bounds
 from refnode.integrate import Span
 from refnode.model import Problem
@@ -20,6 +20,7 @@ from refnode.steps import Rhs, rk_step, rk_step_vjp
 from refnode.values import Values
 
 Store = Literal["stages", "states", "binomial"]
+KEEP: dict[Store, Keep] = {"stages": "steps", "states": "states", "binomial": "nothing"}
 
 
 def discrete_adjoint(
@@ -54,8 +55,10 @@ def discrete_adjoint(
     Source   Hager 2000, Numer. Math. 87; Griewank and Walther 2000, Algorithm 799 (the binomial schedule).
     """
     one_of("store", store, ("stages", "states", "binomial"))
+    if memory_bytes is not None and store != "binomial":
+        raise InvalidArgument("memory_bytes", f"{memory_bytes!r} with store={store!r}", "None unless store='binomial'")
     values = problem.values
-    forward = solve_forward(problem, values, solver, keep=store != "binomial")
+    forward = solve_forward(problem, values, solver, keep=KEEP[store])
     tape = Tape.of(problem, values, forward, solver)
     sweep = ReverseSweep(problem, values, tape, forward)
     if store == "stages":
@@ -206,15 +209,14 @@ def binomial(lo: int, hi: int, y: Array, snapshots: int, tape: Tape, sweep: Reve
 def best_split(steps: int, snapshots: int) -> int:
     """Where the right part of `steps` steps begins, for the fewest repeated steps with `snapshots` states.
 
-    With c snapshots and at most r repetitions, beta(c, r) = binom(c + r, c) steps can be reversed; the right part
-    takes beta(c - 1, r) of them and the left part, repeated once less, the rest.
+    With c snapshots and at most r repetitions, beta(c, r) = binom(c + r, c) steps can be reversed, for the smallest r
+    that will do. The right part, with c - 1 and r, takes as many as it can; the left part, with c and r - 1, the rest,
+    and no less than it takes with r - 2.
     """
     r = 1
     while beta(snapshots, r) < steps:
         r += 1
-    right = min(beta(snapshots - 1, r), steps - 1)
-    left = min(beta(snapshots, r - 1), steps - 1)
-    return max(left, steps - right)
+    return max(1, beta(snapshots, r - 2), steps - beta(snapshots - 1, r))
 
 
 def beta(c: int, r: int) -> int:

@@ -43,7 +43,7 @@ def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
     Source   Hairer, Norsett, Wanner I, sec. II.6 (internal differentiation, after Bock 1981).
     """
     values = problem.values
-    forward = solve_forward(problem, values, solver, keep=True)
+    forward = solve_forward(problem, values, solver, keep="steps")
     dynamics, grads, nfe = dynamics_of(problem), zero_grads(values), 0
     for direction in directions(values):
         d_at_bounds = [_initial_dy(problem, values, direction.along)]

@@ -36,7 +36,7 @@ def interpolating_adjoint(problem: Problem, solver: Solver) -> GradientResult:
     Source   Massaroli et al. 2020, Prop. 1; Serban and Hindmarsh 2005 (CVODES).
     """
     values = problem.values
-    forward = solve_forward(problem, values, solver, keep=True)
+    forward = solve_forward(problem, values, solver, keep="steps")
     back = BackwardPass(problem, values, forward, solver)
     atol, held = np.asarray(back.costate_atol()), 0
 

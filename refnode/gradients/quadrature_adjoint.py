@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from refnode.arrays import Array, column, positive
+from refnode.arrays import Array, column, count, positive
 from refnode.dense import DenseSegment
 from refnode.errors import UnreliableGradient
 from refnode.forward import dense_segment, solve_forward
@@ -75,8 +75,9 @@ def quadrature_adjoint(
     Source   Massaroli et al. 2020, Prop. 1; Kim et al. 2021 (arXiv 2103.15341) on quadrature adjoints; QUADPACK.
     """
     values = problem.values
+    count("max_panels", max_panels)
     quad_rtol = positive("rtol", rtol) if rtol is not None else solver.tolerance or 1e-10
-    forward = solve_forward(problem, values, solver, keep=True)
+    forward = solve_forward(problem, values, solver, keep="steps")
     back = BackwardPass(problem, values, forward, solver)
     atol, held, errors = np.asarray(back.costate_atol()), 0, [0.0, 0.0]
 

@@ -45,7 +45,7 @@ class Truth:
     how: str
 
     def scales(self, faint: Sequence[str] = ()) -> dict[str, float]:
-        """What an error in a leaf is measured against: its largest entry; that of all leaves for zero and faint ones."""
+        """What an error in a leaf is measured against: its largest entry; all leaves' for zero and faint ones."""
         own = {leaf: float(np.max(np.abs(g), initial=0.0)) for leaf, g in self.grads.items()}
         largest = max(own.values())
         return {leaf: largest if leaf in faint else size or largest for leaf, size in own.items()}

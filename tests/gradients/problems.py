@@ -124,7 +124,7 @@ def models(draw, acts=(*SMOOTH, "relu")):
         kind = "linear" if kind in ("none", "augment") else kind
     out = {"none": n, "augment": n + 1}.get(kind) or draw(st.integers(1, 2))
     filled = 2 * out if order == 2 and initial == "full" else out
-    h_x = {"none": None, "augment": rn.ZeroAugment(1), "linear": rn.Linear(n, filled), "mlp": rn.MLP(n, 2, filled)}[kind]
+    h_xs = {"none": None, "augment": rn.ZeroAugment(1), "linear": rn.Linear(n, filled), "mlp": rn.MLP(n, 2, filled)}
     d, control = order * out, draw(st.sampled_from(["none", "x"]))
     hidden = draw(st.lists(st.integers(1, 3), max_size=2))
     field = rn.MLP(
@@ -134,7 +134,7 @@ def models(draw, acts=(*SMOOTH, "relu")):
     )  # fmt: skip
     k = draw(st.integers(1, 3))
     h_y = draw(st.sampled_from([None, rn.Linear(d, k), rn.MLP(d, 2, k, act="sin")]))
-    return rn.NeuralODE(field, h_x=h_x, h_y=h_y, order=order, init=initial, control=control), n
+    return rn.NeuralODE(field, h_x=h_xs[kind], h_y=h_y, order=order, init=initial, control=control), n
 
 
 @st.composite
@@ -200,10 +200,9 @@ def rows(problem, index):
         return replace(term, weight=term.factor(problem.batch), reduction="sum", **data)
 
     loss = problem.loss
-    observed = loss.observations and replace(loss.observations, terms=[taken(term) for term in loss.observations.terms])
-    loss = replace(
-        loss, terminal=loss.terminal and taken(loss.terminal), observations=observed, running=tuple(map(taken, loss.running))
-    )
+    terminal, running = loss.terminal and taken(loss.terminal), tuple(map(taken, loss.running))
+    observed = loss.observations and replace(loss.observations, terms=tuple(map(taken, loss.observations.terms)))
+    loss = replace(loss, terminal=terminal, observations=observed, running=running)
     span = tuple(end[index] if end.ndim else end for end in problem.span)
     return rn.Problem(problem.model, problem.params, problem.x[index], loss, span)
 
@@ -214,7 +213,7 @@ def singles(problem):
 
 
 def together(problem, of_singles):
-    """Leaves of the batch from those of its samples: rows of x and of t0 and T per sample are stacked, the rest summed."""
+    """Leaves of the batch from its samples': rows of x and of t0 and T per sample are stacked, the rest is summed."""
     own = {"x"} | {name for name, end in zip(("t0", "T"), problem.span, strict=True) if end.ndim}
     return {
         name: np.concatenate([leaves[name] for leaves in of_singles])
@@ -222,3 +221,77 @@ def together(problem, of_singles):
         else sum(leaves[name] for leaves in of_singles)
         for name in of_singles[0]
     }
+
+
+# ---------------------------------------------------------------- what rounding can do
+
+def lipschitz(problem):
+    """A bound of |dF/dz| for an MLP field: norms of weights times slopes of activations; 1 more for q' = p."""
+    field, L = problem.model.field, 1.0
+    for k, width in enumerate(field.widths[:-1]):
+        slope = 0.25 if field.act == "sigmoid" and k > 0 else 1.0
+        L *= slope * np.linalg.norm(problem.params[f"theta.W{k}"][:width], 2)
+    L += np.linalg.norm(problem.params["theta.A"], 2) if field.skip else 0.0
+    return L + (1 if problem.model.order > 1 else 0)
+
+
+def operations(problem):
+    """Roundings on the longest path through one evaluation of F, or of its vjp.
+
+    A layer sums up to i terms forwards and o backwards, and costs 8 for bias, activation and slope (libm: a few units
+    in the last place); the gradient of a shared parameter sums over the batch, the parameter norm over all of theta.
+    """
+    field = problem.model.field
+    theta = sum(int(np.prod(shape)) for shape in field.shapes.values()) if problem.loss.running else 0
+    return 2 * sum(field.widths) + 8 * len(field.widths) + problem.batch + theta
+
+
+def amplification(problem):
+    """exp(L |T - t0|): what the flow can make of a change of the state, or of the costate."""
+    t0, T = problem.span
+    return float(np.exp(lipschitz(problem) * np.max(np.abs(T - t0))))
+
+
+def rounding_bound(problem, solver):
+    """Leaf -> how far two exact gradients of one computed solution may be apart, normwise: C eps max(magnitude).
+
+    A gradient is a sum of contributions, one for each sample, step and stage: a cotangent that came down from the loss
+    times a derivative at a state that came up from x. `magnitude` is the sum of their absolute values. Taken from the
+    samples one by one, it also counts what cancels between samples inside one stage.
+
+        one stage      operations(problem) for F or its vjp, and s + 3 for y + h sum_j a_ij k_j
+        one path       up through at most N s stages, and down through as many: 2 N s (operations + s + 3) roundings
+        the flow       carries a rounding of the state to all later ones, and grows it at most exp(L |T - t0|) times
+
+    Each rounding is eps / 2, and two results are compared: C = 2 N s (operations + s + 3) exp(L |T - t0|). This is a
+    worst case to first order: it takes all roundings to have one sign, and makes up in this way for cancellation
+    inside a stage, which the magnitude does not see. In 5 000 drawn problems the largest difference was 0.04 of the
+    bound, and half of all leaves were below 6e-5 of it.
+    """
+    per_sample = [rn.gradient(one, "discrete", solver) for one in singles(problem)]
+    steps = max(int(np.max(g.stats.accepted)) for g in per_sample) + 2  # the batch may take a step or two more
+    s = solver.tableau.stages
+    C = 2 * steps * s * (operations(problem) + s + 3) * amplification(problem)
+    magnitude = together(problem, [g.magnitude for g in per_sample])
+    return {name: C * EPS * float(np.max(m, initial=0.0)) for name, m in magnitude.items()}
+
+
+def assert_same(got, want, bound):
+    """Every leaf of got is that of want, normwise within its bound."""
+    assert got.keys() == want.keys()
+    for name in want:
+        assert got[name].shape == want[name].shape, name
+        error = np.max(np.abs(got[name] - want[name]), initial=0.0)
+        assert error <= bound[name], f"{name}: off by {error:.3g}, {error / (bound[name] or EPS):.3g} times the bound"
+
+
+def assert_same_bits(got, want):
+    """Every leaf of got is that of want, bit for bit; 0 and -0 are the same number."""
+    assert got.keys() == want.keys()
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+
+
+def largest(leaves):
+    """The largest entry of any leaf."""
+    return max(float(np.max(np.abs(g), initial=0.0)) for g in leaves.values())

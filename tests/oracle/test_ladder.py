@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import refnode as rn
-from refnode.oracle.problems import CATALOGUE, catalogue
 from refnode.oracle.ladder import consensus, reference
+from refnode.oracle.problems import CATALOGUE, catalogue
 
 
 @pytest.mark.parametrize("name", ["exp", "linear", "cosine"])
@@ -53,6 +53,7 @@ def test_digits_must_be_a_positive_number(digits):
         reference(entry.problem, digits=digits)
 
 
+@pytest.mark.slow
 def test_relu_is_left_to_continuous_methods():
     """Across kinks the discrete gradients of two tight tolerances differ by far more than the consensus radius."""
     (entry,) = catalogue("relu")

@@ -1,0 +1,152 @@
+"""The maps around the ODE do what equations (7) and (8) say, and their jvp and vjp are the derivatives.   (7)(8)"""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+import refnode as rn
+from refnode.arrays import size
+from refnode.errors import InvalidArgument
+from refnode.maps import Network, as_map
+from tests.help import assert_adjoint, assert_close, assert_jvp, assert_vjp, mlp_roundings, mlp_sizes, normals_like
+
+NO_DEPTH = np.zeros(())
+MLPS = [rn.Linear(3, 2), rn.Linear(3, 4, bias=False), rn.MLP(3, 4, 2, act="sigmoid"), rn.MLP(3, 4, 4, 2, skip=True)]
+
+
+def draw(mlp, rng, b=3):
+    """(w, u) for a map of input width 3, and a cotangent."""
+    return (rng.standard_normal(size(mlp.shapes)), rng.standard_normal((b, 3))), rng.standard_normal((b, mlp.width_out))
+
+
+# ---------------------------------------------------------------- identity and zero augmentation
+
+def test_identity(rng):
+    """u, du and g pass through unchanged; there are no parameters."""
+    u, du, g = rng.standard_normal((3, 2, 4))
+    h, w = rn.Identity(), np.zeros(0)
+    np.testing.assert_array_equal(h.forward(w, u), u)
+    np.testing.assert_array_equal(h.jvp(w, u, w, du), du)
+    g_w, g_u = h.vjp(w, u, g)
+    assert g_w.shape == (0,)
+    np.testing.assert_array_equal(g_u, g)
+    assert (dict(h.shapes), h.init(rng), h.width(7)) == ({}, {}, 7)
+
+
+@given(b=st.integers(1, 3), i=st.integers(1, 3), extra=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
+def test_zero_augmentation(b, i, extra, seed):
+    """z = [u, 0], dz = [du, 0], and the cotangent of u is the first part of that of z, all exactly."""
+    rng = np.random.default_rng(seed)
+    h, w = rn.ZeroAugment(extra), np.zeros(0)
+    u, du, g = rng.standard_normal((b, i)), rng.standard_normal((b, i)), rng.standard_normal((b, i + extra))
+    nothing = np.zeros((b, extra))
+    np.testing.assert_array_equal(h.forward(w, u), np.hstack([u, nothing]))
+    np.testing.assert_array_equal(h.jvp(w, u, w, du), np.hstack([du, nothing]))
+    g_w, g_u = h.vjp(w, u, g)
+    assert g_w.shape == (0,)
+    np.testing.assert_array_equal(g_u, g[:, :i])
+    assert (dict(h.shapes), h.init(rng), h.width(i)) == ({}, {}, i + extra)
+
+
+def test_zero_augmentation_keeps_the_complex_step():
+    """Imaginary parts pass through."""
+    np.testing.assert_array_equal(rn.ZeroAugment(1).forward(np.zeros(0), np.array([[1j]])), [[1j, 0]])
+
+
+@pytest.mark.parametrize("extra", [0, -1, 1.0, True, None])
+def test_zero_augmentation_refuses(extra):
+    """At least one zero, an integer."""
+    with pytest.raises(InvalidArgument, match=r"^extra: got .*; must be an integer >= 1$"):
+        rn.ZeroAugment(extra)
+
+
+# ---------------------------------------------------------------- networks
+
+@pytest.mark.parametrize("mlp", MLPS, ids=str)
+def test_network_is_its_mlp(mlp, rng):
+    """As a map, an MLP has its own leaves, widths, initial values and output, at whatever depth."""
+    (w, u), _ = draw(mlp, rng)
+    h = Network(mlp)
+    np.testing.assert_array_equal(h.forward(w, u), mlp.forward(np.array(0.7), u, w))
+    assert dict(h.shapes) == dict(mlp.shapes)
+    assert h.width(3) == mlp.width_out
+    drawn, want = h.init(np.random.default_rng(3)), mlp.init(np.random.default_rng(3))
+    for name, leaf in want.items():
+        np.testing.assert_array_equal(drawn[name], leaf)
+
+
+@pytest.mark.parametrize("mlp", MLPS, ids=str)
+def test_network_derivatives(mlp, rng):
+    """jvp and vjp are the complex step in w and u, and adjoint to each other."""
+    args, g = draw(mlp, rng)
+    h, d, n = Network(mlp), normals_like(rng, args), mlp_roundings(mlp) + 3  # a sum over 3 samples
+
+    def jvp(d):
+        return h.jvp(*args, *d)
+
+    def sizes(d):
+        (w, u), (dw, du) = args, d
+        return mlp_sizes(mlp, (NO_DEPTH, u, w, None), (NO_DEPTH, du, dw, None))[1]
+
+    assert_jvp(h.forward, jvp, args, d, sizes, n)
+    assert_vjp(h.forward, h.vjp(*args, g), args, g, sizes, n)
+    assert_adjoint(h.vjp(*args, g), jvp, d, g, sizes, n + g.size + size(mlp.shapes))
+
+
+def test_linear_map_by_hand():
+    """h(u) = u W0 + b0."""
+    u, w = np.array([[1.0, 2], [3, 4]]), np.array([1.0, 10, 0.5])
+    assert_close(Network(rn.Linear(2, 1)).forward(w, u), np.array([[21.5], [43.5]]), 44.0, 0)  # small integers: exact
+
+
+# ---------------------------------------------------------------- what may be a map
+
+class Doubling:
+    """A user's map: 2 u."""
+
+    shapes = {}  # noqa: RUF012
+
+    def width(self, i):
+        return i
+
+    def init(self, rng):
+        return {}
+
+    def forward(self, w, u):
+        return 2 * u
+
+    def jvp(self, w, u, dw, du):
+        return 2 * du
+
+    def vjp(self, w, u, g):
+        return np.zeros(0), 2 * g
+
+
+def test_what_becomes_a_map():
+    """None is the identity, an MLP a network, and an object with a map's members is one."""
+    mlp, own, zeros = rn.MLP(2, 3, 2), Doubling(), rn.ZeroAugment(2)
+    assert as_map("h_x", None) == rn.Identity()
+    assert as_map("h_x", mlp) == Network(mlp)
+    assert as_map("h_x", own) is own
+    assert as_map("h_x", zeros) is zeros
+
+
+@pytest.mark.parametrize("h", [3, "identity", np.eye(2), lambda u: u, rn.CosineField(2), rn.ZeroAugment, Doubling])
+def test_what_is_no_map(h):
+    """Anything else raises and says what it may be, a map's class in place of a map too."""
+    with pytest.raises(InvalidArgument, match=r"^h_y: got .*; must be None, an MLP, rn\.ZeroAugment, or "):
+        as_map("h_y", h)
+
+
+@pytest.mark.parametrize("time", ["first", "every"])
+def test_a_map_has_no_depth(time):
+    """An MLP that sees t cannot be a map."""
+    with pytest.raises(InvalidArgument, match=rf"^time: got {time}; must be 'none' for an MLP used as h_x or h_y"):
+        as_map("h_x", rn.MLP(2, 2, time=time))
+
+
+@pytest.mark.parametrize("i", [2, 4])
+def test_wrong_widths(i):
+    """A network takes inputs of its own width only, and says which width it was given."""
+    with pytest.raises(InvalidArgument, match=rf"^widths\[0\]: got 3; must be {i}, the width of the map's input$"):
+        as_map("h_x", rn.Linear(3, 2)).width(i)
