@@ -93,6 +93,8 @@ class Dynamics:
         g_z = g_z + f_z + self._shift_vjp(g_rate)
         g_x = g_x if f_x is None or control is None else g_x + f_x
         depth_t, g_alpha = self.model.depth.vjp(t, values.alpha, g_theta + f_theta)
+        if np.ndim(depth_t) == 0:  # through a theta shared by all samples: each bears its part of the sum
+            depth_t = depth_t / len(y)
         g_y = np.concatenate([g_z, np.zeros((len(y), self.width - self.d))], axis=1)
         return Cotangents(g_t + f_t + depth_t, g_y, g_alpha, g_x)
 

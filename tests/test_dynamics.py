@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import refnode as rn
+from refnode.arrays import column
 from refnode.dynamics import Cotangents, Dynamics, dynamics_of, initial_y
 from tests.help import (
     absolute,
@@ -293,3 +294,70 @@ def test_without_control_the_field_does_not_see_x(rng):
     d[3] = np.ones((3, 2))
     np.testing.assert_array_equal(c.jvp(d), np.zeros(c.g.shape))
     assert Case(5, 1, True, "kinetic of f", False).vjp().x.all()
+
+
+# ---------------------------------------------------------------- depth and control of another kind
+
+class Swelling:
+    """theta(t) = (1 + sin t) alpha: a depth that depends on t; (p,) for a shared t, (b, p) for the samples' own."""
+
+    leaf_prefix, lead = "theta", ()
+
+    def forward(self, t, alpha):
+        return alpha * (1 + np.sin(column(t))) if np.ndim(t) else alpha * (1 + np.sin(t))
+
+    def jvp(self, t, alpha, dt, dalpha):
+        swell, slope = (column(f(t)) if np.ndim(t) else f(t) for f in (np.sin, np.cos))
+        return dalpha * (1 + swell) + alpha * slope * (column(dt) if np.ndim(t) else dt)
+
+    def vjp(self, t, alpha, g):
+        if np.ndim(t) == 0:
+            return (g * alpha).sum() * np.cos(t), g * (1 + np.sin(t))
+        return (g * alpha).sum(axis=1) * np.cos(t), (g * (1 + np.sin(column(t)))).sum(axis=0)
+
+
+@pytest.mark.parametrize("own_t", [False, True], ids=["shared t", "own t"])
+def test_theta_that_depends_on_t(own_t, rng):
+    """t also acts through theta(t): cotangents of alpha and x, and of t (for a shared t their sum), are complex steps.
+
+    A shared t has one theta for all samples: what flows back through it belongs to no sample, only the sum is t's.
+    """
+    problem = random_problem(rng, running=(rn.ParameterNorm(), rn.Kinetic()))
+    problem = replace(problem, model=replace(problem.model, depth=Swelling()))
+    dynamics, values, field = dynamics_of(problem), problem.values, problem.model.field
+    args = (np.array(rng.standard_normal(3 if own_t else ())), rng.standard_normal((3, 3)), values.alpha)
+    g, d = rng.standard_normal((3, 3)), normals_like(rng, args)
+
+    def forward(t, y, alpha):
+        return dynamics.forward(t, y, replace(values, alpha=alpha))
+
+    def jvp(d):
+        return dynamics.jvp(args[0], args[1], values, d[0], d[1], replace(values.like(0.0), alpha=d[2]))
+
+    def sizes(d):  # |sin|, |cos| <= 1, and a rounding of t, at most |t|, moves either: theta within (2 + |t|) |alpha|
+        (t, y, alpha), (dt, dy, dalpha) = absolute(args), absolute(d)
+        swell = 2 + t[:, None] if own_t else 2 + t
+        theta, dtheta = swell * alpha, swell * (dalpha + alpha * (dt[:, None] if own_t else dt))
+        rate, drate = mlp_sizes(field, (t, y[:, :2], theta, None), (dt, dy[:, :2], dtheta, None))
+        q = 2 * (rate * drate).sum(axis=1) + 2 * (theta * dtheta).sum(axis=-1)
+        return np.hstack([drate, q[:, None]])
+
+    n = 2 * mlp_roundings(field) + 4 * (len(values.alpha) + 40)
+    assert_jvp(forward, jvp, args, d, sizes, n)
+    back = dynamics.vjp(args[0], args[1], values, g)
+    assert_vjp(forward, (back.t if own_t else back.t.sum(), back.y, back.alpha), args, g, sizes, n)
+
+
+def test_a_cotangent_of_x_without_control_is_ignored(rng):
+    """A field that returns a cotangent of x although it was given none does not change that of x."""
+    mlp = rn.MLP(2, 2)
+    eager = rn.UserField(mlp.forward, mlp.jvp, lambda *args: (*mlp.vjp(*args)[:3], np.ones((3, 2))), mlp.shapes, 2)
+    problem = random_problem(rng, running=rn.Kinetic())
+    problem = rn.Problem(rn.NeuralODE(eager), mlp_params(mlp, rng), problem.x, problem.loss)
+    back = dynamics_of(problem).vjp(np.array(0.3), rng.standard_normal((3, 3)), problem.values, np.ones((3, 3)))
+    np.testing.assert_array_equal(back.x, np.zeros((3, 2)))
+
+
+def mlp_params(mlp, rng):
+    """Random leaves of a field, by their full names."""
+    return {f"theta.{name}": rng.standard_normal(shape) for name, shape in mlp.shapes.items()}

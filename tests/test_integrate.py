@@ -91,7 +91,8 @@ def test_order_of_convergence(name, span):
 def test_error_is_proportional_to_the_tolerance(name, control, kind):
     """log(error) against log(tol) has slope p / (order_err + 1) = 1 for all four tableaux.
 
-    The error is the largest along the trajectory: at T alone it may pass through zero. h follows tol^(1/q), q = order_err + 1, and the error is C h^p with p = q. Steps that stay within a quarter of
+    The error is the largest along the trajectory: at T alone it may pass through zero.
+    h follows tol^(1/q), q = order_err + 1, and the error is C h^p with p = q. Steps that stay within a quarter of
     their ideal size leave C within 1.25^q; over eight equidistant points in log10(tol) that are 0.75 apart, errors
     of +-a in log10(error) move the slope by at most a sum |x| / sum x^2 = 0.51 a.
     """
@@ -148,10 +149,10 @@ def test_adaptive_solutions_agree_with_scipys(name, theirs, control):
 # ---------------------------------------------------------------- an independent transcription of the controller
 
 def textbook(rhs, a, b, y, solver, s_first):
-    """Adaptive steps of one sample in plain loops: (accepted fractions, rejected steps, what rounding does to a step).
+    """Adaptive steps of one sample in plain loops: accepted fractions, rejected steps, what rounding does.
 
-    The estimate e = h sum b_err k is rounded s + 13 times; relative to err that is `noise`, and the next step has a
-    power of err between -1 and 0.
+    An estimate e = h sum b_err k and its norm are rounded s + 13 times, relative to the sum of absolute terms; dop853's
+    e5^2 / sqrt(e5^2 + e3^2 / 100) has twice the relative error of e5 and that of e3. The next step has err^-alpha.
     """
     method, controller = solver.tableau, solver.controller
     q = method.order_err + 1
@@ -167,13 +168,14 @@ def textbook(rhs, a, b, y, solver, s_first):
             [np.sqrt(np.mean((h * sum(map(np.multiply, w, f(k))) / scale) ** 2)) for w in estimates(method, f)]
             for f in (np.asarray, np.abs)
         )
+        relative = (method.stages + 13) * EPS * sum(len(err) * x / e for x, e in zip(terms, err, strict=True) if e)
         if len(err) == 2:
             total = np.sqrt(err[0] ** 2 + 0.01 * err[1] ** 2)
             err[0] = err[0] ** 2 / total if total else 0.0
         wish = controller.safety * max(err[0], 1e-10) ** -alpha * max(previous, 1e-4) ** beta
         factor = min(max(wish, controller.min_factor), controller.max_factor)
-        if factor == wish:  # a limit forgets the error, and its noise
-            noise = max(noise, (method.stages + 13) * EPS * max(terms) / err[0])
+        if factor == wish and err[0] > 1e-10:  # a limit forgets the error, and its noise
+            noise += alpha * relative * (s_new - s) * factor
         ds = (s_new - s) * (min(factor, 1.0) if after_rejection or err[0] > 1 else factor)
         after_rejection = err[0] > 1
         if after_rejection:
@@ -194,16 +196,16 @@ def estimates(method, f):
 def test_steps_are_those_of_the_book(name, kind):
     """Own steps: each sample's accepted grid and rejections are those of a plain transcription that solves it alone.
 
-    The control loop damps what it did before (1 - q alpha is 0 or 0.3, with 0.4 of the step before that), so the
-    roundings of N steps add up to no more than 4 N noise of a fraction.
+    What rounding does to a step is damped in the steps after it (by 1 - q alpha, 0 or 0.3, and 0.4 of the one before);
+    it moves the fractions by no more than four times the sum of what it does to each.
     """
     rates, y0 = np.array([[1.0], [-2.0], [4.0]]), Y[:, :2]
 
     def rhs(t, y, rates=rates):
         return rates * (cosine_2(t, y) + 10 * np.exp(-((20 * (column(t) - 1)) ** 2)))
 
-    ends, first = np.array([2.0, 1.5, 0.9]), 0.05
-    solver = rn.Solver(name, tol=1e-5, steps="own", first_step=first, controller=rn.Controller(kind=kind))
+    ends, first = np.array([2.0, 1.5, 0.9]), 0.3
+    solver = rn.Solver(name, tol=1e-6, steps="own", first_step=first, controller=rn.Controller(kind=kind))
     steps, statistics = run(rhs, y0, solver, -0.2, ends)
     assert statistics.rejected.sum() > 0
     for b in range(3):
@@ -213,9 +215,8 @@ def test_steps_are_those_of_the_book(name, kind):
         )
         mine = np.array([0.0, *(step.s_new[b] for step in steps if step.s_new[b] > step.s[b])])
         assert (statistics.accepted[b], statistics.rejected[b]) == (len(grid) - 1, rejected)
-        bound = 4 * len(grid) * noise
-        assert bound < 1e-4
-        assert np.abs(mine - grid).max() <= bound
+        assert 4 * noise < 1e-4
+        assert np.abs(mine - grid).max() <= 4 * noise + 8 * EPS
 
 
 def cosine_2(t, y):
@@ -295,8 +296,8 @@ def test_accepted_errors_are_within_the_norm(name):
     y0 = np.concatenate([1e-3 * np.tile(Y, (3, 1)), Y[:1]])  # one of ten samples makes nearly all the error
     found = {}
     for control in ERROR_CONTROL:
-        solver = rn.Solver(name, rtol=1e-12, atol=1e-5, **control)
-        steps, _ = run(cosine, y0, solver, 0.0, 2.0)
+        solver = rn.Solver(name, rtol=1e-12, atol=1e-5, controller=rn.Controller(kind="I"), **control)
+        steps, _ = run(cosine, y0, solver, 0.0, 8.0)
         found[control.get("norm", "own")] = np.array([errors_per_sample(step, solver) for step in steps])
     assert found["own"].max() <= 1 + 12 * EPS
     assert found["max"].max() <= 1 + 12 * EPS
@@ -565,7 +566,7 @@ def test_steps_too_small_for_the_fraction_underflow():
     statistics = Statistics()
     with pytest.raises(rn.StepUnderflow):  # a jump of 1e60 at t = 0.5 asks for steps of 1e-60
         run(lambda t, y: np.where(column(t) > 0.5, 1e60, 0.0) + cosine(t, y), Y, solver, 0.0, 1.0, statistics)
-    assert statistics.attempts < 100
+    assert statistics.attempts < 1000  # the jump is found by bisection, by a controller that is thrown off each time
 
 
 @every_control

@@ -61,7 +61,7 @@ def test_the_type_of_method_lists_every_tableau():
 
 
 def test_frozen_equal_and_hashable():
-    """Equal settings are equal solvers with one hash, however the tolerance was given; nothing can be assigned."""
+    """Equal settings are equal solvers with one hash; nothing can be assigned."""
     assert rn.Solver(tol=1e-6) == rn.Solver(tol=1e-6)
     assert rn.Solver(tol=1e-6) != rn.Solver(tol=1e-7)
     assert len({rn.Solver(), rn.Solver(), rn.Solver("tsit5")}) == 2

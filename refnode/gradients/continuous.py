@@ -13,9 +13,9 @@ import numpy as np
 
 from refnode.arrays import Array, column
 from refnode.dynamics import Cotangents, dynamics_of
-from refnode.forward import Forward, point_terms, segments
+from refnode.forward import Forward, point_terms, right_hand_side, segments
 from refnode.gradients.result import with_bounds
-from refnode.integrate import Span, Statistics, Step, segment_steps
+from refnode.integrate import Span, Statistics, Step, prescribed_steps, segment_steps
 from refnode.model import Problem
 from refnode.objective import point_loss_vjp
 from refnode.solver import Solver
@@ -93,16 +93,26 @@ class BackwardPass:
     def costate_atol(self) -> float:
         """The absolute tolerance of a: relative to the largest cotangent that enters, so that a scaled loss scales a.
 
-        Where no point loss enters, the running loss's does: span times the largest g dl/dz at the bounds.
+        Where no point loss enters, the running loss's does: span times the largest g dl/dz along the solution, for which
+        the forward steps are run once more.
         """
         largest = max(float(np.max(np.abs(jump))) for jump in self.jumps)
-        if largest == 0:
+        if largest == 0 and self.problem.loss.running:
             length = float(np.max(np.abs(self.values.T - self.values.t0)))
-            none = self.full(np.zeros((self.problem.batch, self.dynamics.d)))
-            for t, y in zip(self.values.bounds(), self.forward.at_bounds, strict=True):
-                slope = self.dynamics.vjp(t, y, self.values, none).y
-                largest = max(largest, length * float(np.max(np.abs(slope))))
+            largest = length * self._largest_slope()
         return max((self.solver.atol or 0.0) * largest, TINY)
+
+    def _largest_slope(self) -> float:
+        """The largest entry of g dl/dz at the ends of the forward steps."""
+        none, largest = self.full(np.zeros((self.problem.batch, self.dynamics.d))), 0.0
+        rhs = self.statistics.counting(right_hand_side(self.dynamics, self.values))
+        starts = self.forward.at_bounds[:-1]
+        for span, y, fractions in zip(self.spans, starts, self.forward.grid.fractions, strict=True):
+            for step in prescribed_steps(rhs, span, y, fractions, self.solver.tableau):
+                for t, y_t in ((step.t, step.y), (step.t_new, step.y_new)):
+                    slope = self.dynamics.vjp(t, y_t, self.values, none).y
+                    largest = max(largest, float(np.max(np.abs(slope))))
+        return largest
 
     def gather(self, step: Step, z: list[Array], a: list[Array]) -> None:
         """Add -h sum_i b_i (dF/d(alpha, x))^T [a, g] over the stages of a backward step: h < 0 for a span that rises.
