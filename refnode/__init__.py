@@ -24,6 +24,7 @@ from refnode.errors import (
     NotEnoughDigits,
     NumericalError,
     ProblemFileError,
+    ProgramFailed,
     RefnodeError,
     StepUnderflow,
     TooManySteps,
@@ -36,6 +37,7 @@ from refnode.loss import CrossEntropy, LinearFunctional, Loss, Observations, Squ
 from refnode.maps import Identity, ZeroAugment
 from refnode.model import Model, Problem
 from refnode.oracle.certificate import certify
+from refnode.oracle.grading import assert_gradient, grade
 from refnode.oracle.ladder import Truth, reference
 from refnode.oracle.problems import catalogue
 from refnode.problem_file import load_problem
@@ -81,6 +83,7 @@ __all__ = [
     "ParameterNorm",
     "Problem",
     "ProblemFileError",
+    "ProgramFailed",
     "RefnodeError",
     "RunningArgs",
     "Solution",
@@ -98,12 +101,14 @@ __all__ = [
     "UserLoss",
     "UserRunning",
     "ZeroAugment",
+    "assert_gradient",
     "catalogue",
     "certify",
     "check_field",
     "compare",
     "digits",
     "digits_left",
+    "grade",
     "gradient",
     "load_problem",
     "method_table",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from refnode.arrays import Array, finite, float64, one_of, rectangular
 from refnode.dense import DenseSegment
 from refnode.errors import BackendUnavailable, InvalidArgument, NonFiniteState
-from refnode.forward import dense_segment, loss_per_sample, segments, solve_forward
+from refnode.forward import Forward, dense_segment, loss_per_sample, segments, solve_forward
 from refnode.gradients import METHODS, MethodName
 from refnode.gradients.result import GradientResult, Stats, stats_of
+from refnode.integrate import Statistics
 from refnode.model import Problem
 from refnode.solver import Solver
 
@@ -34,7 +36,15 @@ class Solution:
     loss: float
     loss_per_sample: Array
     stats: Stats
-    dense: tuple[DenseSegment, ...]
+    solver: Solver
+    forward: Forward
+
+    @cached_property
+    def dense(self) -> tuple[DenseSegment, ...]:
+        """y(t) on every segment; built at the first question."""
+        values, tableau, extra = self.problem.values, self.solver.tableau, Statistics()
+        count = len(segments(values))
+        return tuple(dense_segment(self.problem, values, self.forward, i, tableau, extra) for i in range(count))
 
     def z(self, t: Any) -> Array:
         """z(t) for t () -> (b, d), or for t (K,) -> (K, b, d), by the tableau's interpolant.
@@ -74,14 +84,16 @@ def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "au
     choose_backend(backend)
     values = problem.values
     forward = solve_forward(problem, values, solver, keep="steps")
-    dense = tuple(dense_segment(problem, values, forward, i, solver.tableau) for i in range(len(segments(values))))
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
     if bad := np.flatnonzero(~np.isfinite(per_sample)).tolist():
         raise NonFiniteState("the loss is NaN or infinite", float(np.max(values.T)), None, bad)
     z_T = forward.at_bounds[-1][:, : problem.model.state_width]
-    stats = stats_of(forward, values, 0, sum(segment.bytes for segment in dense))
+    held = sum(step.y.nbytes + step.k.nbytes for steps in forward.steps for step in steps)
+    stats = stats_of(forward, values, 0, held)
     y_T = problem.model.h_y.forward(values.w_y, z_T)
-    return Solution(problem, z_T, y_T, float(per_sample.sum()), per_sample, stats, dense)
+    if bad := np.flatnonzero(~np.isfinite(y_T).all(axis=1)).tolist():
+        raise NonFiniteState("the readout h_y(z(T)) is NaN or infinite", float(np.max(values.T)), None, bad)
+    return Solution(problem, z_T, y_T, float(per_sample.sum()), per_sample, stats, solver, forward)
 
 
 def gradient(

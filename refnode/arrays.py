@@ -1,6 +1,7 @@
 """Checked arrays at the border, and the flat vector theta seen as named leaves."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def size(shapes: Shapes) -> int:
     >>> size({"W0": (2, 3), "b0": (3,)})
     9
     """
-    return sum(int(np.prod(shape)) for shape in shapes.values())
+    return sum(prod(shape) for shape in shapes.values())
 
 
 def unflatten(theta: Array, shapes: Shapes) -> dict[str, Array]:
@@ -112,7 +113,7 @@ def unflatten(theta: Array, shapes: Shapes) -> dict[str, Array]:
     """
     leaves, start = {}, 0
     for name, shape in shapes.items():
-        stop = start + int(np.prod(shape))
+        stop = start + prod(shape)
         leaves[name] = theta[..., start:stop].reshape(theta.shape[:-1] + tuple(shape))
         start = stop
     return leaves
@@ -132,3 +133,10 @@ def flatten(leaves: Mapping[str, Array], shapes: Shapes) -> Array:
 def column(v: Array) -> Array:
     """v () or (b,) as a column that multiplies (b, n): (1,) or (b, 1)."""
     return np.asarray(v)[..., None]
+
+
+def read_only(a: Array) -> Array:
+    """A view that a user's function cannot change in place."""
+    view = a.view()
+    view.flags.writeable = False
+    return view

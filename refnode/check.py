@@ -10,6 +10,7 @@ import numpy as np
 from refnode.arrays import Array, flatten, float64, positive, size
 from refnode.errors import InvalidArgument, describe
 from refnode.field import Field
+from refnode.probe import same_row_by_row
 
 STEP = 2.0**-100
 Arguments = dict[str, Array]
@@ -71,6 +72,7 @@ def check_field(field: Field, t: Any, z: Any, theta: Any, x: Any = None, *, tol:
     f = _call(field.forward, "forward", given)
     _expect("forward", f, (len(given["z"]), field.width_out))
     _check_rows_apart(field, given, f)
+    same_row_by_row("field.forward", lambda t: _call(field.forward, "forward", given | {"t": t}), given["t"], len(f))
     columns, witness = _columns(field, given, np.asarray(f))
     limit = tol if tol is not None else 1e-10 if witness == "complex step" else 1e-6
     entries = [*_jvp_entries(field, given, columns), *_vjp_entries(field, given, columns)]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refnode.arrays import Array
+from refnode.arrays import Array, read_only
 from refnode.model import Model, Problem
 from refnode.running import RunningArgs, RunningLoss
 from refnode.values import Values
@@ -49,8 +49,8 @@ class Dynamics:
 
     def forward(self, t: Array, y: Array, values: Values) -> Array:
         """F (b, d + r) at t () or (b,)."""
-        z, theta = y[:, : self.d], self.model.depth.forward(t, values.alpha)
-        dz = self._rate(z, self.model.field.forward(t, z, theta, self._control(values.x)))
+        z, theta = read_only(y[:, : self.d]), read_only(self.model.depth.forward(t, values.alpha))
+        dz = self._rate(z, np.array(self.model.field.forward(t, z, theta, self._control(values.x))))
         if not self.running:
             return dz
         q = sum(
@@ -60,12 +60,12 @@ class Dynamics:
 
     def jvp(self, t: Array, y: Array, values: Values, dt: Array, dy: Array, dvalues: Values) -> Array:
         """dF (b, d + r) for perturbations of t () or (b,), y, alpha and x."""
-        z, dz = y[:, : self.d], dy[:, : self.d]
-        theta = self.model.depth.forward(t, values.alpha)
+        z, dz = read_only(y[:, : self.d]), read_only(dy[:, : self.d])
+        theta = read_only(self.model.depth.forward(t, values.alpha))
         dtheta = self.model.depth.jvp(t, values.alpha, dt, dvalues.alpha)
         control, dcontrol = self._control(values.x), self._control(dvalues.x)
         field = self.model.field
-        drate = self._rate(dz, field.jvp(t, z, theta, control, dt, dz, dtheta, dcontrol))
+        drate = self._rate(dz, np.array(field.jvp(t, z, theta, control, dt, dz, dtheta, dcontrol)))
         if not self.running:
             return drate
         rate = self._rate(z, field.forward(t, z, theta, control))
@@ -78,7 +78,7 @@ class Dynamics:
 
     def vjp(self, t: Array, y: Array, values: Values, g: Array) -> Cotangents:
         """Cotangents of t, y, alpha and x for g (b, d + r)."""
-        z, theta = y[:, : self.d], self.model.depth.forward(t, values.alpha)
+        z, theta = read_only(y[:, : self.d]), read_only(self.model.depth.forward(t, values.alpha))
         control, field = self._control(values.x), self.model.field
         g_rate, g_z, g_theta = g[:, : self.d], np.zeros(z.shape), np.zeros(theta.shape)
         g_x, g_t = np.zeros(values.x.shape), np.zeros(len(y))

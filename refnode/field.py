@@ -5,6 +5,7 @@ whole batch or (b, p) with one row per sample; x is the control (b, n), or None 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -98,7 +99,7 @@ class MLP:
         """The input width, control included."""
         return self.widths[0]
 
-    @property
+    @cached_property
     def shapes(self) -> Shapes:
         """Leaves in order: W0, b0, W1, b1, .., A."""
         shapes: dict[str, tuple[int, ...]] = {}

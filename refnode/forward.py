@@ -1,7 +1,7 @@
 """The forward solve of a problem: segments between break-points, the running loss on the way, the loss.    (2)(3)"""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -116,8 +116,9 @@ def loss_per_sample(problem: Problem, values: Values, at_bounds: Sequence[Array]
     return problem.loss.scale * loss
 
 
-def dense_segment(problem: Problem, values: Values, forward: Forward, i: int, tableau: Tableau) -> DenseSegment:
-    """y(t) on segment i of a forward solve that kept its steps."""
-    rhs = right_hand_side(dynamics_of(problem), values)
-    counted: Callable[[Array, Array], Array] = forward.statistics.counting(rhs)
-    return DenseSegment(counted, segments(values)[i], forward.steps[i], tableau)
+def dense_segment(
+    problem: Problem, values: Values, forward: Forward, i: int, tableau: Tableau, statistics: Statistics
+) -> DenseSegment:
+    """y(t) on segment i of a forward solve that kept its steps; the interpolant's extra stages are counted."""
+    rhs = statistics.counting(right_hand_side(dynamics_of(problem), values))
+    return DenseSegment(rhs, segments(values)[i], forward.steps[i], tableau)

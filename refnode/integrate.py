@@ -143,7 +143,9 @@ def adaptive_steps(
         factor = step_factor(solver.controller, err, err_previous, tableau.order_err or tableau.order - 1)
         factor = np.where(grow | failed, factor, np.minimum(factor, 1.0))
         err_previous, grow = np.where(good, err, err_previous), ~failed
-        ds = np.where(active, (s_new - s_old) * factor, ds)
+        wish = (s_new - s_old) * factor
+        wish = np.where(good & (s_new == 1), np.maximum(wish, ds), wish)  # a step cut short to land says little
+        ds = np.where(active, wish, ds)
         statistics.next_step = np.max(np.abs(ds * length)) if good.ndim == 0 else np.abs(ds * length)
 
 
@@ -163,7 +165,7 @@ def _first_fraction(
     if not np.any(length):
         return np.ones(np.shape(length))
     if wish is not None:
-        return np.minimum(wish / np.where(length == 0, np.inf, length) + (length == 0), 1.0)
+        return np.asarray(wish / np.where(length == 0, np.inf, length) + (length == 0))
     order = solver.tableau.order
     with _quiet():
         ds = first_step(rhs, span.start, span.length, y, k0, norm, order)

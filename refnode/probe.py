@@ -1,12 +1,14 @@
 """One evaluation of everything a user may have written, so that a wrong shape is named at the border."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refnode.arrays import Array
+from refnode.arrays import Array, read_only
 from refnode.errors import InvalidArgument
 from refnode.loss import PointLoss
+from refnode.maps import Map
 from refnode.running import RunningArgs, RunningLoss
 
 if TYPE_CHECKING:
@@ -15,36 +17,66 @@ if TYPE_CHECKING:
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def probe(problem: "Problem") -> None:
-    """Evaluate field and loss terms at t0 and check the shapes and types of what comes back.
+    """Evaluate field, maps and loss terms at t0 and check the shapes and types of what comes back.
 
     Raises
     ------
     InvalidArgument    naming the function, what it returned and what it may return
     """
     model, values = problem.model, problem.values
-    z, theta = model.initial_state(values.w_x, values.x), model.depth.forward(values.t0, values.alpha)
-    batch, d, x = problem.batch, model.state_width, values.x if model.control == "x" else None
-    f = returned("field.forward", model.field.forward(values.t0, z, theta, x), (batch, model.field.width_out))
-    parts = _parts("field.vjp", model.field.vjp(values.t0, z, theta, x, np.zeros(f.shape)), 4)
-    shapes = ((batch,), (batch, d), theta.shape, None if x is None else x.shape)
-    for name, part, shape in zip(("t", "z", "theta", "x"), parts, shapes, strict=True):
-        if shape is not None:
-            returned(f"field.vjp, cotangent of {name}", part, shape)
-    y = model.h_y.forward(values.w_y, z)
+    _probe_map("h_x", model.h_x, values.w_x, values.x)
+    z = read_only(model.initial_state(values.w_x, values.x))
+    f = _probe_field(problem, z)
+    y = _probe_map("h_y", model.h_y, values.w_y, z)
     points = problem.loss.observations.terms if problem.loss.observations else ()
     named = [(f"observations.terms[{k}]", term) for k, term in enumerate(points)]
     if problem.loss.terminal is not None:
         named.append(("terminal", problem.loss.terminal))
     for name, point in named:
         _probe_point(name, point, values.t0, y)
+    theta = model.depth.forward(values.t0, values.alpha)
     rate = np.concatenate([z[:, model.field.width_out :], f], axis=1) if model.order > 1 else f
     for k, running in enumerate(problem.loss.running):
         seen = rate if running.of == "state" else f
         _probe_running(f"running[{k}]", running, RunningArgs(values.t0, z, theta, values.x, seen))
 
 
+def _probe_field(problem: "Problem", z: Array) -> Array:
+    """f (b, o) at t0."""
+    field, values = problem.model.field, problem.values
+    theta, t = problem.model.depth.forward(values.t0, values.alpha), values.t0
+    x = values.x if problem.model.control == "x" else None
+    try:
+        f = returned("field.forward", field.forward(t, z, theta, x), (len(z), field.width_out))
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        was = "an attempt to change its arguments in place"
+        raise InvalidArgument("field.forward", was, "a function that leaves them as they are") from error
+    same_row_by_row("field.forward", lambda t: field.forward(t, z, theta, x), t, len(z))
+    still = (np.zeros(np.shape(t)), np.zeros(z.shape), np.zeros(theta.shape), None if x is None else np.zeros(x.shape))
+    returned("field.jvp", field.jvp(t, z, theta, x, *still), f.shape)
+    parts = _parts("field.vjp", field.vjp(t, z, theta, x, np.zeros(f.shape)), 4)
+    shapes = ((len(z),), z.shape, theta.shape, None if x is None else x.shape)
+    for name, part, shape in zip(("t", "z", "theta", "x"), parts, shapes, strict=True):
+        if shape is not None:
+            returned(f"field.vjp, cotangent of {name}", part, shape)
+    return f
+
+
+def _probe_map(name: str, h: Map, w: Array, u: Array) -> Array:
+    """h(u) (b, o)."""
+    v = returned(f"{name}.forward", h.forward(w, u), (len(u), h.width(u.shape[1])))
+    returned(f"{name}.jvp", h.jvp(w, u, np.zeros(w.shape), np.zeros(u.shape)), v.shape)
+    g_w, g_u = _parts(f"{name}.vjp", h.vjp(w, u, np.zeros(v.shape)), 2)
+    returned(f"{name}.vjp, cotangent of w", g_w, w.shape)
+    returned(f"{name}.vjp, cotangent of u", g_u, u.shape)
+    return v
+
+
 def _probe_point(name: str, term: PointLoss, t: Array, y: Array) -> None:
     returned(f"{name}.value", term.value(t, y), (len(y),))
+    same_row_by_row(f"{name}.value", lambda t: term.value(t, y), t, len(y))
     g_t, g_y = _parts(f"{name}.grad", term.grad(t, y), 2)
     returned(f"{name}.grad, derivative in t", g_t, (len(y),))
     returned(f"{name}.grad, derivative in y", g_y, y.shape)
@@ -53,11 +85,30 @@ def _probe_point(name: str, term: PointLoss, t: Array, y: Array) -> None:
 def _probe_running(name: str, term: RunningLoss, at: RunningArgs) -> None:
     batch = (len(at.z),)
     returned(f"{name}.value", term.value(at), batch)
+    same_row_by_row(f"{name}.value", lambda t: term.value(at._replace(t=t)), at.t, len(at.z))
     zero = RunningArgs(*(np.zeros(np.shape(a)) for a in at))
     returned(f"{name}.jvp", term.jvp(at, zero), batch)
     back = _parts(f"{name}.vjp", term.vjp(at, np.zeros(batch)), 5)
     for part, like, argument in zip(back, at, RunningArgs._fields, strict=True):
         returned(f"{name}.vjp, cotangent of {argument}", part, batch if argument == "t" else np.shape(like))
+
+
+def same_row_by_row(name: str, function: Callable[[Array], Array], t: Array, batch: int) -> None:
+    """Raise unless function(t) for t (b,) gives each sample what a shared t () gives it.
+
+    Where b equals a width, a forgotten t[:, None] broadcasts along the wrong axis without an error of its own.
+    """
+    times = np.broadcast_to(t, (batch,)) + 2.0**-16 * np.arange(batch)
+    allowed = "a function of t () and (b,) alike: beside z (b, i) write t[..., None]"
+    try:
+        rows = np.asarray(function(times))
+    except (ValueError, IndexError) as error:
+        raise InvalidArgument(name, f"{type(error).__name__} for t of shape ({batch},): {error}", allowed) from error
+    for k in {0, batch - 1}:
+        alone = np.asarray(function(np.asarray(times[k])))[k]
+        size = np.max(np.abs(alone), initial=0.0)
+        if rows.shape[:1] != (batch,) or not np.allclose(rows[k], alone, rtol=1e-9, atol=1e-9 * size, equal_nan=True):
+            raise InvalidArgument(name, f"another value for t of shape ({batch},) than for each t alone", allowed)
 
 
 def returned(name: str, value: Any, shape: tuple[int, ...]) -> Array:

@@ -69,14 +69,14 @@ class Tableau:
         for name in ("order", "order_dense") if self.order_err is None else ("order", "order_dense", "order_err"):
             count(f"{self.name}.{name}", getattr(self, name))
         if self.c[:1].tolist() != [0.0]:
-            raise InvalidArgument(f"{self.name}.c", self.c, "nodes of which the first is 0: it is the last step's end")
+            raise InvalidArgument(f"{self.name}.c", self.c, "nodes of which the first is 0, the step's start")
         S = self.dense_stages
         self._keep("a_extra", self.a_extra if np.size(self.a_extra) else np.zeros((0, S)), (e, S))
         self._keep("d_dense", self.d_dense if np.size(self.d_dense) else np.zeros((0, S)), (None, S))
         if np.triu(self.a).any() or np.triu(self.a_extra, k=S - e).any():
             raise InvalidArgument(f"{self.name}.a", "a stage that uses itself or a later one", "explicit")
         if (self.b_err is None) != (self.order_err is None) or (self.b_err is None and self.b_err3 is not None):
-            raise InvalidArgument(f"{self.name}.order_err", self.order_err, "given exactly when b_err is (or b_err3)")
+            raise InvalidArgument(f"{self.name}.order_err", self.order_err, "given exactly with b_err; b_err3 likewise")
 
     def _keep(self, name: str, value: Array, shape: tuple[int | None, ...]) -> None:
         """Store a checked read-only copy; object.__setattr__ is how a frozen dataclass completes itself."""

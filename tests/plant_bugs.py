@@ -42,6 +42,8 @@ LAYERS, FIELD, FIELDS, MAPS = "tests/test_layers.py", "tests/test_field.py", "te
 LOSS, RUNNING, OBJECTIVE = "tests/test_loss.py", "tests/test_running.py", "tests/test_objective.py"
 TABLEAU = "tests/test_tableau.py"
 VALUES = "tests/test_values.py"
+GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
+EXTERNAL = "tests/oracle/test_external.py"
 ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
 
 BUGS = (
@@ -105,18 +107,19 @@ BUGS = (
     Bug("discrete adjoint: dT without the step sizes", "gradients/discrete_adjoint.py", "s * step.t + s_new * step.t_new + (s_new - s) * step.h)", "s * step.t + s_new * step.t_new)", DISCRETE),
     Bug("discrete adjoint: sign of dt0", "gradients/discrete_adjoint.py", "(1 - s) * step.t + (1 - s_new) * step.t_new - (s_new - s) * step.h)", "(1 - s) * step.t + (1 - s_new) * step.t_new + (s_new - s) * step.h)", DISCRETE),
     Bug("discrete adjoint: x without the input map", "gradients/discrete_adjoint.py", "self._add(w_x=g_w, x=g_x)", "self._add(w_x=g_w)", DISCRETE),
-    Bug("binomial: too many snapshots held", "gradients/discrete_adjoint.py", "binomial(middle, hi, y_middle, snapshots - 1, tape, sweep)", "binomial(middle, hi, y_middle, snapshots, tape, sweep)", DISCRETE),
+    Bug("binomial: too many snapshots held", "gradients/discrete_adjoint.py", "free = snapshots - len(held) + 1", "free = snapshots - len(held) + 2", DISCRETE),
     Bug("forward sensitivity: forgotten scale", "gradients/forward_sensitivity.py", "return problem.loss.scale * change", "return change", CLOSED + " " + DISCRETE),
     Bug("forward sensitivity: S(t0) without -F", "gradients/forward_sensitivity.py", "- rate0 * np.asarray(direction.along.t0)[..., None])", "+ 0 * rate0 * np.asarray(direction.along.t0)[..., None])", CLOSED),
     Bug("central differences: one-sided", "gradients/finite_difference.py", "return (loss(up) - loss(down)) / width", "return (loss(up) - loss(values)) / width * 2", DIFFERENCES),
     Bug("Richardson: wrong power of 4", "gradients/finite_difference.py", "(level[1:] - level[:-1]) / (4**j - 1)", "(level[1:] - level[:-1]) / (2**j - 1)", DIFFERENCES),
     # continuous gradients
-    Bug("continuous: dT without l(T)", "gradients/continuous.py", "return (self.full(a) * rate).sum(axis=1)", "return (a * rate[:, : self.dynamics.d]).sum(axis=1)", CLOSED + " " + CONTINUOUS),
-    Bug("continuous: sign of dt0", "gradients/continuous.py", "self.bounds[i] = self.bounds[i] - self.hamiltonian(i, a)", "self.bounds[i] = self.bounds[i] + self.hamiltonian(i, a)", CLOSED),
-    Bug("continuous: no jump at observations", "gradients/continuous.py", "a = a + self.jumps[i + 1]", "a = a + self.jumps[i + 1] * (i + 2 == len(self.bounds))", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: dT without l(T)", "gradients/continuous.py", "return (self.full(adj) * rate).sum(axis=1)", "return (adj * rate[:, : self.dynamics.d]).sum(axis=1)", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: sign of dt0", "gradients/continuous.py", "self.g_times[i] = self.g_times[i] - self.hamiltonian(i, adj)", "self.g_times[i] = self.g_times[i] + self.hamiltonian(i, adj)", CLOSED),
+    Bug("continuous: no jump at observations", "gradients/continuous.py", "adj = adj + self.jumps[i + 1]", "adj = adj + self.jumps[i + 1] * (i + 2 == len(self.times))", CLOSED + " " + CONTINUOUS),
     Bug("continuous: upstream factor forgotten on the running loss", "gradients/continuous.py", "self.dynamics.width - self.dynamics.d), self.problem.loss.scale)", "self.dynamics.width - self.dynamics.d), 1.0)", CLOSED + " " + CONTINUOUS),
-    Bug("continuous: weights of the wrong sign", "gradients/continuous.py", "column(-step.h * b) * self.full(a[i])", "column(step.h * b) * self.full(a[i])", CLOSED),
-    Bug("continuous: absolute tolerance not relative to the costate", "gradients/continuous.py", "return max((self.solver.atol or 0.0) * largest, TINY)", "return self.solver.atol or TINY", CONTINUOUS),
+    Bug("continuous: weights of the wrong sign", "gradients/continuous.py", "column(-step.h * weight) * self.full(adj[i])", "column(step.h * weight) * self.full(adj[i])", CLOSED),
+    Bug("continuous: absolute tolerance not relative to the costate", "gradients/continuous.py", "return max((self.solver.rtol or 0.0) * largest, TINY)", "return self.solver.rtol or TINY", CONTINUOUS),
+    Bug("continuous: the integrals' error is not looked at", "gradients/continuous.py", "if self.integral_error > allowed:", "if False:", CONTINUOUS),
     Bug("backsolve: never refuses", "gradients/backsolve_adjoint.py", "bad = ~(off <= allowed)", "bad = off < 0", CONTINUOUS),
     Bug("quadrature: a Kronrod weight", "gradients/quadrature_adjoint.py", "0.209482141084727828012999174891714", "0.229482141084727828012999174891714", CLOSED),
     Bug("quadrature: half a panel", "gradients/quadrature_adjoint.py", "weight = np.asarray(half * span.length)", "weight = np.asarray(2 * half * span.length)", CLOSED),
@@ -125,12 +128,25 @@ BUGS = (
     Bug("closed form: forgotten tau", "oracle/closed_forms.py", "dA = tau * exp_matrix(blocks)[:d, d:]", "dA = exp_matrix(blocks)[:d, d:]", ORACLE),
     Bug("closed form: sign of dt0", "oracle/closed_forms.py", '"t0": -(g * z * k * c0).sum()', '"t0": (g * z * k * c0).sum()', ORACLE),
     Bug("certify: promise not checked", "oracle/certificate.py", "if promised > 0 and np.any(excess > 0):", "if False:", "tests/oracle/test_certificate.py"),
+    # grading
+    Bug("grade: claim not checked", "oracle/grading.py", "if beyond > farthest:", "if False:", GRADING),
+    Bug("grade: one digit less is asked for", "oracle/grading.py", "float(-np.log10(tol) - 2))", "float(-np.log10(tol) - 3))", GRADING),
+    Bug("grade: dtype not looked at", "oracle/grading.py", "if not is_float64(a):", "if False:", GRADING),
+    Bug("grade: digits beyond the radius", "oracle/grading.py", "blurred = np.maximum(gap, radius)", "blurred = gap", GRADING),
+    Bug("own solution: the grid stays when its ends move", "oracle/own_solution.py", "return np.interp(grid, bounds[order], new[order])", "return grid", GRADING),
+    Bug("own solution: forgotten size of the direction", "oracle/own_solution.py", "np.sum(g * along)) - slope", "np.sum(g)) - slope", GRADING),
+    Bug("diagnosis: half of an error is little", "oracle/diagnosis.py", "SMALL, SMALL_OF_ONE = 0.02, 1e-3", "SMALL, SMALL_OF_ONE = 1.5, 1.5", DIAGNOSIS),
+    Bug("diagnosis: what is right may become wrong", "oracle/diagnosis.py", "else case.off(grads, leaf) <= case.room(leaf)", "else True", DIAGNOSIS),
+    Bug("parts: control not silenced", "oracle/parts.py", "return g_t, g_z, g_theta, None if g_x is None else np.zeros_like(g_x)", "return g_t, g_z, g_theta, g_x", DIAGNOSIS),
+    Bug("parts: jumps in the wrong place", "oracle/parts.py", 't_obs[k] = grads["t_obs"][0]', 't_obs[0] = grads["t_obs"][0]', DIAGNOSIS),
+    Bug("external: status ignored", "oracle/external.py", "if status != 0:", "if False:", EXTERNAL),
+    Bug("external: children survive", "oracle/external.py", "os.killpg(process.pid, signal.SIGKILL)", "process.kill()", EXTERNAL),
 )  # fmt: skip
 
 
 def copy_with(bug: Bug, folder: Path) -> None:
     """A copy of package and tests in folder, with the bug planted."""
-    for name in ("refnode", "tests"):
+    for name in ("refnode", "tests", "docs", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     path = folder / "refnode" / bug.file

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from refnode.arrays import column, count, flatten, float64, one_of, positive, size, unflatten
+from refnode.arrays import column, count, finite, flag, flatten, float64, one_of, positive, size, unflatten
 from refnode.errors import InvalidArgument
 
 shapes_of_leaves = st.dictionaries(
@@ -66,6 +66,13 @@ def test_ragged_lists_are_refused():
         float64("x", [[1.0], [1.0, 2.0]])
 
 
+def test_masked_arrays_are_refused():
+    """A masked entry is no number, even where nothing is masked."""
+    for mask in (False, [True, False]):
+        with pytest.raises(InvalidArgument, match=r"^x: got a masked array; must be an array without a mask"):
+            float64("x", np.ma.masked_array([1.0, 2.0], mask))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", [(0, 0), (1, 2)])
 def test_nan_and_infinity_are_found(bad, where):
@@ -120,6 +127,30 @@ def test_other_numbers_are_not_positive(value):
     """Zero, negative, infinite, NaN, bool and what is no number raise."""
     with pytest.raises(InvalidArgument, match=r"^tol: got .*; must be a (finite )?number > 0"):
         positive("tol", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.5, -5e-324, np.float32(0.5), np.int64(-3), np.float64(2.0)])
+def test_finite_numbers_pass(value):
+    """A finite number of either sign comes back as a float."""
+    out = finite("scale", value)
+    assert type(out) is float
+    assert out == value
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, True, "1", None, 1j, np.ones(1), np.bool_(True)])
+def test_other_numbers_are_not_finite(value):
+    """Infinite, NaN, bool and what is no number raise."""
+    with pytest.raises(InvalidArgument, match=r"^scale: got .*; must be a finite number$"):
+        finite("scale", value)
+
+
+def test_flags():
+    """True and False pass; 0, 1, None and words do not."""
+    assert flag("bias", True) is True
+    assert flag("bias", False) is False
+    for value in (0, 1, None, "no", np.bool_(True)):
+        with pytest.raises(InvalidArgument, match=r"^bias: got .*; must be True or False$"):
+            flag("bias", value)
 
 
 @pytest.mark.parametrize(("value", "least"), [(1, 1), (0, 0), (np.int64(7), 1), (np.uint8(2), 2)])

@@ -109,8 +109,10 @@ def test_numerical_errors_keep_where_they_happened(cls, protocol):
     error = cls("too far", t=0.1, h=np.float64(1e-3), samples=np.array([3, 1]))
     assert error.samples == (3, 1)
     assert all(type(i) is int for i in error.samples)
+    assert error.args == ("too far", 0.1, 1e-3, (3, 1))
     for back in trips(error, protocol):
         assert type(back) is cls
+        assert back.args == error.args
         assert (back.t, back.h, back.samples) == (0.1, 1e-3, (3, 1))
         assert str(back) == str(error)
 
@@ -119,8 +121,10 @@ def test_numerical_errors_keep_where_they_happened(cls, protocol):
 def test_invalid_argument_keeps_its_parts(protocol):
     """argument, was and allowed are the same after pickling and copying; the value itself does not travel along."""
     error = InvalidArgument("x", np.zeros((2, 3)), "better")
+    assert error.args == ("x", "an array of shape (2, 3), dtype float64", "better")
     for back in trips(error, protocol):
         assert type(back) is InvalidArgument
+        assert back.args == error.args
         assert (back.argument, back.was, back.allowed) == (error.argument, error.was, error.allowed)
         assert str(back) == str(error)
 

@@ -115,8 +115,8 @@ def test_user_field_is_its_functions():
 
 def test_user_field_has_a_number_as_leaf():
     """A leaf of shape () is one number of theta."""
-    model = rn.NeuralODE(user_field(shapes={"k": (), "W": (2, 3)}))
-    assert dict(model.shapes) == {"theta.k": (), "theta.W": (2, 3)}
+    model = rn.NeuralODE(user_field(shapes={"k": (), "W": (2, 1)}))
+    assert dict(model.shapes) == {"theta.k": (), "theta.W": (2, 1)}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,10 @@ def test_user_field_has_a_number_as_leaf():
         ({"vjp": np.ones(2)}, r"^vjp: got an array of shape \(2,\).*; must be a function$"),
         ({"width": 0}, r"^width: got 0; must be an integer >= 1$"),
         ({"width": 2.0}, r"^width: got 2\.0"),
+        ({"shapes": None}, r"^shapes: got None; must be a mapping from leaf names to shapes"),
+        ({"shapes": [("k", (2,))]}, r"^shapes: got \[\('k', \(2,\)\)\]; must be a mapping"),
+        ({"shapes": {0: (2,)}}, r"^shapes: got {0: \(2,\)}; must be a mapping"),
+        ({"shapes": {"k": (True,)}}, r"^shapes\['k'\]: got \(True,\)"),
         ({"shapes": {"k": [2]}}, r"^shapes\['k'\]: got \[2\]; must be a tuple of integers >= 1, or \(\)"),
         ({"shapes": {"k": 2}}, r"^shapes\['k'\]: got 2"),
         ({"shapes": {"a": (2,), "k": (2, 0)}}, r"^shapes\['k'\]: got \(2, 0\)"),

@@ -253,6 +253,13 @@ def test_observe():
     for k, term in enumerate(observations.terms):
         np.testing.assert_array_equal(term.target, targets[k])
         assert (term.weight, term.reduction) == (0.5, "sum")
+    assert {(term.weight, term.reduction) for term in rn.observe([0.1, 0.2, 0.7], targets).terms} == {(1.0, "mean")}
+
+
+def test_observations_of_any_terms():
+    """Each time has a term of its own kind; a list of them becomes a tuple."""
+    terms = [wave(), rn.SquaredError([0.0, 0.0])]
+    assert rn.Observations([0.1, 0.2], terms).terms == tuple(terms)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +272,7 @@ def test_observe():
         (lambda: rn.observe(0.1, np.zeros((1, 2, 2))), r"^times: got shape \(\)"),
         (lambda: rn.Observations([], ()), r"^observations\.terms: got 0 terms; must be one for each of 0 times"),
         (lambda: rn.Observations([0.1, 0.2], (wave(),)), r"^observations\.terms: got 1 terms; .* each of 2 times"),
+        (lambda: rn.Observations([0.1], wave()), r"^observations\.terms: got UserLoss.*; must be a tuple of point losses"),
         (lambda: rn.Observations([[0.1]], (wave(),)), r"^observations\.times: got shape \(1, 1\)"),
         (lambda: rn.Observations([0.1], (3,)), r"^observations\.terms\[0\]: got 3; must be a loss with methods"),
     ],
@@ -309,6 +317,16 @@ def test_loss_refuses(parts, message):
     """A loss has at least one term, terms have the methods of their kind, and the scale is a finite number."""
     with pytest.raises(InvalidArgument, match=message):
         rn.Loss(**parts)
+
+
+def test_terms_are_told_apart_by_identity(rng):
+    """A term equals itself only, whatever numbers it holds, and can be in a set; it does not change."""
+    for make in TERMS.values():
+        term = make(rng)
+        assert term != make(rng)
+        assert len({term, term, make(rng)}) == 2
+        with pytest.raises(AttributeError, match="cannot assign to field 'weight'"):
+            term.weight = 2.0
 
 
 def test_weights_are_not_rounded():

@@ -48,6 +48,11 @@ def test_zero_augmentation(b, i, extra, seed):
     assert (dict(h.shapes), h.init(rng), h.width(i)) == ({}, {}, i + extra)
 
 
+def test_one_zero_unasked():
+    """ZeroAugment() adds one dimension."""
+    assert rn.ZeroAugment() == rn.ZeroAugment(1)
+
+
 def test_zero_augmentation_keeps_the_complex_step():
     """Imaginary parts pass through."""
     np.testing.assert_array_equal(rn.ZeroAugment(1).forward(np.zeros(0), np.array([[1j]])), [[1j, 0]])

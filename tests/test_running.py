@@ -143,6 +143,26 @@ def test_of_is_the_field_unasked():
     assert (0.1 * rn.Kinetic(of="state")).of == "state"
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        rn.SquaredNorm,
+        rn.Kinetic,
+        rn.ParameterNorm,
+        everything,
+        lambda: rn.Harmonic(*PATH),
+        lambda: rn.Tracking(TERMS["tracking"].beta),
+    ],
+)
+def test_terms_are_told_apart_by_identity(make):
+    """Terms and paths, which hold arrays, equal themselves only and can be in a set; they do not change."""
+    term = make()
+    assert term != make()
+    assert len({term, term, make()}) == 2
+    with pytest.raises(AttributeError, match="cannot assign to field"):
+        term.of = term.phase = "state"
+
+
 # ---------------------------------------------------------------- derivatives
 
 @st.composite

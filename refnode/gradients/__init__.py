@@ -50,7 +50,7 @@ METHODS: dict[str, Method] = {
         "contracting or stiff fields: raises UnreliableGradient",
     ),
     "interpolating": Method(
-        interpolating_adjoint, (), "the ODE, to O(tol)", "N s b d", "~2 evaluations a backward stage",
+        interpolating_adjoint, ("check",), "the ODE, to O(tol)", "N s b d", "~2 evaluations a backward stage",
         "expanding fields lose digits; kinks cost order",
     ),
     "quadrature": Method(

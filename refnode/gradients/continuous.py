@@ -13,40 +13,42 @@ import numpy as np
 
 from refnode.arrays import Array, column
 from refnode.dynamics import Cotangents, dynamics_of
+from refnode.errors import UnreliableGradient
 from refnode.forward import Forward, point_terms, right_hand_side, segments
 from refnode.gradients.result import with_bounds
 from refnode.integrate import Span, Statistics, Step, prescribed_steps, segment_steps
 from refnode.model import Problem
 from refnode.objective import point_loss_vjp
 from refnode.solver import Solver
-from refnode.steps import Rhs, stage_time
+from refnode.steps import Rhs, combined, stage_time
 from refnode.values import Values
 
-TINY = 1e-290  # an absolute tolerance that never divides by zero
+TINY = float(np.finfo(np.float64).tiny)  # an absolute tolerance that never divides by zero
 
 
 class BackwardPass:
-    """The costate a (b, d) on its way from T to t0, and the gradients it gathers."""
+    """The costate adj = a(t) (b, d) on its way from T to t0, and the gradients it gathers."""
 
     def __init__(self, problem: Problem, values: Values, forward: Forward, solver: Solver) -> None:
         self.problem, self.values, self.forward, self.solver = problem, values, forward, solver
         self.dynamics = dynamics_of(problem)
         self.statistics = Statistics()
+        self.times, self.spans = values.bounds(), segments(values)
         self.grads = values.like(0.0)
-        self.bounds = [np.zeros(problem.batch) for _ in values.bounds()]
+        self.g_times = [np.zeros(problem.batch) for _ in self.times]
+        self.integral_error, self.integral_size = 0.0, np.zeros(values.alpha.shape)
         self.jumps = self._jumps()
 
     def _jumps(self) -> list[Array]:
         """dL_k/dz (b, d) at every bound; gradients with respect to w_y and the bounds' explicit t on the way."""
         jumps = []
-        for i, (term, t, y) in enumerate(
-            zip(point_terms(self.problem), self.values.bounds(), self.forward.at_bounds, strict=True)
-        ):
+        bounds = zip(point_terms(self.problem), self.times, self.forward.at_bounds, strict=True)
+        for i, (term, t, y) in enumerate(bounds):
             jump = np.zeros((self.problem.batch, self.dynamics.d))
             if term is not None:
                 z, h_y = y[:, : self.dynamics.d], self.problem.model.h_y
                 g_w, g_t, jump = point_loss_vjp(term, h_y, self.values.w_y, t, z, self.problem.loss.scale)
-                self.bounds[i] = self.bounds[i] + g_t
+                self.g_times[i] = self.g_times[i] + g_t
                 self.add(w_y=g_w)
             jumps.append(jump)
         return jumps
@@ -56,26 +58,26 @@ class BackwardPass:
         self.grads = replace(self.grads, **{name: getattr(self.grads, name) + part for name, part in parts.items()})
 
     def run(self, sweep: Callable[[int, Array], Array]) -> tuple[Values, Array]:
-        """Gradients and a(t0), where sweep(i, a) takes a from the end of segment i to its start."""
-        a = np.zeros((self.problem.batch, self.dynamics.d))
-        for i in reversed(range(len(self.bounds) - 1)):
-            a = a + self.jumps[i + 1]
-            self.bounds[i + 1] = self.bounds[i + 1] + self.hamiltonian(i + 1, a)
-            a = sweep(i, a)
-            self.bounds[i] = self.bounds[i] - self.hamiltonian(i, a)
-        g_w, g_x = self.problem.model.initial_state_vjp(self.values.w_x, self.values.x, a)
+        """Gradients and a(t0), where sweep(i, adj) takes adj from the end of segment i to its start."""
+        adj = np.zeros((self.problem.batch, self.dynamics.d))
+        for i in reversed(range(len(self.spans))):
+            adj = adj + self.jumps[i + 1]
+            self.g_times[i + 1] = self.g_times[i + 1] + self.hamiltonian(i + 1, adj)
+            adj = sweep(i, adj)
+            self.g_times[i] = self.g_times[i] - self.hamiltonian(i, adj)
+        g_w, g_x = self.problem.model.initial_state_vjp(self.values.w_x, self.values.x, adj)
         self.add(w_x=g_w, x=g_x)
-        return with_bounds(self.grads, self.bounds, self.values), a
+        return with_bounds(self.grads, self.g_times, self.values), adj
 
-    def hamiltonian(self, i: int, a: Array) -> Array:
+    def hamiltonian(self, i: int, adj: Array) -> Array:
         """H = a . f + g l (b,) at bound i."""
-        rate = self.dynamics.forward(self.values.bounds()[i], self.forward.at_bounds[i], self.values)
-        return (self.full(a) * rate).sum(axis=1)
+        rate = self.dynamics.forward(self.times[i], self.forward.at_bounds[i], self.values)
+        return (self.full(adj) * rate).sum(axis=1)
 
-    def full(self, a: Array) -> Array:
+    def full(self, adj: Array) -> Array:
         """[a, g] (b, d + r): the cotangent of y = [z, q]."""
-        gathered = np.full((len(a), self.dynamics.width - self.dynamics.d), self.problem.loss.scale)
-        return np.concatenate([a, gathered], axis=1)
+        gathered = np.full((len(adj), self.dynamics.width - self.dynamics.d), self.problem.loss.scale)
+        return np.concatenate([adj, gathered], axis=1)
 
     def y_of(self, z: Array) -> Array:
         """[z, 0] (b, d + r): F does not depend on what q has gathered."""
@@ -86,52 +88,73 @@ class BackwardPass:
         self.statistics.nfe += 1
         return self.dynamics.vjp(t, self.y_of(z), self.values, g)
 
-    def costate_rate(self, t: Array, z: Array, a: Array) -> Array:
+    def costate_rate(self, t: Array, z: Array, adj: Array) -> Array:
         """a' (b, d)."""
-        return -self.dynamics.vjp(t, self.y_of(z), self.values, self.full(a)).y[:, : self.dynamics.d]
+        return -self.dynamics.vjp(t, self.y_of(z), self.values, self.full(adj)).y[:, : self.dynamics.d]
 
     def costate_atol(self) -> float:
-        """The absolute tolerance of a: relative to the largest cotangent that enters, so that a scaled loss scales a.
+        """The absolute tolerance of a: rtol times the size of what enters it, so that a scaled loss scales a.
 
-        Where no point loss enters, the running loss's does: span times the largest g dl/dz along the solution, for which
-        the forward steps are run once more.
+        What enters are the jumps dL_k/dz, and the running loss's g dl/dz over the span. The solver's atol has the units
+        of z, not of a.
         """
         largest = max(float(np.max(np.abs(jump))) for jump in self.jumps)
-        if largest == 0 and self.problem.loss.running:
+        if self.problem.loss.running:
             length = float(np.max(np.abs(self.values.T - self.values.t0)))
-            largest = length * self._largest_slope()
-        return max((self.solver.atol or 0.0) * largest, TINY)
+            largest = max(largest, length * self._largest_slope())
+        return max((self.solver.rtol or 0.0) * largest, TINY)
 
     def _largest_slope(self) -> float:
-        """The largest entry of g dl/dz at the ends of the forward steps."""
+        """The largest entry of g dl/dz along the solution, whose steps are run again unless they were kept."""
         none, largest = self.full(np.zeros((self.problem.batch, self.dynamics.d))), 0.0
-        rhs = self.statistics.counting(right_hand_side(self.dynamics, self.values))
-        starts = self.forward.at_bounds[:-1]
-        for span, y, fractions in zip(self.spans, starts, self.forward.grid.fractions, strict=True):
-            for step in prescribed_steps(rhs, span, y, fractions, self.solver.tableau):
-                for t, y_t in ((step.t, step.y), (step.t_new, step.y_new)):
-                    slope = self.dynamics.vjp(t, y_t, self.values, none).y
-                    largest = max(largest, float(np.max(np.abs(slope))))
+        for t, z in self._states():
+            largest = max(largest, float(np.max(np.abs(self.vjp(t, z, none).y))))
         return largest
 
-    def gather(self, step: Step, z: list[Array], a: list[Array]) -> None:
+    def _states(self) -> Iterator[tuple[Array, Array]]:
+        """t and z (b, d) at the ends of the forward steps."""
+        d, rhs = self.dynamics.d, self.statistics.counting(right_hand_side(self.dynamics, self.values))
+        for i, span in enumerate(self.spans):
+            y, fractions = self.forward.at_bounds[i], self.forward.grid.fractions[i]
+            yield self.times[i], y[:, :d]
+            kept = self.forward.steps[i] or prescribed_steps(rhs, span, y, fractions, self.solver.tableau)
+            yield from ((step.t_new, step.y_new[:, :d]) for step in kept)
+
+    def gather(self, step: Step, z: list[Array], adj: list[Array]) -> None:
         """Add -h sum_i b_i (dF/d(alpha, x))^T [a, g] over the stages of a backward step: h < 0 for a span that rises.
 
-        z[i], a[i] (b, d) are state and costate at stage i. The weight enters the cotangent, sample by sample.
+        z[i], adj[i] (b, d) are state and costate at stage i. The weight enters the cotangent, sample by sample. The
+        same stages with b_err for b estimate the error of the integral for alpha, which the steps do not control.
         """
         tableau = self.solver.tableau
+        rows = [row for row in (tableau.b_err, tableau.b_err3) if row is not None]
+        errors = [np.zeros(self.values.alpha.shape) for _ in rows]
         for i, b in enumerate(tableau.b):
+            weight = b or next((row[i] for row in rows if row[i] != 0), 0.0)
+            if weight == 0:
+                continue
+            t_i = stage_time(step.t, step.t_new, step.h, tableau.c[i])
+            back = self.vjp(t_i, z[i], column(-step.h * weight) * self.full(adj[i]))
             if b != 0:
-                t_i = stage_time(step.t, step.t_new, step.h, tableau.c[i])
-                back = self.vjp(t_i, z[i], column(-step.h * b) * self.full(a[i]))
                 self.add(alpha=back.alpha, x=back.x)
+                self.integral_size = self.integral_size + np.abs(back.alpha)
+            errors = [error + row[i] / weight * back.alpha for error, row in zip(errors, rows, strict=True)]
+        sizes = [np.asarray(np.max(np.abs(error), initial=0.0)) for error in errors]
+        self.integral_error = max(self.integral_error, float(combined(*sizes)) if sizes else 0.0)
+
+    def check_integrals(self) -> None:
+        """Raise UnreliableGradient if a step's estimated error of the parameter integrals is beyond 100 rtol of them.
+
+        As in the error norm one step counts: the estimate is that of the embedded method, of lower order, and its sum
+        over the steps, O(tol^((q-1)/q)) where a step's is O(h^q), would refuse good gradients at tight tolerances.
+        """
+        allowed = 100 * (self.solver.rtol or np.inf) * float(np.max(self.integral_size, initial=0.0))
+        if self.integral_error > allowed:
+            error = f"the parameter integrals' estimated error in one step, {self.integral_error:.1e},"
+            message = f"{error} is beyond {allowed:.1e}"
+            raise UnreliableGradient(f"{message}: the steps see state and costate, not them; use method 'quadrature'")
 
     def steps(self, i: int, rhs: Rhs, u: Array, atol: Array) -> Iterator[Step]:
         """Solver steps of u' = rhs(t, u) from the end of segment i to its start."""
         span, whole = self.spans[i], self.values.T - self.values.t0
         return segment_steps(rhs, Span(span.end, span.start), whole, u, self.solver, self.statistics, atol)
-
-    @property
-    def spans(self) -> list[Span]:
-        """The segments, forwards."""
-        return segments(self.values)

@@ -75,7 +75,7 @@ def discrete_adjoint(
         y0 = forward.at_bounds[0]
         snapshots = _snapshots(memory_bytes, y0.nbytes)
         held = min(snapshots, len(tape.steps)) * y0.nbytes
-        binomial(0, len(tape.steps), y0, snapshots, tape, sweep)
+        binomial(len(tape.steps), y0, snapshots, tape, sweep)
     grads, magnitude, adj_t0 = sweep.finish()
     return gradient_result(
         problem, values, forward, grads, method="discrete", solver=solver, nfe_backward=sweep.nfe + tape.nfe,
@@ -187,23 +187,27 @@ class ReverseSweep:
         return grads, with_bounds(self.magnitude, self.bound_magnitude, self.values), adj_t0
 
 
-def binomial(lo: int, hi: int, y: Array, snapshots: int, tape: Tape, sweep: ReverseSweep) -> None:
-    """Reverse steps lo .. hi - 1 from y = y_lo, holding at most `snapshots` states, y among them.
+def binomial(steps: int, y: Array, snapshots: int, tape: Tape, sweep: ReverseSweep) -> None:
+    """Reverse steps steps - 1 .. 0 from y = y_0, holding at most `snapshots` states, y among them.
 
-    A split at the binomial point leaves the right part one snapshot less; the left part is then reversed with all.
+    The last snapshot stands before what is yet to be reversed. If there are more steps behind it, and room, another
+    snapshot is set at the binomial point; without room the way to the last step is run again.
     """
-    while hi - lo > 1:
-        last = snapshots == 1
-        middle = hi - 1 if last else lo + best_split(hi - lo, snapshots)
-        y_middle = y
+    held = [(0, y)]
+    hi = steps
+    while held:
+        lo, y = held[-1]
+        free = snapshots - len(held) + 1
+        middle = hi - 1 if free == 1 or hi - lo == 1 else lo + best_split(hi - lo, free)
         for n in range(lo, middle):
-            y_middle = tape.run(n, y_middle)[0]
-        if last:
-            sweep.back(middle, y_middle, tape.run(middle, y_middle)[1])
-        else:
-            binomial(middle, hi, y_middle, snapshots - 1, tape, sweep)
+            y = tape.run(n, y)[0]
+        if free > 1 and hi - lo > 1:
+            held.append((middle, y))
+            continue
+        sweep.back(middle, y, tape.run(middle, y)[1])
         hi = middle
-    sweep.back(lo, y, tape.run(lo, y)[1])
+        if hi == lo:
+            held.pop()
 
 
 def best_split(steps: int, snapshots: int) -> int:

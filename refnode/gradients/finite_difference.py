@@ -42,7 +42,7 @@ def central_differences(problem: Problem, solver: Solver, *, relative_step: floa
     loss = _loss_on_grid(problem, forward.grid.fractions, solver)
     grads, solves = zero_grads(values), 0
     for direction in directions(values):
-        h = relative_step * _size(sizes, direction)
+        h = relative_step * size_along(sizes, direction)
         direction.put(grads, central(loss, values, direction, h))
         solves += 2
     nfe = solves * forward.statistics.nfe
@@ -81,10 +81,11 @@ def richardson(
     forward = solve_forward(problem, values, solver)
     loss = _loss_on_grid(problem, forward.grid.fractions, solver)
     grads, errors, solves = zero_grads(values), zero_grads(values), 0
+    here = loss_per_sample(problem, values, forward.at_bounds)
     for direction in directions(values):
-        h = relative_step * _size(sizes, direction)
+        h = relative_step * size_along(sizes, direction)
         rows = [central(loss, values, direction, h / 2**i) for i in range(levels)]
-        noise = EPS * np.abs(loss(values)) / (h / 2 ** np.arange(levels)[:, None])
+        noise = EPS * np.abs(here) / (h / 2 ** np.arange(levels)[:, None])
         best, error = extrapolate(np.array(rows), noise)
         direction.put(grads, best)
         direction.put(errors, error)
@@ -127,16 +128,17 @@ def _loss_on_grid(problem: Problem, fractions: tuple[Array, ...], solver: Solver
 def leaf_sizes(problem: Problem, values: Values) -> Values:
     """The scale by which each number is perturbed: the largest entry of its leaf, or 1 for a zero leaf.
 
-    Times are scaled by the shortest segment, so that no step reaches past a break-point.
+    Times are scaled by the shortest segment, a segment by its longest sample.
     """
     leaves = problem.leaves()
     sizes = {name: np.full(leaf.shape, np.max(np.abs(leaf), initial=0.0) or 1.0) for name, leaf in leaves.items()}
     bounds = values.bounds()
-    gap = min(float(np.min(np.abs(b - a))) for a, b in pairwise(bounds)) or 1.0
+    gap = min(float(np.max(np.abs(b - a))) for a, b in pairwise(bounds)) or 1.0
     times = {name: np.full(leaves[name].shape, gap) for name in ("t0", "T", "t_obs") if name in leaves}
     return unnamed(sizes | times, problem)
 
 
-def _size(sizes: Values, direction: Direction) -> float:
+def size_along(sizes: Values, direction: Direction) -> float:
+    """The scale of the numbers that a direction moves."""
     name, index = direction.where
     return float(np.max(getattr(sizes, name)[index]))

@@ -14,6 +14,7 @@ from refnode.forward import (
     segments,
     solve_forward,
 )
+from refnode.gradients.finite_difference import leaf_sizes, size_along
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.integrate import Span, Statistics, Step, segment_steps
 from refnode.model import Problem
@@ -118,7 +119,8 @@ def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
     ------
     StepUnderflow, TooManySteps, NonFiniteState
 
-    Error    O(tol) for the ODE's gradient, and controlled: the error norm sees the sensitivities.
+    Error    O(tol) for the ODE's gradient, and controlled: the error norm sees the sensitivities, each with an absolute
+             tolerance of atol over the size of its leaf.
     Cost     one jvp per stage for each number that moves the state; memory of one step.
     Not recommended for many parameters. For few it is the most trustworthy continuous method: it never runs backwards.
     Source   Dickinson and Gelinas 1976; Maly and Petzold 1996 (error control of sensitivities).
@@ -163,11 +165,14 @@ def _solve_with_sensitivities(
         slopes = [dynamics.jvp(t, y, values, zero, s, d.along) for s, d in zip(tangents, moving, strict=True)]
         return np.stack([rhs(t, y), *slopes], axis=1).reshape(problem.batch, -1)
 
+    sizes = leaf_sizes(problem, values)
+    per_block = [1.0, *(1 / size_along(sizes, direction) for direction in moving)]
+    atol = np.repeat((solver.atol or 0.0) * np.array(per_block), y0.shape[1])
     u = np.stack(start, axis=1).reshape(problem.batch, -1)
     at_bounds, fractions = [u], []
     for span in segments(values):
         grid = [np.zeros(problem.batch if solver.steps == "own" else ())]
-        for step in segment_steps(together, span, values.T - values.t0, u, solver, statistics):
+        for step in segment_steps(together, span, values.T - values.t0, u, solver, statistics, atol):
             u = step.y_new
             grid.append(step.s_new)
         at_bounds.append(u)

@@ -1,8 +1,8 @@
 """The quadrature adjoint: the costate first, then the parameter integrals by Gauss-Kronrod with error control."""
 
 import heapq
-import itertools
-from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from refnode.gradients.result import GradientResult, gradient_result
 from refnode.integrate import Span
 from refnode.model import Problem
 from refnode.solver import Solver
+
+EPS = float(np.finfo(np.float64).eps)
 
 # Nodes and weights on [-1, 1]: 15-point Kronrod, whose odd entries are the 7-point Gauss rule.
 # Source: Piessens et al. 1983, QUADPACK, routine qk15.
@@ -34,16 +36,13 @@ GAUSS_WEIGHTS = np.array([
 ])  # fmt: skip
 
 
-@dataclass(order=True)
-class Panel:
-    """Fractions [lo, hi] of a segment with the integrals over them, ordered by error, the largest first."""
+class Panel(NamedTuple):
+    """Fractions [lo, hi] of a segment, the integrals for alpha and x over them, and how far Gauss is from Kronrod."""
 
-    key: float
-    lo: float = field(compare=False)
-    hi: float = field(compare=False)
-    alpha: Array = field(compare=False)
-    x: Array = field(compare=False)
-    error: tuple[float, float] = field(compare=False)
+    lo: float
+    hi: float
+    integrals: tuple[Array, Array]
+    errors: Array  # (2,), the largest entry for alpha and for x
 
 
 def quadrature_adjoint(
@@ -79,28 +78,27 @@ def quadrature_adjoint(
     quad_rtol = positive("rtol", rtol) if rtol is not None else solver.tolerance or 1e-10
     forward = solve_forward(problem, values, solver, keep="steps")
     back = BackwardPass(problem, values, forward, solver)
-    atol, held, errors = np.asarray(back.costate_atol()), 0, [0.0, 0.0]
+    atol, held = np.asarray(back.costate_atol()), 0
+    errors: list[Array] = []
 
-    def sweep(i: int, a: Array) -> Array:
+    def sweep(i: int, adj: Array) -> Array:
         nonlocal held
-        span, y_at = back.spans[i], dense_segment(problem, values, forward, i, solver.tableau)
+        span, y_at = back.spans[i], dense_segment(problem, values, forward, i, solver.tableau, back.statistics)
         backwards = Span(span.end, span.start)
 
-        def rhs(t: Array, a: Array) -> Array:
-            return back.costate_rate(t, y_at(t)[:, : back.dynamics.d], a)
+        def rhs(t: Array, adj: Array) -> Array:
+            return back.costate_rate(t, y_at(t)[:, : back.dynamics.d], adj)
 
-        steps = list(back.steps(i, rhs, a, atol))
-        a_at = DenseSegment(back.statistics.counting(rhs), backwards, steps, solver.tableau)
-        held += y_at.bytes + a_at.bytes
-        knots = np.union1d(y_at.fractions(), 1 - a_at.fractions())
-        for k, error in enumerate(_integrate(back, span, y_at, a_at, knots, quad_rtol, max_panels)):
-            errors[k] += error
+        steps = list(back.steps(i, rhs, adj, atol))
+        adj_at = DenseSegment(back.statistics.counting(rhs), backwards, steps, solver.tableau)
+        held += y_at.bytes + adj_at.bytes
+        knots = np.union1d(y_at.fractions(), 1 - adj_at.fractions())
+        errors.append(_integrate(back, span, y_at, adj_at, knots, quad_rtol, max_panels))
         return steps[-1].y_new
 
     grads, adj_t0 = back.run(sweep)
-    zero = values.like(0.0)
-    estimate = values.like(0.0).shifted(1.0, zero)
-    estimate.alpha[...], estimate.x[...] = errors
+    estimate = values.like(0.0)
+    estimate.alpha[...], estimate.x[...] = np.sum(errors, axis=0)
     return gradient_result(
         problem, values, forward, grads, method="quadrature", solver=solver, nfe_backward=back.statistics.nfe,
         peak_bytes=held, adj_t0=adj_t0, estimate=estimate,
@@ -108,28 +106,39 @@ def quadrature_adjoint(
 
 
 def _integrate(
-    back: BackwardPass, span: Span, y_at: DenseSegment, a_at: DenseSegment, knots: Array, rtol: float, max_panels: int
-) -> tuple[float, float]:
-    """Add the integrals of (dF/d(alpha, x))^T [a, g] over a segment; return their error estimates."""
-    panels = [_panel(back, span, y_at, a_at, lo, hi) for lo, hi in itertools.pairwise(knots) if hi > lo]
-    heapq.heapify(panels)
-    while True:
-        alpha, x = np.sum([p.alpha for p in panels], axis=0), np.sum([p.x for p in panels], axis=0)
-        errors = sum(p.error[0] for p in panels), sum(p.error[1] for p in panels)
-        sizes = [float(np.max(np.abs(v), initial=0.0)) for v in (alpha, x)]
-        if all(e <= max(rtol * size, TINY) for e, size in zip(errors, sizes, strict=True)):
-            back.add(alpha=alpha, x=x)
-            return errors
-        if len(panels) >= max_panels:
+    back: BackwardPass, span: Span, y_at: DenseSegment, adj_at: DenseSegment, knots: Array, rtol: float, max_panels: int
+) -> Array:
+    """Add the integrals of (dF/d(alpha, x))^T [a, g] over a segment; return their error estimates (2,).
+
+    The panel with the largest error is halved until the sum of errors is below rtol of the integrals, or below what
+    rounding does to their panels.
+    """
+    panels = [_panel(back, span, y_at, adj_at, lo, hi) for lo, hi in pairwise(knots) if hi > lo]
+    total = [np.sum([panel.integrals[k] for panel in panels], axis=0) for k in (0, 1)]
+    errors = np.sum([panel.errors for panel in panels], axis=0)
+    floor = np.sum([[_largest(part) for part in panel.integrals] for panel in panels], axis=0)
+    unit = np.maximum(floor, TINY)
+    heap = [(-float(np.max(panel.errors / unit)), n, panel) for n, panel in enumerate(panels)]
+    heapq.heapify(heap)
+    count = len(heap)
+    while np.any(errors > np.maximum(rtol * np.array([_largest(part) for part in total]), 64 * EPS * floor + TINY)):
+        if len(heap) >= max_panels:
             message = f"the quadrature of the parameter gradient did not reach {rtol:.1e} with {max_panels} panels"
-            raise UnreliableGradient(message, float(np.ravel(span.at(np.asarray(panels[0].lo)))[0]))
-        worst = heapq.heappop(panels)
+            raise UnreliableGradient(message, float(np.ravel(span.at(np.asarray(heap[0][2].lo)))[0]))
+        worst = heapq.heappop(heap)[2]
         middle = (worst.lo + worst.hi) / 2
-        for lo, hi in ((worst.lo, middle), (middle, worst.hi)):
-            heapq.heappush(panels, _panel(back, span, y_at, a_at, lo, hi))
+        halves = [_panel(back, span, y_at, adj_at, *ends) for ends in ((worst.lo, middle), (middle, worst.hi))]
+        for half in halves:
+            heapq.heappush(heap, (-float(np.max(half.errors / unit)), count, half))
+            count += 1
+        total = [total[k] + halves[0].integrals[k] + halves[1].integrals[k] - worst.integrals[k] for k in (0, 1)]
+        errors = np.maximum(errors - worst.errors, 0) + halves[0].errors + halves[1].errors
+    for _, _, panel in heap:
+        back.add(alpha=panel.integrals[0], x=panel.integrals[1])
+    return errors
 
 
-def _panel(back: BackwardPass, span: Span, y_at: DenseSegment, a_at: DenseSegment, lo: float, hi: float) -> Panel:
+def _panel(back: BackwardPass, span: Span, y_at: DenseSegment, adj_at: DenseSegment, lo: float, hi: float) -> Panel:
     """Kronrod's rule on [lo, hi], and how far Gauss's is from it."""
     nodes = np.concatenate([-KRONROD_NODES, KRONROD_NODES[-2::-1]])
     kronrod = np.concatenate([KRONROD_WEIGHTS, KRONROD_WEIGHTS[-2::-1]])
@@ -140,8 +149,11 @@ def _panel(back: BackwardPass, span: Span, y_at: DenseSegment, a_at: DenseSegmen
     for node, w, w_gauss in zip(nodes, kronrod, gauss, strict=True):
         t = span.at(np.asarray(lo + (1 + node) * half))
         weight = np.asarray(half * span.length)
-        back_t = back.vjp(t, y_at(t)[:, : back.dynamics.d], column(weight) * back.full(a_at(t)))
+        back_t = back.vjp(t, y_at(t)[:, : back.dynamics.d], column(weight) * back.full(adj_at(t)))
         for k, part in enumerate((back_t.alpha, back_t.x)):
             total[k], difference[k] = total[k] + w * part, difference[k] + (w - w_gauss) * part
-    errors = [float(np.max(np.abs(e), initial=0.0)) for e in difference]
-    return Panel(-max(errors), lo, hi, total[0], total[1], (errors[0], errors[1]))
+    return Panel(lo, hi, (total[0], total[1]), np.array([_largest(e) for e in difference]))
+
+
+def _largest(a: Array) -> float:
+    return float(np.max(np.abs(a), initial=0.0))

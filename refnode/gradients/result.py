@@ -44,9 +44,10 @@ class GradientResult:
     stats            Stats
     method, solver   how it was computed
     backend, reason  which code ran, and why
-    magnitude        leaf name -> sum of the absolute values of all contributions (discrete adjoint only): eps times
-                     this bounds what rounding can do to the leaf, however its contributions cancel
-    estimate         leaf name -> the method's own estimate of its error (Richardson and quadrature), else empty
+    magnitude        leaf name -> sum over stages of the absolute values of what each adds, itself summed over the batch
+                     (discrete adjoint only): large against the gradient where contributions cancel
+    estimate         leaf name -> the method's own estimate of its error: all of it (Richardson), the quadrature's part
+                     for theta and x and zero elsewhere (quadrature), else empty
     """
 
     loss: float

@@ -46,6 +46,11 @@ def as_float64(a: Array) -> Array:
     return np.full(a.shape, np.nan)
 
 
+def is_float64(a: Array) -> bool:
+    """Whether numbers have all of float64's digits; integers do."""
+    return a.dtype == np.float64 or a.dtype.kind in "iu"
+
+
 def ask(function: Gradient, problem: Problem, tol: float) -> Answer:
     """Call a function under test. Whatever it raises, short of an interrupt, is an outcome.
 
@@ -59,7 +64,7 @@ def ask(function: Gradient, problem: Problem, tol: float) -> Answer:
     started = time.perf_counter()
     try:
         given, raised = as_given(function(problem, tol)), ""
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         given, raised = {}, in_words(error)
     return Answer(tol, given, raised, time.perf_counter() - started)
 
@@ -79,7 +84,7 @@ def _array(name: str, value: Any) -> Array:
         raise TypeError(f"leaf {name!r} cannot be read as an array: {in_words(error)}") from error
 
 
-def in_words(error: Exception) -> str:
+def in_words(error: BaseException) -> str:
     """An exception in one line: its class and the start of its message; of a program's failure the message alone."""
     text = " ".join(str(error).split())
     text = text if len(text) <= MESSAGE else text[: MESSAGE - 2] + ".."

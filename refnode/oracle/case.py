@@ -1,6 +1,6 @@
 """A case: the answers of one function to one problem, and how far each leaf of them is from where it should be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -71,16 +71,18 @@ class Case:
         claim = 0.0 if self.focus is None else 10.0 ** -self.promise(self.focus.tol)
         return claim + relative(float(np.max(self.parts.truth.radius[leaf], initial=0.0)), self.scale[leaf])
 
+    def error(self, answer: Answer, leaf: str) -> float:
+        """Relative error of a leaf of any answer, NaN if it is not comparable there."""
+        got = answer.comparable(self.parts.problem)
+        if leaf not in got:
+            return np.nan
+        return relative(float(np.max(np.abs(got[leaf] - self.true[leaf]), initial=0.0)), self.scale[leaf])
+
     @cached_property
     def errors(self) -> list[tuple[float, float]]:
         """(tol, relative error of the worst leaf) of every answer that has comparable leaves."""
-        pairs = []
-        for answer in self.answers:
-            if got := answer.comparable(self.parts.problem):
-                worst = max(relative(float(np.max(np.abs(g - self.true[leaf]), initial=0.0)), self.scale[leaf])
-                            for leaf, g in got.items())  # fmt: skip
-                pairs.append((answer.tol, worst))
-        return pairs
+        named = [(answer, answer.comparable(self.parts.problem)) for answer in self.answers]
+        return [(answer.tol, max(self.error(answer, leaf) for leaf in got)) for answer, got in named if got]
 
     @cached_property
     def floor(self) -> float:
@@ -94,7 +96,7 @@ class Case:
         points = [(tol, error) for tol, error in self.errors if 3 * self.floor < error < np.inf]
         if len({tol for tol, _ in points}) < 2:
             return None
-        return float(np.polyfit(*np.log10(np.array(points)).T, 1)[0])
+        return log_slope(points)
 
 
 def relative(error: float, scale: float) -> float:
@@ -104,3 +106,13 @@ def relative(error: float, scale: float) -> float:
     (0.25, inf, 0.0)
     """
     return error / scale if scale > 0 else (np.inf if error > 0 else 0.0)
+
+
+def log_slope(points: Sequence[tuple[float, float]]) -> float:
+    """The slope of log error against log tol, by least squares, for points (tol, error), both > 0, two or more.
+
+    >>> round(log_slope([(1e-2, 1e-3), (1e-4, 1e-5)]), 6)
+    1.0
+    """
+    x, y = np.log10(np.array(points)).T
+    return float(np.polyfit(x, y, 1)[0])

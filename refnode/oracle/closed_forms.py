@@ -17,6 +17,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 
 from refnode.arrays import Array
+from refnode.depth import Constant
 from refnode.field import MLP
 from refnode.fields import CosineField
 from refnode.loss import SquaredError
@@ -76,14 +77,15 @@ Recipe = Callable[[dict[str, Exact], Slope], dict[str, Exact]]
 
 def _recipe(problem: Problem) -> Recipe | None:
     model, loss, field = problem.model, problem.loss, problem.model.field
-    plain = type(model.h_x) is Identity and type(model.h_y) is Identity and model.order == 1 and model.control == "none"
-    terminal = isinstance(loss.terminal, SquaredError) and loss.observations is None and not loss.running
+    maps = type(model.h_x) is Identity and type(model.h_y) is Identity
+    plain = maps and type(model.depth) is Constant and model.order == 1 and model.control == "none"
+    terminal = type(loss.terminal) is SquaredError and loss.observations is None and not loss.running
     shared = all(end.ndim == 0 for end in problem.span)  # type: ignore[union-attr]
     if not (plain and terminal and shared):
         return None
-    if isinstance(field, MLP) and field.depth == 1 and not (field.bias or field.skip) and field.time == "none":
+    if type(field) is MLP and field.depth == 1 and not (field.bias or field.skip) and field.time == "none":
         return _linear_flow
-    return _cosine_flow if isinstance(field, CosineField) else None
+    return _cosine_flow if type(field) is CosineField else None
 
 
 def _slope(problem: Problem) -> Slope:

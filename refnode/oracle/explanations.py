@@ -63,6 +63,9 @@ def groups(parts: Parts) -> dict[str, list[str]]:
 
 # ---------------------------------------------------------------- terms of the loss
 
+WEIGHTS = {"dropped": 0.0, "doubled": 2.0, "sign-flipped": -1.0}
+
+
 def wrong_reduction(parts: Parts) -> Iterator[Explanation]:
     """A sum over the batch where the loss has a mean, or a mean where it has a sum."""
     b, terms = parts.problem.batch, terms_of(parts)
@@ -88,17 +91,20 @@ def ignored_scale(parts: Parts) -> Iterator[Explanation]:
 
 
 def wrong_weight(parts: Parts) -> Iterator[Explanation]:
-    """A kind of term, or one running loss, left out, counted twice or with the wrong sign."""
-    if len(parts.terms) < 2:
-        return
+    """The whole integral, or the terminal loss, left out, counted twice or with the wrong sign."""
     nouns = {"the integral": "integral term", "the terminal loss": "terminal term"}
-    several = {group: names for group, names in groups(parts).items() if group in nouns}
-    running = several.get("the integral", [])
-    several |= {name: [name] for name in running if len(running) > 1}
-    for group, names in several.items():
-        for verb, factor in (("dropped", 0.0), ("doubled", 2.0), ("sign-flipped", -1.0)):
-            word = f"{verb} {nouns.get(group, 'integral term')}"
-            yield Explanation(word, group, weighted(parts, dict.fromkeys(names, factor)))
+    kinds = {group: names for group, names in groups(parts).items() if group in nouns}
+    for group, names in kinds.items():
+        for verb, factor in WEIGHTS.items():
+            yield Explanation(f"{verb} {nouns[group]}", group, weighted(parts, dict.fromkeys(names, factor)))
+
+
+def wrong_weight_of_one(parts: Parts) -> Iterator[Explanation]:
+    """One of several running losses left out, counted twice or with the wrong sign."""
+    running = [name for name in parts.terms if name.startswith("running")]
+    for name in running if len(running) > 1 else []:
+        for verb, factor in WEIGHTS.items():
+            yield Explanation(f"{verb} integral term", name, weighted(parts, {name: factor}))
 
 
 def missing_jumps(parts: Parts) -> Iterator[Explanation]:
@@ -143,13 +149,14 @@ def detached_control(parts: Parts) -> Iterator[Explanation]:
 NAMED: tuple[Callable[[Parts], Iterator[Explanation]], ...] = (
     wrong_reduction,
     ignored_scale,
-    missing_theta_path,
     wrong_weight,
     missing_jumps,
+    missing_theta_path,
     missing_field_path,
     missing_state_path,
     missing_input_path,
     detached_control,
+    wrong_weight_of_one,
 )
 
 
@@ -216,7 +223,9 @@ def some_jumps(parts: Parts, got: Grads, scale: Mapping[str, float], leaves: lis
 
 def several_factors(parts: Parts, got: Grads, scale: Mapping[str, float], leaves: list[str]) -> Iterator[Explanation]:
     """Terminal loss, observations, integral and dl/dtheta, each times a number of its own."""
-    columns = {name: parts.terms[name] for name in ("terminal", "observations") if name in parts.terms}
+    columns: dict[str, Grads] = {
+        name: parts.terms[name] for name in ("terminal", "observations") if name in parts.terms
+    }
     if parts.problem.loss.running:
         own = parts.theta_integral
         columns["integral"] = {leaf: g - own[leaf] for leaf, g in parts.integral.items()}

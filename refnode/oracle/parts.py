@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from refnode.arrays import Array
+from refnode.errors import UnreliableGradient
 from refnode.field import Field
 from refnode.gradients.interpolating_adjoint import interpolating_adjoint
+from refnode.gradients.quadrature_adjoint import quadrature_adjoint
 from refnode.loss import Loss, Observations
 from refnode.model import Problem
 from refnode.oracle.ladder import Truth, reference
@@ -121,10 +123,15 @@ class Parts:
     @cached_property
     def jumps(self) -> list[Grads]:
         """What each observation adds."""
-        seen = self.problem.loss.observations
-        terms = () if seen is None else zip(seen.times, seen.terms, strict=True)
-        return [self._of_loss(Loss(observations=Observations([t], (term,)), scale=self.problem.loss.scale))
-                for t, term in terms]  # fmt: skip
+        loss, parts = self.problem.loss, list[Grads]()
+        terms = () if loss.observations is None else zip(loss.observations.times, loss.observations.terms, strict=True)
+        for k, (t, term) in enumerate(terms):
+            alone = Loss(observations=Observations([t], (term,)), scale=loss.scale)
+            grads = self._gradient(replace(self.problem, loss=alone))
+            t_obs = np.zeros(self.problem["t_obs"].shape)
+            t_obs[k] = grads["t_obs"][0]  # H jumps there only: the costate it sends on is continuous at the others
+            parts.append({**grads, "t_obs": t_obs})
+        return parts
 
     @cached_property
     def explicit(self) -> dict[str, Grads]:
@@ -173,12 +180,16 @@ class Parts:
 
     def _padded(self, grads: Grads) -> Grads:
         """With zeros for leaves a variant does not have, the observation times."""
-        return {name: grads[name] if np.shape(grads.get(name)) == leaf.shape else np.zeros(leaf.shape)
-                for name, leaf in self.problem.leaves().items()}  # fmt: skip
+        zeros = {name: np.zeros(leaf.shape) for name, leaf in self.problem.leaves().items()}
+        return {name: grads.get(name, zero) for name, zero in zeros.items()}
 
     @staticmethod
     def _gradient(problem: Problem) -> Grads:
-        return interpolating_adjoint(problem, SHARP).grads
+        """By the interpolating adjoint; where its steps do not see the parameter integrals, by quadrature."""
+        try:
+            return interpolating_adjoint(problem, SHARP).grads
+        except UnreliableGradient:
+            return quadrature_adjoint(problem, SHARP, rtol=1e-9).grads
 
 
 @lru_cache(maxsize=64)

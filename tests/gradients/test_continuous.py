@@ -120,7 +120,7 @@ def tolerance_bound(problem, solver):
 
     Local errors are at most tol, relative to state and costate, and the flow grows them at most exp(L |T - t0|) times
     on their way; `magnitude` is the sum of the absolute contributions that they perturb. Accepted steps stay below tol
-    by a safety factor, which pays for their number: in 400 drawn problems the largest error was 0.04 of this.
+    by a safety factor, which pays for their number: in 800 drawn problems the largest error was 0.05 of this.
     """
     magnitude = together(problem, [rn.gradient(one, "discrete", solver).magnitude for one in singles(problem)])
     C = solver.tol * amplification(problem)
@@ -175,15 +175,33 @@ def test_running_loss_alone(kinds, method):
 
 @pytest.mark.parametrize("method", TO_TOLERANCE)
 def test_running_loss_that_rests_at_both_ends(method):
-    """z' = t v from z = 0 at -1 is 0 again at 1, as is the slope of int |z|^2: no scale for the costate, no trouble."""
+    """z' = t v from z = 0 at -1 is 0 again at 1, as is the slope of int |z|^2: the costate has a scale all the same.
+
+    State and costate are polynomials, which Runge-Kutta steps of any length solve; the integral for theta is one of
+    higher degree. Where only z and a choose the steps, that is noticed and refused.
+    """
     model = rn.NeuralODE(rn.MLP(2, 2, bias=False, time="first"), span=(-1.0, 1.0))
     W = np.array([[0.0, 0.0], [0.0, 0.0], [0.7, -0.4]])
     problem = rn.Problem(model, {"theta.W0": W}, np.zeros((2, 2)), rn.Loss(running=rn.SquaredNorm(reduction="sum")))
-    got = rn.gradient(problem, method, rn.Solver("dopri5", tol=1e-10))
-    # z = v (t^2 - 1) / 2, int |z|^2 = |v|^2 4 / 15; x moves z by x, W by its place: int z_i (int^t z_j) dt
+    options, solver = {}, rn.Solver("dopri5", tol=1e-10)
+    if method in ("backsolve", "interpolating"):
+        with pytest.raises(rn.UnreliableGradient, match="parameter integrals"):
+            rn.gradient(problem, method, solver)
+        options["check"] = False
+    got = rn.gradient(problem, method, solver, **options)
+    # z = v (t^2 - 1) / 2 and int |z|^2 = |v|^2 4 / 15; x moves z by x
     np.testing.assert_allclose(got.loss, 2 * (W[2] ** 2).sum() * 4 / 15, rtol=1e-8)
     np.testing.assert_allclose(got.grads["x"], np.tile(-4 / 3 * W[2], (2, 1)), rtol=1e-8)
-    np.testing.assert_allclose(got.grads["theta.W0"][2], 2 * 2 * W[2] * 4 / 15, rtol=1e-8)
+    if not options:
+        np.testing.assert_allclose(got.grads["theta.W0"][2], 2 * 2 * W[2] * 4 / 15, rtol=1e-8)
+
+
+@pytest.mark.parametrize("method", ["backsolve", "interpolating"])
+@pytest.mark.parametrize(("name", "tol"), [("bosh3", 1e-7), ("dopri5", 1e-12)])
+def test_tight_tolerances_are_not_refused(name, tol, method):
+    """The check of the parameter integrals looks at one step's estimate, whose sum over many steps is no error."""
+    for seed in (0, 1, 2):
+        rn.gradient(mild(seed, running=False), method, rn.Solver(name, tol=tol))
 
 
 # ---------------------------------------------------------------- the scale of the loss
@@ -200,7 +218,7 @@ every_kind_of_step = pytest.mark.parametrize("solver", [FIXED, SHARED, OWN], ids
 
 
 def check_scaling(problem, method, solver, power):
-    options = {"check": False} if method == "backsolve" else {}
+    options = {"check": False} if method in ("backsolve", "interpolating") else {}
     factor, results = 2.0**power, []
     for scale in (problem.loss.scale, factor * problem.loss.scale):
         one = replace(problem, loss=replace(problem.loss, scale=scale))

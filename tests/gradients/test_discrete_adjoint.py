@@ -208,7 +208,7 @@ class FakeSweep:
 def schedule(steps, snapshots):
     """Steps run, most states alive, order of reversal."""
     tape, sweep, y = FakeTape(), FakeSweep(), Counted(0)
-    binomial(0, steps, y, snapshots, tape, sweep)
+    binomial(steps, y, snapshots, tape, sweep)
     return tape.runs, tape.peak, sweep.order
 
 
