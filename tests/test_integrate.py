@@ -251,6 +251,7 @@ def test_own_steps_do_not_see_the_neighbours(name, seed, stiff):
         still = [step for step in steps if step.s_new[mine] == step.s[mine]]
         for step in still:
             assert step.h[mine] == 0
+            assert not step.k[:, mine].any()  # a failed attempt may have left NaN there
             np.testing.assert_array_equal(step.y_new[mine], step.y[mine])
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)

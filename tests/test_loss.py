@@ -272,7 +272,7 @@ def test_observations_of_any_terms():
         (lambda: rn.observe(0.1, np.zeros((1, 2, 2))), r"^times: got shape \(\)"),
         (lambda: rn.Observations([], ()), r"^observations\.terms: got 0 terms; must be one for each of 0 times"),
         (lambda: rn.Observations([0.1, 0.2], (wave(),)), r"^observations\.terms: got 1 terms; .* each of 2 times"),
-        (lambda: rn.Observations([0.1], wave()), r"^observations\.terms: got UserLoss.*; must be a tuple of point losses"),
+        (lambda: rn.Observations([0.1], wave()), r"^observations\.terms: got UserLoss.*; must be a tuple of point"),
         (lambda: rn.Observations([[0.1]], (wave(),)), r"^observations\.times: got shape \(1, 1\)"),
         (lambda: rn.Observations([0.1], (3,)), r"^observations\.terms\[0\]: got 3; must be a loss with methods"),
     ],

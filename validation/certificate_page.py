@@ -33,7 +33,8 @@ def page(certificate):
     lines = [
         "# Certificate",
         "",
-        "Correct digits of the worst leaf of each method on each catalogue problem; `refuses` where the method raises, as",
+        "Correct digits of the worst leaf of each method on each catalogue problem; `refuses` where the method raises,"
+        " as",
         "it claims; in brackets where it is known to be bad. A cell that breaks its claim would be bold with a `!`.",
         "",
         f"Solver {certificate.solver.method}, tol {certificate.solver.tolerance:.0e}: the usual claim is 6 digits.",

@@ -196,7 +196,8 @@ def rows(problem, index):
     """The problem of some samples, each adding to the loss what it added before; index is an array of integers."""
 
     def taken(term):
-        data = {name: getattr(term, name)[index] for name in ("target", "c", "labels", "w") if hasattr(term, name)}
+        data = {name: getattr(term, name) for name in ("target", "c", "labels", "w") if hasattr(term, name)}
+        data = {name: a[index] for name, a in data.items() if a.ndim == 2 or name == "labels"}  # else the same for all
         return replace(term, weight=term.factor(problem.batch), reduction="sum", **data)
 
     loss = problem.loss

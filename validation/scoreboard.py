@@ -1,0 +1,169 @@
+"""The scoreboard: every library's gradients, and refnode's own methods, on the catalogue, against refnode's reference.
+
+    python -m validation.scoreboard                       all of it: ten minutes on two cores
+    python -m validation.scoreboard --quick               six problems, two tolerances, limits of five seconds
+    python -m validation.scoreboard --problems mild --problems stiff --peers diffrax --peers "torchdyn adjoint"
+
+In the environment that validation/peers/install.sh makes. Writes scoreboard.json, .md, .png and .svg into
+validation/results, or, if only a part is run, into run/scoreboard. The JSON file is written as the run goes;
+--resume continues from it. A library that raises, crashes or takes too long is a row of the table.
+"""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+import refnode as rn
+from refnode.environment import environment_facts
+from validation.board import picture, table
+from validation.board.jobs import GradientJob, TruthJob
+from validation.board.scores import Score, load, save, score
+from validation.board.worker import THREADS, Worker
+from validation.peers.configurations import CONFIGURATIONS, PACKAGES, chosen
+
+TOLERANCES, QUICK_TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11), (1e-3, 1e-7)
+LIMIT, QUICK_LIMIT = 10.0, 5.0
+COMPILING = 30.0  # more for a first call that compiles
+QUICK_PROBLEMS = ("linear", "cosine", "mild", "contracting", "theta_running", "backwards")
+HERE = Path(__file__).parent
+console = Console(stderr=True)
+
+
+def versions():
+    """What the numbers depend on."""
+    facts = environment_facts()
+    names = {"refnode": rn.__version__, "python": facts["python"]}
+    for package in PACKAGES:
+        try:
+            names[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            names[package] = "not installed"
+    return names | {"processor": facts["processor"], "cores": facts["cores"]}
+
+
+def in_lanes(items, lanes, work):
+    """[work(worker, item), ..] in order, items taken one by one by as many worker processes as there are lanes."""
+    workers = [Worker(core) for core in range(lanes)]
+    free = list(workers)
+
+    def take(item):
+        worker = free.pop()
+        try:
+            return work(worker, item)
+        finally:
+            free.append(worker)
+
+    try:
+        with ThreadPoolExecutor(lanes) as pool:
+            return list(pool.map(take, items))
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def truths(names, lanes):
+    """The reference of every problem."""
+    answers = in_lanes(names, lanes, lambda worker, name: worker.ask(TruthJob(name)))
+    for name, (outcome, value) in zip(names, answers, strict=True):
+        if outcome != "returned":
+            raise click.ClickException(f"no truth about {name}: {outcome}, {value}")
+    return {name: value for name, (_, value) in zip(names, answers, strict=True)}
+
+
+def run_cell(worker, entry, configuration, truth, tolerances, limit):
+    """One configuration on one problem, loosest tolerance first; after a timeout, the tighter ones are not tried."""
+    scores = []
+    for tol in tolerances:
+        where = (entry.name, configuration.name, tol)
+        if scores and scores[-1].outcome in ("timeout", "n/a", "not run"):
+            outcome = "n/a" if scores[-1].outcome == "n/a" else "not run"
+            scores.append(Score(*where, outcome, scores[-1].message))
+            continue
+        allowed = limit + COMPILING if configuration.compiles else limit
+        outcome, value = worker.ask(GradientJob(entry.name, configuration, tol, allowed))
+        if outcome == "returned":
+            scores.append(score(*where, entry, truth, *value))
+        else:
+            scores.append(Score(*where, outcome, value))
+    return scores
+
+
+def run(cells, truth, tolerances, limit, lanes, done, keep):
+    """All cells, one library after the other, those of `done` left out; keep(scores) is called after each."""
+    scores = {(s.problem, s.configuration, s.tol): s for s in done}
+    todo = [(e, c) for e, c in cells if any((e.name, c.name, tol) not in scores for tol in tolerances)]
+    started = time.perf_counter()
+
+    def work(worker, cell):
+        entry, configuration = cell
+        new = run_cell(worker, entry, configuration, truth[entry.name], tolerances, limit)
+        scores.update({(s.problem, s.configuration, s.tol): s for s in new})
+        told = " ".join(table.cell(s) for s in new)
+        console.print(f"{time.perf_counter() - started:5.0f} s  {entry.name:14s} {configuration.name:34s} {told}")
+        keep(in_order(scores, cells, tolerances))
+
+    for library in dict.fromkeys(c.library for _, c in todo):  # a worker imports one library only
+        in_lanes([cell for cell in todo if cell[1].library == library], lanes, work)
+    return in_order(scores, cells, tolerances)
+
+
+def in_order(scores, cells, tolerances):
+    """The scores there are, by problem, configuration, tolerance."""
+    scores = dict(scores)
+    keys = ((entry.name, configuration.name, tol) for entry, configuration in cells for tol in tolerances)
+    return [scores[key] for key in keys if key in scores]
+
+
+def earlier(path, environment, tolerances):
+    """The scores of an interrupted run with the same versions and tolerances."""
+    if not path.exists():
+        return []
+    was, at, scores = load(path)
+    if was != environment or at != list(tolerances):
+        raise click.ClickException(f"{path.name} is of other versions or tolerances: run without --resume")
+    return scores
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Six problems, two tolerances, limits of five seconds.")
+@click.option("--problems", multiple=True, help="A catalogue problem; may be repeated.")
+@click.option("--peers", multiple=True, help="A library, or one configuration's whole name; may be repeated.")
+@click.option("--resume", is_flag=True, help="Continue the run whose JSON file is there.")
+@click.option("--lanes", type=click.IntRange(1), default=min(2, os.cpu_count() or 1), help="Processes at once.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the four files.")
+def main(quick, problems, peers, resume, lanes, out):
+    """Grade other libraries' gradients, and refnode's own, on refnode's catalogue."""
+    part = quick or problems or peers
+    out = out or (Path("run") / "scoreboard" if part else HERE / "results")
+    out.mkdir(parents=True, exist_ok=True)
+    os.environ |= THREADS  # for the workers, before they import anything
+    tolerances, limit = (QUICK_TOLERANCES, QUICK_LIMIT) if quick else (TOLERANCES, LIMIT)
+    entries = rn.catalogue(*(problems or (QUICK_PROBLEMS if quick else ())))
+    cells = [(entry, configuration) for entry in entries for configuration in chosen(peers)]
+    environment, file = versions(), out / "scoreboard.json"
+    done = earlier(file, environment, tolerances) if resume else []
+    truth = truths([entry.name for entry in entries], lanes)
+    scores = run(cells, truth, tolerances, limit, lanes, done, lambda s: save(file, environment, tolerances, s))
+    write_pages(out, environment, tolerances, scores, entries, truth)
+
+
+def write_pages(out, environment, tolerances, scores, entries, truth):
+    """The table and the picture."""
+    about = {entry.name: (entry.about, truth[entry.name].kind) for entry in entries}
+    (out / "scoreboard.md").write_text(table.page(environment, tolerances, scores, about), "utf-8")
+    paths = [out / "scoreboard.png", out / "scoreboard.svg"]
+    picture.draw(scores, CONFIGURATIONS, {name: words for name, (words, _) in about.items()}, paths)
+    spent = os.times()
+    cpu = spent.children_user + spent.children_system
+    console.print(
+        f"{len(scores)} scores in {out.name}/scoreboard.md, .png, .svg, .json; the workers took {cpu:.0f} CPU s"
+    )
+
+
+if __name__ == "__main__":
+    main()
