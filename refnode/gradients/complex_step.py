@@ -1,7 +1,5 @@
 """The complex step: derivatives of the computed solution without subtraction."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from refnode.errors import UnreliableGradient
@@ -15,7 +13,7 @@ from refnode.maps import Identity, Network, ZeroAugment
 from refnode.model import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 from refnode.solver import Solver
-from refnode.values import Values, directions
+from refnode.values import Values, directions, named, unnamed
 
 STEP = 2.0**-100  # its square is far below the last digit of anything, and dividing by it is exact
 
@@ -53,7 +51,7 @@ def complex_step(problem: Problem, solver: Solver) -> GradientResult:
         nfe += forward.statistics.nfe
     if has_user_code(problem):
         _check_against_difference(problem, values, forward, grads, solver)
-        nfe += 14 * forward.statistics.nfe
+        nfe += 2 * len(problem.leaves()) * forward.statistics.nfe
     return gradient_result(problem, values, forward, grads, method="complex_step", solver=solver, nfe_backward=nfe)
 
 
@@ -75,19 +73,22 @@ def has_user_code(problem: Problem) -> bool:
 def _check_against_difference(
     problem: Problem, values: Values, forward: Forward, grads: Values, solver: Solver
 ) -> None:
-    """Raise if a central difference along a fixed random direction of some leaves is not what the gradient says.
+    """Raise if a central difference along a fixed random direction of some leaf is not what the gradient says.
 
     A function that drops imaginary parts (abs, a cast, a comparison) makes a gradient that is wrong by its whole size;
-    the difference is good to 1e-3 of the sum of absolute contributions, besides round-off in the loss.
+    the difference is good to 1e-3 of the sum of absolute contributions, besides round-off in the loss. Leaf by leaf,
+    so that a small gradient does not hide behind a large one.
     """
-    rng, sizes, h = np.random.default_rng(0), leaf_sizes(problem, values), 1e-5
-    for name, size in sizes.items():
-        along = replace(values.like(0.0), **{name: size * rng.choice([-1.0, 1.0], size.shape)})
+    rng, h, leaves = np.random.default_rng(0), 1e-5, named(grads, problem)
+    still = {name: np.zeros(leaf.shape) for name, leaf in leaves.items()}
+    for name, size in named(leaf_sizes(problem, values), problem).items():
+        direction = size * rng.choice([-1.0, 1.0], size.shape)
+        along = unnamed(still | {name: direction}, problem)
         up, down = (
             loss_per_sample(problem, moved, replay(problem, moved, forward.grid, solver.tableau))
             for moved in (values.shifted(h, along), values.shifted(-h, along))
         )
-        contributions = h * getattr(grads, name) * getattr(along, name)
+        contributions = h * leaves[name] * direction
         room = 1e-3 * float(np.sum(np.abs(contributions))) + 1e-12 * float(np.sum(np.abs(up)))
         said, seen = float(np.sum(contributions)), float(np.sum(up - down)) / 2
         if abs(said - seen) > room:

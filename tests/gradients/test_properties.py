@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import refnode as rn
-from refnode.arrays import column
 from tests.gradients.problems import (
     EPS,
     METHODS,
@@ -42,7 +41,7 @@ def discrete(problem, solver):
 
 
 def twice(bound):
-    """The bound for a comparison of two wordings, each with roundings of its own: the second may sum in other orders."""
+    """The bound for two wordings that round in different places: each has roundings of its own."""
     return {name: 2 * b for name, b in bound.items()}
 
 
@@ -84,7 +83,7 @@ def test_mean_is_the_sum_over_the_batch_size(problem, solver):
             return t and replace(t, reduction=word)
 
         loss = problem.loss
-        observed = loss.observations and rn.Observations(loss.observations.times, map(term, loss.observations.terms))
+        observed = loss.observations and replace(loss.observations, terms=[term(t) for t in loss.observations.terms])
         terms = {"terminal": term(loss.terminal), "observations": observed, "running": tuple(map(term, loss.running))}
         return replace(problem, loss=replace(loss, **terms))
 

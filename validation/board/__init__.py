@@ -1,0 +1,1 @@
+"""The scoreboard's parts: worker processes, scores, the table, the picture."""

@@ -1,0 +1,1 @@
+"""Reproducers, one file a finding: `python -m validation.peers.findings` runs them all."""
