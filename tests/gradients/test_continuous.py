@@ -53,23 +53,18 @@ def relative_error(got, truth):
 
 # ---------------------------------------------------------------- convergence
 
-@pytest.mark.parametrize(
-    ("name", "loosest", "method"),
-    [("dopri5", 4, method) for method in TO_TOLERANCE]
-    + [("bosh3", 2, "backsolve"), ("bosh3", 2, "interpolating")]
-    + [("dop853", 7, "backsolve"), ("dop853", 7, "interpolating"), ("dop853", 7, "quadrature")],
-)
+@pytest.mark.parametrize("method", TO_TOLERANCE)
+@pytest.mark.parametrize(("name", "loosest"), [("bosh3", 2), ("dopri5", 4), ("tsit5", 4), ("dop853", 6)])
 def test_error_follows_the_tolerance(name, loosest, method):
-    """Over five decades of tol the error falls like tol, towards the limit that the discrete adjoint has too.
+    """Over five decades of tol, from where the solve takes 6 to 8 steps, the error in the worst leaf falls like tol.
 
     The estimate of a step is O(h^q) and is kept at tol, so h ~ tol^(1/q). Every tableau here extrapolates: its order p
     is q, one above the embedded method's (dop853: q = 8 for Hairer's combination). The gradient's error is
     O(h^p) = O(tol). Steps come in whole numbers and pass the estimate by a factor that varies, so error / tol may vary
     by a factor of 3 either way. In a least-squares fit through six points one decade apart that bends the slope by at
-    most log10(3) sum |x| / sum x^2 = 0.477 * 9 / 17.5 = 0.25. At the loosest tol the solve takes 7 to 9 steps.
+    most log10(3) sum |x| / sum x^2 = 0.477 * 9 / 17.5 = 0.25.
     """
-    problem = mild(seed=1)
-    truth = rn.gradient(problem, "discrete", rn.Solver("dop853", tol=1e-14))
+    problem, truth = cosine((-1.0, 2.0), (0.5,))
     tols = 10.0 ** -np.arange(loosest, loosest + 6)
     errors = [relative_error(rn.gradient(problem, method, rn.Solver(name, tol=tol)), truth) for tol in tols]
     slope = np.polyfit(np.log10(tols), np.log10(errors), 1)[0]
@@ -444,14 +439,14 @@ def test_times_balance_without_t(method):
 def balance():
     """int (a . f_t + l_t) dt of the mild problem, and the integral of the absolute value.
 
-    The costate at a node is adj_t0 of the problem that starts there; 12 Gauss nodes a segment integrate the analytic
+    The costate at a node is adj_t0 of the problem that starts there; 10 Gauss nodes a segment integrate the analytic
     integrand far below 1e-10.
     """
     problem, tight = mild(), rn.Solver("dop853", tol=1e-12)
     field, theta, beta = problem.model.field, problem.values.alpha, problem.loss.running[1].beta
     total, size = 0.0, 0.0
     for low, high in ((-0.5, 0.4), (0.4, 1.5)):
-        for node, weight in zip(*np.polynomial.legendre.leggauss(12), strict=True):
+        for node, weight in zip(*np.polynomial.legendre.leggauss(10), strict=True):
             t = np.asarray(low + (high - low) * (1 + node) / 2)
             rest = rest_of(problem, t, tight)
             f = field.forward(t, rest.x, theta)

@@ -211,7 +211,9 @@ ROOTS = {  # all are sqrt(1 + z^2) for real z
 
 
 def root_field(root, leaf=lambda c: c, size=1.0):
-    """z' = k cos(t) sqrt(1 + z^2) + size c; jvp and vjp are right, `root` and `leaf` may be unfit for complex numbers."""
+    """z' = k cos(t) sqrt(1 + z^2) + size c; jvp and vjp are right, `root` and `leaf` may be unfit
+    for complex numbers.
+    """
 
     def forward(t, z, theta, x):
         return theta[:2] * np.cos(column(t)) * root(z) + size * leaf(theta[2:])
@@ -247,7 +249,7 @@ def complex_step(problem, solver):
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 @pytest.mark.parametrize("name", ROOTS)
 def test_complex_step_refuses_functions_that_drop_imaginary_parts(name, solver):
-    """abs, real, casts, conjugates and norms give UnreliableGradient; a ufunc without complex numbers says so itself."""
+    """abs, real, casts, conjugates and norms give UnreliableGradient; a ufunc for floats only says so itself."""
     with pytest.raises(TypeError if name == "float only" else rn.UnreliableGradient, match=r"complex-safe|hypot"):
         complex_step(root_problem(ROOTS[name]), solver)
 

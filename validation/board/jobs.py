@@ -45,7 +45,7 @@ class GradientJob:
         except ImportError as error:
             return "n/a", f"{self.configuration.library} cannot be imported: {error}"
         try:
-            grads, first, seconds = timed(lambda: function(problem, self.tol), self.limit, self.configuration.compiles)
+            grads, seconds, first = timed(lambda: function(problem, self.tol), self.limit, self.configuration.compiles)
         except NotSupported as error:
             return "n/a", str(error)
         except Exception as error:  # whatever a library raises is its answer

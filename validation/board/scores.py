@@ -10,6 +10,9 @@ import numpy as np
 
 import refnode as rn
 
+TIMES = ("t0", "T", "t_obs")
+STOPPED = ("raised", "timeout", "crashed")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -34,15 +37,10 @@ class Score:
     seconds: float | None = None
     first: float | None = None
 
-    @property
-    def worst(self):
-        """The leaf with the fewest digits."""
-        return min(self.digits, key=lambda leaf: self.digits[leaf])
-
-    @property
-    def lowest(self):
-        """The digits of the worst leaf; None if nothing was returned."""
-        return self.digits[self.worst] if self.digits else None
+    def worst(self, times=False):
+        """The leaf with the fewest digits among parameters and inputs, or among times; None if there is none."""
+        leaves = [leaf for leaf in self.digits if (leaf in TIMES) == times]
+        return min(leaves, key=lambda leaf: self.digits[leaf], default=None)
 
     def kept(self):
         """Leaves that have -log10(tol) - 2 digits, or as many as the truth can tell."""
@@ -99,24 +97,23 @@ def verdict(scores):
     return "; ".join(notes)
 
 
-STOPPED = ("raised", "timeout", "crashed")
-
-
 def in_words(returned):
-    """Whether the digits follow the tolerance; which leaves are wrong."""
+    """Whether the digits follow the tolerance, and in which leaves they do not."""
     last = returned[-1]
     if all(len(s.kept()) == len(s.digits) for s in returned):
         return "ok"
     wrong = [leaf for leaf, digits in last.digits.items() if digits < 1]
     if wrong and last.tol < 1e-3:
-        rest = [digits for leaf, digits in last.digits.items() if leaf not in wrong]
-        where = f"wrong in {', '.join(wrong)}" if rest and min(rest) >= 2 else "wrong"
+        right = [digits for leaf, digits in last.digits.items() if leaf not in wrong]
+        where = f"wrong in {', '.join(wrong)}" if right and min(right) >= 2 else "wrong"
         return where + blown_up(last)
-    if len(last.kept()) == len(last.digits):
+    short = [leaf for leaf in last.digits if leaf not in last.kept()]
+    if not short:
         return "ok at the tightest"
-    before = returned[-2].lowest if len(returned) > 1 else 0.0
-    stays = len(returned) > 1 and abs(last.lowest - before) < 0.5
-    return f"stays at {last.lowest:.1f}" if stays else f"short: {last.lowest:.1f} at {last.tol:.0e}"
+    leaf = min(short, key=lambda leaf: last.digits[leaf])
+    before = returned[-2].digits[leaf] if len(returned) > 1 else 0.0
+    word = "stays at" if last.digits[leaf] - before < 0.5 else "short:"
+    return f"{word} {last.digits[leaf]:.1f} in {leaf}"
 
 
 def blown_up(last):

@@ -1,20 +1,20 @@
 """A process that runs gradients one by one, so that a crash or an endless run costs one row and not the board.
 
 Time is CPU time of the process, all of its threads, with one thread per library: it does not depend on what else the
-machine does. The limit is CPU time too, kept by the system (setitimer): the process is killed where it stands.
+machine does. That clock may tick coarsely, so short calls are repeated and averaged, after a first one that warms up.
+The limit is CPU time too, kept by the system (setitimer): the process is killed where it stands.
 """
 
 import multiprocessing
 import os
 import signal
-import statistics
 import sys
 import time
 import warnings
 from contextlib import suppress
 
-REPEATS = 3
-SHORT = 0.3  # seconds: longer runs are not repeated
+ENOUGH = 0.06  # CPU seconds that repeated calls add up to: a few ticks of the coarsest clock
+SHORT = 1.0  # CPU seconds: longer calls are not repeated
 STARTING = 120.0  # wall seconds that importing a library may take
 PATIENCE = 20  # wall seconds for each CPU second, on a machine that does other things too
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -37,12 +37,12 @@ def serve(connection, core):
 
 
 def timed(function, limit, compiles):
-    """The function's value, seconds of the first call, and the median of a few more where that is cheap."""
+    """The function's value, CPU seconds of one call, and those of the first, which may import and compile."""
     value, first = _once(function, limit)
-    repeats = []
-    while len(repeats) < REPEATS and sum(repeats) < SHORT and (first < SHORT or (compiles and not repeats)):
-        repeats.append(_once(function, limit)[1])
-    return value, first, statistics.median(repeats or [first])
+    spent, calls = 0.0, 0
+    while spent < ENOUGH and (compiles or first < SHORT):
+        spent, calls = spent + _once(function, limit)[1], calls + 1
+    return value, spent / calls if calls else first, first
 
 
 def _once(function, limit):
