@@ -114,6 +114,22 @@ def test_model_refuses(words, message):
         rn.NeuralODE(rn.MLP(2, 2), **words)
 
 
+def test_a_model_checks_itself():
+    """Model, without NeuralODE before it, takes networks as maps and refuses the same words."""
+    assert rn.Model(FIELD, h_x=rn.Linear(3, 2), h_y=rn.Linear(2, 1)) == rn.NeuralODE(
+        FIELD, h_x=rn.Linear(3, 2), h_y=rn.Linear(2, 1)
+    )
+    assert rn.Model(FIELD, h_x=None, h_y=None) == rn.Model(FIELD) == MODEL
+    for words, message in (
+        ({"initial": "zero"}, "initial: got 'zero'; must be one of 'position', 'velocity', 'full'"),
+        ({"h_x": 3}, "h_x: got 3; must be None, an MLP"),
+        ({"h_y": 3}, "h_y: got 3; must be None, an MLP"),
+        ({"order": 0}, "order: got 0; must be an integer >= 1"),
+    ):
+        with refused(message):
+            rn.Model(FIELD, **words)
+
+
 @pytest.mark.parametrize("field", [None, 3, np.tanh, lambda t, z: z, rn.MLP, rn.CosineField, rn.Identity()])
 def test_field_refuses(field):
     """What lacks a field's members, or is the class of one, is no field; the message lists what it lacks."""
@@ -167,6 +183,8 @@ def test_widths_that_do_not_fit(model, message):
     """A problem whose input map, field and readout do not fit each other and x is refused, part by part."""
     with refused(message):
         problem_with(model)
+    with refused(message):
+        model.check_widths(2)
 
 
 # ---------------------------------------------------------------- the initial state
@@ -443,6 +461,41 @@ def test_times_are_taken_just_when_they_lie_in_order(times, backwards):
     except InvalidArgument:
         taken = False
     assert taken == in_order
+
+
+# ---------------------------------------------------------------- functions of one's own
+
+def test_a_field_that_returns_a_wrong_shape_is_named():
+    """A problem evaluates a user's functions once: a result of the wrong shape raises before anything is solved."""
+    field = rn.UserField(
+        forward=lambda t, z, theta, x: theta * z,
+        jvp=lambda t, z, theta, x, dt, dz, dtheta, dx: theta * dz + dtheta * z,
+        vjp=lambda t, z, theta, x, g: (np.zeros(len(z)), theta * g, z * g, None),  # not summed over the batch
+        shapes={"k": (2,)},
+        width=2,
+    )
+    with refused("field.vjp, cotangent of theta: got a result of shape (3, 2), .. of shape (2,)"):
+        problem_with(rn.NeuralODE(field), params={"theta.k": [1.0, 2.0]})
+
+
+# ---------------------------------------------------------------- leaves by name
+
+def test_a_leaf_by_its_name():
+    """problem["x"] is leaves()["x"] for every leaf; another name raises with the names there are."""
+    problem = everything_problem()
+    for name, leaf in problem.leaves().items():
+        np.testing.assert_array_equal(problem[name], leaf)
+    for name in ("W0", "theta", 0, None):
+        with refused(f"leaf: got ..{name}..; must be among ['theta.W0'..'t_obs']"):
+            problem[name]
+    with refused("leaf: got ..t_obs..; must be among"):
+        problem_with()["t_obs"]
+
+
+def test_a_problem_is_no_sequence():
+    """Iterating over a problem is a TypeError, not a search for leaf number 0."""
+    with pytest.raises(TypeError, match="not iterable"):
+        list(problem_with())
 
 
 # ---------------------------------------------------------------- replacing leaves

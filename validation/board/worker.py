@@ -1,19 +1,20 @@
 """A process that runs gradients one by one, so that a crash or an endless run costs one row and not the board.
 
 Time is CPU time of the process, all of its threads, with one thread per library: it does not depend on what else the
-machine does. That clock may tick coarsely, so short calls are repeated and averaged, after a first one that warms up.
-The limit is CPU time too, kept by the system (setitimer): the process is killed where it stands.
+machine does. The limit is CPU time too, kept by the system (setitimer): the process is killed where it stands. The
+limit is on the first call, which warms up; those that are timed run without, for an armed timer coarsens the clock.
 """
 
 import multiprocessing
 import os
 import signal
+import statistics
 import sys
 import time
 import warnings
 from contextlib import suppress
 
-ENOUGH = 0.06  # CPU seconds that repeated calls add up to: a few ticks of the coarsest clock
+REPEATS, ENOUGH = 5, 0.2  # timed calls, and CPU seconds after which there are no more
 SHORT = 1.0  # CPU seconds: longer calls are not repeated
 STARTING = 120.0  # wall seconds that importing a library may take
 PATIENCE = 20  # wall seconds for each CPU second, on a machine that does other things too
@@ -34,26 +35,24 @@ def serve(connection, core):
     with suppress(EOFError, KeyboardInterrupt):
         for job in iter(connection.recv, None):
             connection.send(job())
+            _alarm(0)  # where the job raised
 
 
 def timed(function, limit, compiles):
-    """The function's value, CPU seconds of one call, and those of the first, which may import and compile."""
-    value, first = _once(function, limit)
-    spent, calls = 0.0, 0
-    while spent < ENOUGH and (compiles or first < SHORT):
-        spent, calls = spent + _once(function, limit)[1], calls + 1
-    return value, spent / calls if calls else first, first
-
-
-def _once(function, limit):
+    """The function's value, the median CPU seconds of a call, and those of the first, which may import and compile."""
     _alarm(limit)
+    value, first = _once(function)
+    _alarm(0)
+    repeats = []
+    while len(repeats) < REPEATS and sum(repeats) < ENOUGH and (compiles or first < SHORT):
+        repeats.append(_once(function)[1])
+    return value, statistics.median(repeats or [first]), first
+
+
+def _once(function):
     started = time.process_time()
-    try:
-        value = function()
-    finally:
-        seconds = time.process_time() - started
-        _alarm(0)
-    return value, seconds
+    value = function()
+    return value, time.process_time() - started
 
 
 def _alarm(seconds):
