@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import signal
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import refnode as rn
+from validation import scoreboard
 from validation.board import picture, table
 from validation.board.scores import Score, load, save, score, verdict
 from validation.board.worker import Worker, timed
@@ -181,6 +183,30 @@ def test_a_worker_survives_what_a_library_does():
 def test_lanes_keep_the_order():
     """Two workers, five items: answers come in the order of the items."""
     assert in_lanes([3, 1, 4, 1, 5], 2, lambda worker, item: item * item) == [9, 1, 16, 1, 25]
+
+
+def test_the_file_is_written_by_one_lane_at_a_time(cosine, monkeypatch):
+    """Lanes run at once, but save one after the other, each all scores there are, in order."""
+    busy, saved = [], []
+
+    def keep(scores):
+        assert not busy
+        busy.append(True)
+        time.sleep(0.01)
+        saved.append([s.configuration for s in scores])
+        busy.pop()
+
+    def run_cell(worker, entry, configuration, *rest):
+        return [replace(fake(1e-3, x=3.0), configuration=configuration.name)]
+
+    monkeypatch.setattr(scoreboard, "run_cell", run_cell)
+    entry = replace(cosine[0], name="mild")
+    cells = [(entry, c) for c in CONFIGURATIONS]
+    scores = scoreboard.run(cells, {"mild": None}, (1e-3,), 1.0, 4, [], keep)
+    assert [s.configuration for s in scores] == [c.name for c in CONFIGURATIONS]
+    assert sorted(len(names) for names in saved) == list(range(1, len(CONFIGURATIONS) + 1))
+    assert scoreboard.run(cells, {"mild": None}, (1e-3,), 1.0, 4, scores, keep) == scores
+    assert len(saved) == len(CONFIGURATIONS)
 
 
 def test_after_a_timeout_tighter_tolerances_are_not_tried(cosine):

@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from threading import Lock
 
 import click
 from rich.console import Console
@@ -31,7 +32,7 @@ LIMIT, QUICK_LIMIT = 10.0, 5.0
 COMPILING = 30.0  # more for a first call that compiles
 QUICK_PROBLEMS = ("linear", "cosine", "mild", "contracting", "theta_running", "backwards")
 HERE = Path(__file__).parent
-console = Console(stderr=True)
+console = Console(stderr=True, width=140)
 
 
 def versions():
@@ -97,15 +98,16 @@ def run(cells, truth, tolerances, limit, lanes, done, keep):
     """All cells, one library after the other, those of `done` left out; keep(scores) is called after each."""
     scores = {(s.problem, s.configuration, s.tol): s for s in done}
     todo = [(e, c) for e, c in cells if any((e.name, c.name, tol) not in scores for tol in tolerances)]
-    started = time.perf_counter()
+    started, one_at_a_time = time.perf_counter(), Lock()
 
     def work(worker, cell):
         entry, configuration = cell
         new = run_cell(worker, entry, configuration, truth[entry.name], tolerances, limit)
-        scores.update({(s.problem, s.configuration, s.tol): s for s in new})
         told = " ".join(table.cell(s) for s in new)
-        console.print(f"{time.perf_counter() - started:5.0f} s  {entry.name:14s} {configuration.name:34s} {told}")
-        keep(in_order(scores, cells, tolerances))
+        with one_at_a_time:
+            console.print(f"{time.perf_counter() - started:5.0f} s  {entry.name:14s} {configuration.name:40s} {told}")
+            scores.update({(s.problem, s.configuration, s.tol): s for s in new})
+            keep(in_order(scores, cells, tolerances))
 
     for library in dict.fromkeys(c.library for _, c in todo):  # a worker imports one library only
         in_lanes([cell for cell in todo if cell[1].library == library], lanes, work)
@@ -114,7 +116,6 @@ def run(cells, truth, tolerances, limit, lanes, done, keep):
 
 def in_order(scores, cells, tolerances):
     """The scores there are, by problem, configuration, tolerance."""
-    scores = dict(scores)
     keys = ((entry.name, configuration.name, tol) for entry, configuration in cells for tol in tolerances)
     return [scores[key] for key in keys if key in scores]
 

@@ -175,7 +175,7 @@ def check_estimate(examples):
 
 def test_richardson_knows_its_error():
     """`estimate` bounds the error in 95 of 100 entries, and is never off by more than a factor of 10."""
-    check_estimate(15)
+    check_estimate(10)
 
 
 @pytest.mark.slow

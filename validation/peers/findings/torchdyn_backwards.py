@@ -1,4 +1,4 @@
-"""torchdyn: over a span with T < t0 the adjoints of a field that depends on t are wrong in every leaf."""
+"""torchdyn: over a span with T < t0 both adjoints are wrong, in sign or altogether."""
 
 # z' = k cos(t) z from t0 = 2.5 back to T = 0.25, loss = z(T)^2 / 2. odeint flips the field and negates the times, and
 # returns the negated times; the backward pass takes them for the user's and solves the adjoint at -t, with the wrong
