@@ -107,6 +107,7 @@ BUGS = (
     Bug("discrete adjoint: dT without the step sizes", "gradients/discrete_adjoint.py", "s * step.t + s_new * step.t_new + (s_new - s) * step.h)", "s * step.t + s_new * step.t_new)", DISCRETE),
     Bug("discrete adjoint: sign of dt0", "gradients/discrete_adjoint.py", "(1 - s) * step.t + (1 - s_new) * step.t_new - (s_new - s) * step.h)", "(1 - s) * step.t + (1 - s_new) * step.t_new + (s_new - s) * step.h)", DISCRETE),
     Bug("discrete adjoint: x without the input map", "gradients/discrete_adjoint.py", "self._add(w_x=g_w, x=g_x)", "self._add(w_x=g_w)", DISCRETE),
+    Bug("binomial: one snapshot too many", "gradients/discrete_adjoint.py", "free = snapshots - len(held) + 1", "free = snapshots - len(held) + 2", DISCRETE),
     Bug("forward sensitivity: forgotten scale", "gradients/forward_sensitivity.py", "return problem.loss.scale * change", "return change", CLOSED + " " + DISCRETE),
     Bug("forward sensitivity: S(t0) without -F", "gradients/forward_sensitivity.py", "- rate0 * np.asarray(direction.along.t0)[..., None])", "+ 0 * rate0 * np.asarray(direction.along.t0)[..., None])", CLOSED),
     Bug("central differences: one-sided", "gradients/finite_difference.py", "return (loss(up) - loss(down)) / width", "return (loss(up) - loss(values)) / width * 2", DIFFERENCES),
@@ -114,6 +115,12 @@ BUGS = (
     # continuous gradients
     Bug("continuous: sign of dt0", "gradients/continuous.py", "self.g_times[i] = self.g_times[i] - self.hamiltonian(i, adj)", "self.g_times[i] = self.g_times[i] + self.hamiltonian(i, adj)", CLOSED),
     Bug("continuous: weights of the wrong sign", "gradients/continuous.py", "column(-step.h * weight) * self.full(adj[i])", "column(step.h * weight) * self.full(adj[i])", CLOSED),
+    Bug("continuous: dT without l(T)", "gradients/continuous.py", "return (self.full(adj) * rate).sum(axis=1)", "return (adj * rate[:, : adj.shape[1]]).sum(axis=1)", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: no jump at observations", "gradients/continuous.py", "adj = adj + self.jumps[i + 1]", "adj = adj + self.jumps[i + 1] * (i + 2 == len(self.times))", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: forgotten upstream factor on the running loss", "gradients/continuous.py", "self.dynamics.width - self.dynamics.d), self.problem.loss.scale)", "self.dynamics.width - self.dynamics.d), 1.0)", CLOSED + " " + CONTINUOUS),
+    Bug("continuous: absolute tolerance", "gradients/continuous.py", "return max((self.solver.rtol or 0.0) * largest, TINY)", "return self.solver.rtol or TINY", CONTINUOUS),
+    Bug("continuous: error of the integrals not looked at", "gradients/continuous.py", "if self.integral_error > allowed:", "if False:", CONTINUOUS + " tests/gradients/test_reliability.py"),
+    Bug("quadrature: half a panel too much", "gradients/quadrature_adjoint.py", "weight = np.asarray(half * span.length)", "weight = np.asarray(2 * half * span.length)", CLOSED),
     Bug("backsolve: never refuses", "gradients/backsolve_adjoint.py", "bad = ~(off <= allowed)", "bad = off < 0", CONTINUOUS),
     # bookkeeping and oracle
     Bug("leaves in the wrong order", "arrays.py", "parts.append(leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", "parts.insert(0, leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", VALUES + " tests/test_arrays.py"),
