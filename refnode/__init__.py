@@ -13,10 +13,12 @@
 | (10) z' = f(t, z, x, theta)                    | x             | NeuralODE(control="x")       | dynamics.py      |
 """
 
+from refnode.adaptive import AdaptiveDepth
 from refnode.api import Solution, compare, digits, digits_left, gradient, solve
 from refnode.architectures import NeuralODE
+from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
 from refnode.check import check_field
-from refnode.depth import Constant
+from refnode.depth import Constant, FunctionSpace, Galerkin, Stacked
 from refnode.errors import (
     BackendUnavailable,
     InvalidArgument,
@@ -34,7 +36,7 @@ from refnode.field import MLP, Linear
 from refnode.fields import CosineField, UserField
 from refnode.gradients import METHODS, GradientResult, Stats, method_table
 from refnode.loss import CrossEntropy, LinearFunctional, Loss, Observations, SquaredError, UserLoss, observe
-from refnode.maps import Identity, ZeroAugment
+from refnode.maps import Columns, Identity, PartialInput, ZeroAugment
 from refnode.model import Model, Problem
 from refnode.oracle.certificate import certify
 from refnode.oracle.grading import assert_gradient, grade
@@ -61,26 +63,38 @@ __all__ = [
     "METHODS",
     "MLP",
     "TABLEAUX",
+    "AdaptiveDepth",
     "BackendUnavailable",
+    "Chebyshev",
+    "Columns",
     "Constant",
     "Controller",
     "CosineField",
     "CrossEntropy",
+    "Fourier",
+    "FunctionSpace",
+    "Galerkin",
+    "GaussianRBF",
     "GradientResult",
     "Harmonic",
+    "Hat",
     "Identity",
     "InvalidArgument",
     "Kinetic",
+    "Legendre",
     "Linear",
     "LinearFunctional",
     "Loss",
     "Model",
+    "Monomial",
     "NeuralODE",
     "NonFiniteState",
     "NotEnoughDigits",
     "NumericalError",
     "Observations",
     "ParameterNorm",
+    "PartialInput",
+    "PiecewiseConstant",
     "Problem",
     "ProblemFileError",
     "ProgramFailed",
@@ -90,6 +104,7 @@ __all__ = [
     "Solver",
     "SquaredError",
     "SquaredNorm",
+    "Stacked",
     "Stats",
     "StepUnderflow",
     "Tableau",

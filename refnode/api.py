@@ -10,7 +10,7 @@ import numpy as np
 from refnode.arrays import Array, finite, float64, one_of, rectangular
 from refnode.dense import DenseSegment
 from refnode.errors import BackendUnavailable, InvalidArgument, NonFiniteState
-from refnode.forward import Forward, dense_segment, loss_per_sample, segments, solve_forward
+from refnode.forward import Forward, dense_segment, loss_per_sample, solve_forward
 from refnode.gradients import METHODS, MethodName
 from refnode.gradients.result import GradientResult, Stats, stats_of
 from refnode.integrate import Statistics
@@ -42,8 +42,8 @@ class Solution:
     @cached_property
     def dense(self) -> tuple[DenseSegment, ...]:
         """y(t) on every segment; built at the first question."""
-        values, tableau, extra = self.problem.values, self.solver.tableau, Statistics()
-        count = len(segments(values))
+        values, tableau, extra = self.problem.resolved, self.solver.tableau, Statistics()
+        count = len(self.forward.steps)
         return tuple(dense_segment(self.problem, values, self.forward, i, tableau, extra) for i in range(count))
 
     def z(self, t: Any) -> Array:
@@ -82,14 +82,14 @@ def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "au
     """
     _check(problem, solver)
     choose_backend(backend)
-    values = problem.values
+    values = problem.resolved
     forward = solve_forward(problem, values, solver, keep="steps")
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
     if bad := np.flatnonzero(~np.isfinite(per_sample)).tolist():
         raise NonFiniteState("the loss is NaN or infinite", float(np.max(values.T)), None, bad)
     z_T = forward.at_bounds[-1][:, : problem.model.state_width]
     held = sum(step.y.nbytes + step.k.nbytes for steps in forward.steps for step in steps)
-    stats = stats_of(forward, values, 0, held)
+    stats = stats_of(problem, forward, values, 0, held)
     y_T = problem.model.h_y.forward(values.w_y, z_T)
     if bad := np.flatnonzero(~np.isfinite(y_T).all(axis=1)).tolist():
         raise NonFiniteState("the readout h_y(z(T)) is NaN or infinite", float(np.max(values.T)), None, bad)

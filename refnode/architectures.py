@@ -1,5 +1,6 @@
 """The paper's words as functions of a few lines."""
 
+from refnode.adaptive import AdaptiveDepth
 from refnode.arrays import one_of
 from refnode.depth import Constant, Depth
 from refnode.field import Field
@@ -10,7 +11,7 @@ from refnode.model import Control, Initial, Model
 def NeuralODE(
     field: Field,
     *,
-    span: tuple[float, float] = (0.0, 1.0),
+    span: tuple[float, float | AdaptiveDepth] = (0.0, 1.0),
     theta: Depth = Constant(),
     h_x: object = None,
     h_y: object = None,
@@ -23,12 +24,12 @@ def NeuralODE(
     Parameters
     ----------
     field     the vector field f, such as rn.MLP(2, 32, 2)
-    span      (t0, T)
+    span      (t0, T); T may be an rn.AdaptiveDepth
     theta     how the parameters depend on depth                                                            (4)-(6)
-    h_x, h_y  input map and readout: None, an MLP, rn.Linear, rn.ZeroAugment                                (7)(8)
+    h_x, h_y  input map and readout: None, an MLP, rn.Linear, rn.ZeroAugment, rn.PartialInput, rn.Columns   (7)(8)
     order     n: the state is n blocks of the field's output width                                          (9)
     init      where h_x(x) goes when n > 1: "position", "velocity" or "full"
-    control   "x": the field sees [z, x]                                                                    (10)
+    control   "x": the field sees [z, x]; rn.Columns(a, b): [z, x[:, a:b]]                                  (10)
 
     >>> from refnode.field import MLP
     >>> NeuralODE(MLP(4, 32, 2), order=2).state_width

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from refnode.arrays import Array, column
-from refnode.integrate import Span, Step
+from refnode.integrate import Step
+from refnode.span import Span
 from refnode.steps import Rhs, stage_time
 from refnode.tableau import Tableau
 

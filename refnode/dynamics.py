@@ -16,26 +16,33 @@ from typing import NamedTuple
 import numpy as np
 
 from refnode.arrays import Array, read_only
+from refnode.depth import coordinate, coordinate_jvp, coordinate_vjp
 from refnode.model import Model, Problem
 from refnode.running import RunningArgs, RunningLoss
 from refnode.values import Values
 
 
 class Cotangents(NamedTuple):
-    """What a vjp of F returns: for t (b,), y (b, d + r), alpha (summed over the batch), x (b, n)."""
+    """What a vjp of F returns: for t (b,), y (b, d + r), alpha (summed over the batch), x (b, n), t0 and T (b,)."""
 
     t: Array
     y: Array
     alpha: Array
     x: Array
+    t0: Array
+    T: Array
 
 
 @dataclass(frozen=True)
 class Dynamics:
-    """F(t, y; alpha, x) with forward, jvp and vjp. y is (b, d + r): r = 1 if there is a running loss, else 0."""
+    """F(t, y; alpha, x, t0, T) with forward, jvp and vjp. y is (b, d + r): r = 1 if there is a running loss, else 0.
+
+    t0 and T enter where the basis of theta(t) follows the span. cell is the piece of theta(t) on the present segment.
+    """
 
     model: Model
     running: tuple[RunningLoss, ...]
+    cell: int = 0
 
     @property
     def d(self) -> int:
@@ -49,8 +56,9 @@ class Dynamics:
 
     def forward(self, t: Array, y: Array, values: Values) -> Array:
         """F (b, d + r) at t () or (b,)."""
-        z, theta = read_only(y[:, : self.d]), read_only(self.model.depth.forward(t, values.alpha))
-        dz = self._rate(z, np.array(self.model.field.forward(t, z, theta, self._control(values.x))))
+        z, theta = read_only(y[:, : self.d]), self.theta(t, values)
+        control = self.model.control_of(values.x)
+        dz = self._rate(z, np.array(self.model.field.forward(t, z, theta, control)))
         if not self.running:
             return dz
         q = sum(
@@ -61,9 +69,8 @@ class Dynamics:
     def jvp(self, t: Array, y: Array, values: Values, dt: Array, dy: Array, dvalues: Values) -> Array:
         """dF (b, d + r) for perturbations of t () or (b,), y, alpha and x."""
         z, dz = read_only(y[:, : self.d]), read_only(dy[:, : self.d])
-        theta = read_only(self.model.depth.forward(t, values.alpha))
-        dtheta = self.model.depth.jvp(t, values.alpha, dt, dvalues.alpha)
-        control, dcontrol = self._control(values.x), self._control(dvalues.x)
+        theta, dtheta = self.theta(t, values), self.theta_jvp(t, values, dt, dvalues)
+        control, dcontrol = self.model.control_of(values.x), self.model.control_of(dvalues.x)
         field = self.model.field
         drate = self._rate(dz, np.array(field.jvp(t, z, theta, control, dt, dz, dtheta, dcontrol)))
         if not self.running:
@@ -77,9 +84,9 @@ class Dynamics:
         return np.concatenate([drate, dq[:, None]], axis=1)
 
     def vjp(self, t: Array, y: Array, values: Values, g: Array) -> Cotangents:
-        """Cotangents of t, y, alpha and x for g (b, d + r)."""
-        z, theta = read_only(y[:, : self.d]), read_only(self.model.depth.forward(t, values.alpha))
-        control, field = self._control(values.x), self.model.field
+        """Cotangents of t, y, alpha, x, t0 and T for g (b, d + r)."""
+        z, theta = read_only(y[:, : self.d]), self.theta(t, values)
+        control, field = self.model.control_of(values.x), self.model.field
         g_rate, g_z, g_theta = g[:, : self.d], np.zeros(z.shape), np.zeros(theta.shape)
         g_x, g_t = np.zeros(values.x.shape), np.zeros(len(y))
         if self.running:
@@ -91,15 +98,33 @@ class Dynamics:
                 g_rate = g_rate + self._seen_vjp(r, back.rate)
         f_t, f_z, f_theta, f_x = field.vjp(t, z, theta, control, g_rate[:, self._block()])
         g_z = g_z + f_z + self._shift_vjp(g_rate)
-        g_x = g_x if f_x is None or control is None else g_x + f_x
-        depth_t, g_alpha = self.model.depth.vjp(t, values.alpha, g_theta + f_theta)
-        if np.ndim(depth_t) == 0:  # through a theta shared by all samples: each bears its part of the sum
-            depth_t = depth_t / len(y)
+        g_x = g_x + self.model.control_vjp(values.x, f_x)
+        depth_t, g_t0, g_T, g_alpha = self.theta_vjp(t, values, g_theta + f_theta)
         g_y = np.concatenate([g_z, np.zeros((len(y), self.width - self.d))], axis=1)
-        return Cotangents(g_t + f_t + depth_t, g_y, g_alpha, g_x)
+        return Cotangents(g_t + f_t + depth_t, g_y, g_alpha, g_x, g_t0, g_T)
 
-    def _control(self, x: Array) -> Array | None:
-        return x if self.model.control == "x" else None
+    def theta(self, t: Array, values: Values) -> Array:
+        """theta(t) (p,), or (b, p) where samples differ in it."""
+        depth = self.model.depth
+        u = coordinate(depth, t, values.t0, values.T)
+        return read_only(depth.forward(u, self.cell, values.alpha, self.model.field.shapes))
+
+    def theta_jvp(self, t: Array, values: Values, dt: Array, dvalues: Values) -> Array:
+        """dtheta(t), shaped like theta."""
+        depth, ends = self.model.depth, (values.t0, values.T)
+        u, du = coordinate(depth, t, *ends), coordinate_jvp(depth, t, *ends, dt, dvalues.t0, dvalues.T)
+        u = np.broadcast_to(u, np.broadcast_shapes(np.shape(u), np.shape(du)))
+        return depth.jvp(u, self.cell, values.alpha, self.model.field.shapes, du, dvalues.alpha)
+
+    def theta_vjp(self, t: Array, values: Values, g: Array) -> tuple[Array, Array, Array, Array]:
+        """Cotangents of t, t0, T (b,) and alpha. Through a theta shared by all samples each bears its part of a sum."""
+        depth, batch = self.model.depth, (len(values.x),)
+        u = coordinate(depth, t, values.t0, values.T)
+        g_u, g_alpha = depth.vjp(u, self.cell, values.alpha, self.model.field.shapes, g)
+        shared = 1 / batch[0] if np.ndim(g_u) == 0 else 1.0
+        ends = coordinate_vjp(depth, t, values.t0, values.T, shared * g_u)
+        g_t, g_t0, g_T = (np.broadcast_to(part, batch) for part in ends)
+        return g_t, g_t0, g_T, g_alpha
 
     def _block(self) -> slice:
         """The columns of z' that the field fills: the last block of equation (9)."""
@@ -124,9 +149,9 @@ class Dynamics:
         return np.concatenate([np.zeros((len(g), self.d - g.shape[1])), g], axis=1)
 
 
-def dynamics_of(problem: Problem) -> Dynamics:
-    """The dynamics of a problem."""
-    return Dynamics(problem.model, problem.loss.running)
+def dynamics_of(problem: Problem, i: int = 0) -> Dynamics:
+    """The dynamics of a problem on segment i."""
+    return Dynamics(problem.model, problem.loss.running, problem.layout.cells[i])
 
 
 def initial_y(problem: Problem, values: Values) -> Array:

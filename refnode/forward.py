@@ -1,6 +1,8 @@
-"""The forward solve of a problem: segments between break-points, the running loss on the way, the loss.    (2)(3)"""
+"""The forward solve of a problem: segments between bounds, the running loss on the way, the loss.          (2)(3)
 
-import itertools
+`values` are resolved ones everywhere: an adaptive depth's T is computed (see `refnode.values`).
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,10 +12,11 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.dense import DenseSegment
 from refnode.dynamics import Dynamics, dynamics_of, initial_y
-from refnode.integrate import Span, Statistics, Step, check_finite, prescribed_steps, segment_steps
+from refnode.integrate import Statistics, Step, check_finite, prescribed_steps, segment_steps
 from refnode.loss import PointLoss
 from refnode.model import Problem
 from refnode.objective import point_loss
+from refnode.segments import Bound, bounds, segments
 from refnode.solver import Solver
 from refnode.steps import Rhs
 from refnode.tableau import Tableau
@@ -26,20 +29,14 @@ class Grid:
 
     fractions: tuple[Array, ...]
 
-    def times(self, values: Values) -> Array:
+    def times(self, problem: Problem, values: Values) -> Array:
         """The depths t of the grid, in order, (N + 1,) or (N + 1, b)."""
         own = values.t0.ndim or values.T.ndim or self.fractions[0].ndim == 2
         parts = []
-        for span, s in zip(segments(values), self.fractions, strict=True):
+        for span, s in zip(segments(problem, values), self.fractions, strict=True):
             t = span.at(s[:, None] if own and s.ndim == 1 else s)
             parts.append(np.broadcast_to(t, (len(s), len(values.x))) if own else t)
         return np.concatenate([parts[0], *(t[1:] for t in parts[1:])])
-
-
-def segments(values: Values) -> list[Span]:
-    """The segments between break-points: [t0, t_1], .., [t_K, T]."""
-    bounds = values.bounds()
-    return [Span(a, b) for a, b in itertools.pairwise(bounds)]
 
 
 def right_hand_side(dynamics: Dynamics, values: Values) -> Rhs:
@@ -48,9 +45,15 @@ def right_hand_side(dynamics: Dynamics, values: Values) -> Rhs:
 
 
 def point_terms(problem: Problem) -> list[PointLoss | None]:
-    """The point loss at every bound t0, t_1, .., T; None where there is none."""
+    """The point loss at every bound t0, .., T; None where there is none."""
     observed = problem.loss.observations.terms if problem.loss.observations else ()
-    return [None, *observed, problem.loss.terminal]
+
+    def at(bound: Bound) -> PointLoss | None:
+        if bound.kind == "t_obs":
+            return observed[bound.number]
+        return problem.loss.terminal if bound.kind == "T" else None
+
+    return [at(bound) for bound in problem.layout.bounds]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +75,16 @@ Keep = Literal["nothing", "states", "steps"]
 
 
 def solve_forward(problem: Problem, values: Values, solver: Solver, keep: Keep = "nothing") -> Forward:
-    """Solve from t0 to T, landing on every observation time; `keep` "steps" for dense output or a reverse sweep.
+    """Solve from t0 to T, landing on every bound; `keep` "steps" for dense output or a reverse sweep.
 
     With keep="states" the steps come without their stages, so that only N states are held.
     """
-    dynamics = dynamics_of(problem)
-    rhs, statistics = right_hand_side(dynamics, values), Statistics()
+    statistics = Statistics()
     y = initial_y(problem, values)
     check_finite(y, values.t0, None)
     at_bounds, fractions, kept = [y], [], []
-    for span in segments(values):
+    for i, span in enumerate(segments(problem, values)):
+        rhs = right_hand_side(dynamics_of(problem, i), values)
         grid, steps = [np.zeros(len(y) if solver.steps == "own" else ())], []
         for step in segment_steps(rhs, span, values.T - values.t0, y, solver, statistics):
             grid.append(step.s_new)
@@ -96,10 +99,10 @@ def solve_forward(problem: Problem, values: Values, solver: Solver, keep: Keep =
 
 def replay(problem: Problem, values: Values, grid: Grid, tableau: Tableau) -> list[Array]:
     """y at t0, t_1, .., T for other values on the same fractions: the map that discrete gradients differentiate."""
-    rhs = right_hand_side(dynamics_of(problem), values)
     y = initial_y(problem, values).astype(values.dtype)
     at_bounds = [y]
-    for span, fractions in zip(segments(values), grid.fractions, strict=True):
+    for i, (span, fractions) in enumerate(zip(segments(problem, values), grid.fractions, strict=True)):
+        rhs = right_hand_side(dynamics_of(problem, i), values)
         for step in prescribed_steps(rhs, span, y, fractions, tableau):
             y = step.y_new
         at_bounds.append(y)
@@ -110,7 +113,7 @@ def loss_per_sample(problem: Problem, values: Values, at_bounds: Sequence[Array]
     """What each sample adds to the loss (b,): point losses and the gathered running loss, times the scale."""
     d, h_y = problem.model.state_width, problem.model.h_y
     loss = at_bounds[-1][:, d:].sum(axis=1)
-    for term, t, y in zip(point_terms(problem), values.bounds(), at_bounds, strict=True):
+    for term, t, y in zip(point_terms(problem), bounds(problem, values), at_bounds, strict=True):
         if term is not None:
             loss = loss + point_loss(term, h_y, values.w_y, t, y[:, :d])
     return problem.loss.scale * loss
@@ -120,5 +123,5 @@ def dense_segment(
     problem: Problem, values: Values, forward: Forward, i: int, tableau: Tableau, statistics: Statistics
 ) -> DenseSegment:
     """y(t) on segment i of a forward solve that kept its steps; the interpolant's extra stages are counted."""
-    rhs = statistics.counting(right_hand_side(dynamics_of(problem), values))
-    return DenseSegment(rhs, segments(values)[i], forward.steps[i], tableau)
+    rhs = statistics.counting(right_hand_side(dynamics_of(problem, i), values))
+    return DenseSegment(rhs, segments(problem, values)[i], forward.steps[i], tableau)

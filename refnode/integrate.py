@@ -14,6 +14,7 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.errors import NonFiniteState, NumericalError, StepUnderflow, TooManySteps
 from refnode.solver import Solver
+from refnode.span import Span
 from refnode.steps import ErrorNorm, Rhs, first_step, rk_step, step_factor
 from refnode.tableau import Tableau
 
@@ -41,23 +42,6 @@ class Statistics:
             return rhs(t, y)
 
         return counted
-
-
-@dataclass(frozen=True, eq=False)
-class Span:
-    """One segment between break-points: start and end, () or (b,)."""
-
-    start: Array
-    end: Array
-
-    @property
-    def length(self) -> Array:
-        """end - start, signed."""
-        return np.asarray(self.end - self.start)
-
-    def at(self, s: Array) -> Array:
-        """The depth t at the fraction s."""
-        return np.asarray((1 - s) * self.start + s * self.end)
 
 
 @dataclass(frozen=True, eq=False)

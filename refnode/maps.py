@@ -125,6 +125,77 @@ class Network:
         return g_w, g_u
 
 
+@dataclass(frozen=True)
+class Columns(Identity):
+    """u[:, start:stop]: some columns of the input, as the state's start or as the field's control."""
+
+    start: int = 0
+    stop: int = 1
+
+    def __post_init__(self) -> None:
+        count("start", self.start, 0)
+        count("stop", self.stop, self.start + 1)
+
+    def width(self, i: int) -> int:
+        """stop - start."""
+        if i < self.stop:
+            raise InvalidArgument("stop", self.stop, f"at most {i}, the width of the input")
+        return self.stop - self.start
+
+    def forward(self, w: Array, u: Array) -> Array:
+        """(b, stop - start)."""
+        return u[:, self.start : self.stop]
+
+    def jvp(self, w: Array, u: Array, dw: Array, du: Array) -> Array:
+        """(b, stop - start)."""
+        return self.forward(w, du)
+
+    def vjp(self, w: Array, u: Array, g: Array) -> tuple[Array, Array]:
+        """Cotangents of w (0,) and u (b, i)."""
+        g_u = np.zeros(u.shape, dtype=g.dtype)
+        g_u[:, self.start : self.stop] = g
+        return np.zeros(0), g_u
+
+
+@dataclass(frozen=True)
+class PartialInput:
+    """[u, g(u)]: the input itself beside a learned layer of it, a linear layer or an MLP.                      (8)"""
+
+    mlp: MLP
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.mlp, MLP):
+            raise InvalidArgument("mlp", self.mlp, "an MLP or an rn.Linear")
+        Network(self.mlp)  # refuses a time input
+
+    @property
+    def shapes(self) -> Shapes:
+        """Those of the MLP."""
+        return self.mlp.shapes
+
+    def width(self, i: int) -> int:
+        """i and the MLP's output width."""
+        return i + Network(self.mlp).width(i)
+
+    def init(self, rng: np.random.Generator) -> dict[str, Array]:
+        """That of the MLP."""
+        return self.mlp.init(rng)
+
+    def forward(self, w: Array, u: Array) -> Array:
+        """(b, i + o)."""
+        return np.concatenate([u, Network(self.mlp).forward(w, u)], axis=1)
+
+    def jvp(self, w: Array, u: Array, dw: Array, du: Array) -> Array:
+        """(b, i + o)."""
+        return np.concatenate([du, Network(self.mlp).jvp(w, u, dw, du)], axis=1)
+
+    def vjp(self, w: Array, u: Array, g: Array) -> tuple[Array, Array]:
+        """Cotangents of w (p,) and u (b, i)."""
+        i = u.shape[1]
+        g_w, g_u = Network(self.mlp).vjp(w, u, g[:, i:])
+        return g_w, g[:, :i] + g_u
+
+
 def as_map(name: str, h: object) -> Map:
     """h as a Map: an MLP becomes a Network, None the identity; an object with a Map's members is one."""
     if h is None:
@@ -134,4 +205,5 @@ def as_map(name: str, h: object) -> Map:
     methods = ("width", "init", "forward", "jvp", "vjp")
     if not isinstance(h, type) and hasattr(h, "shapes") and all(callable(getattr(h, m, None)) for m in methods):
         return h  # type: ignore[return-value]
-    raise InvalidArgument(name, h, "None, an MLP, rn.ZeroAugment, or an object with the members of refnode.maps.Map")
+    allowed = "None, an MLP, rn.ZeroAugment, rn.PartialInput, rn.Columns, or an object like refnode.maps.Map"
+    raise InvalidArgument(name, h, allowed)

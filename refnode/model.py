@@ -7,23 +7,27 @@ A model of order n stacks its state z = [z_1, .., z_n] with z_i' = z_{i+1} and z
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from refnode.adaptive import AdaptiveDepth
 from refnode.arrays import Array, Shapes, count, float64, one_of
+from refnode.bases import ascending
 from refnode.depth import Constant, Depth
 from refnode.errors import InvalidArgument, describe
 from refnode.field import Field
 from refnode.loss import Loss
-from refnode.maps import Identity, Map, as_map
+from refnode.maps import Columns, Identity, Map, as_map
 from refnode.probe import probe
-from refnode.values import Values, named, unnamed
+from refnode.segments import Layout, layout
+from refnode.values import Values, named, parts, resolved, unnamed
 
 Initial = Literal["position", "velocity", "full"]
-Control = Literal["none", "x"]
+Control = Literal["none", "x"] | Columns
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class Model:
     h_x, h_y input map and readout
     order    n of equation (9); field.width_out is the width of one block
     initial  where h_x(x) goes when order > 1: "position" (first block), "velocity" (second) or "full" (all blocks)
-    control  "x": the field sees the input x beside z                                                       (10)
-    span     (t0, T), either of them the larger
+    control  "x": the field sees the input x beside z; rn.Columns(a, b): it sees these columns of x          (10)
+    span     (t0, T), either of them the larger; T may be an rn.AdaptiveDepth
     """
 
     field: Field
@@ -48,24 +52,26 @@ class Model:
     order: int = 1
     initial: Initial = "position"
     control: Control = "none"
-    span: tuple[float, float] = (0.0, 1.0)
+    span: tuple[float, float | AdaptiveDepth] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         members = ("shapes", "width_out", "width_in", "forward", "jvp", "vjp")
         if missing := [m for m in members if isinstance(self.field, type) or not hasattr(self.field, m)]:
             allowed = f"a field; it lacks {', '.join(missing)} (see refnode.field.Field)"
             raise InvalidArgument("field", self.field, allowed)
-        of_depth = ("leaf_prefix", "lead", "forward", "jvp", "vjp")
+        of_depth = ("interval", "learns_edges", "breaks", "shapes", "init", "forward", "jvp", "vjp")
         if isinstance(self.depth, type) or not all(hasattr(self.depth, m) for m in of_depth):
             raise InvalidArgument("theta", describe(self.depth), "a depth, such as rn.Constant()")
+        self.depth.shapes(self.field.shapes)
         object.__setattr__(self, "h_x", as_map("h_x", self.h_x))
         object.__setattr__(self, "h_y", as_map("h_y", self.h_y))
         count("order", self.order)
         one_of("initial", self.initial, ("position", "velocity", "full"))
         if self.order == 1 and self.initial == "velocity":
             raise InvalidArgument("initial", "'velocity' with order 1", "'position': there is no second block")
-        one_of("control", self.control, ("none", "x"))
-        object.__setattr__(self, "span", tuple(float(v) for v in float64("span", self.span, (2,))))
+        if not isinstance(self.control, Columns):
+            one_of("control", self.control, ("none", "x"))
+        object.__setattr__(self, "span", _checked_model_span(self.span))
 
     @property
     def state_width(self) -> int:
@@ -74,13 +80,18 @@ class Model:
 
     @property
     def shapes(self) -> Shapes:
-        """Shapes of all parameter leaves by their full names: theta.W0, h_x.W0, h_y.b0, .."""
-        prefix, lead = self.depth.leaf_prefix, self.depth.lead
-        return (
-            {f"{prefix}.{name}": (*lead, *shape) for name, shape in self.field.shapes.items()}
-            | {f"h_x.{name}": tuple(shape) for name, shape in self.h_x.shapes.items()}
-            | {f"h_y.{name}": tuple(shape) for name, shape in self.h_y.shapes.items()}
-        )
+        """Shapes of all parameter leaves by their full names: theta.W0, alpha.W0, edges, h_x.W0, h_y.b0, T.W0, .."""
+        return {name: tuple(shape) for part in parts(self).values() for name, shape in part.items()}
+
+    @property
+    def adaptive(self) -> AdaptiveDepth | None:
+        """The network that gives T, or None."""
+        return self.span[1] if isinstance(self.span[1], AdaptiveDepth) else None
+
+    @property
+    def edges(self) -> Array:
+        """The edges that `init` gives the leaf `edges`; (0,) where there is no such leaf."""
+        return self.depth.breaks if self.depth.learns_edges else np.zeros(0)
 
     def init(self, rng: np.random.Generator) -> dict[str, Array]:
         """Random parameters: every leaf by its full name."""
@@ -88,8 +99,29 @@ class Model:
             raise InvalidArgument("rng", rng, "a np.random.Generator, such as np.random.default_rng(0)")
         if not hasattr(self.field, "init"):
             raise InvalidArgument("field", self.field, "a field with a method init(rng), to draw random parameters")
-        parts: dict[str, Any] = {self.depth.leaf_prefix: self.field, "h_x": self.h_x, "h_y": self.h_y}
-        return {f"{p}.{name}": leaf for p, part in parts.items() for name, leaf in part.init(rng).items()}
+        leaves = dict(self.depth.init(self.field.init(rng)))
+        if len(self.edges):
+            leaves["edges"] = self.edges
+        networks: dict[str, Any] = {"h_x": self.h_x, "h_y": self.h_y, "T": self.adaptive or Identity()}
+        return leaves | {f"{p}.{name}": leaf for p, part in networks.items() for name, leaf in part.init(rng).items()}
+
+    def control_of(self, x: Array) -> Array | None:
+        """What the field sees beside z: x (b, n), columns of it, or None."""
+        if isinstance(self.control, Columns):
+            return self.control.forward(np.zeros(0), x)
+        return x if self.control == "x" else None
+
+    def control_vjp(self, x: Array, g: Array | None) -> Array:
+        """Cotangent of x (b, n) for the cotangent g of the control."""
+        if g is None or self.control == "none":
+            return np.zeros(x.shape)
+        return self.control.vjp(np.zeros(0), x, g)[1] if isinstance(self.control, Columns) else g
+
+    def control_width(self, n: int) -> int:
+        """The width of the control for inputs of width n."""
+        if isinstance(self.control, Columns):
+            return self.control.width(n)
+        return n if self.control == "x" else 0
 
     def initial_state(self, w_x: Array, x: Array) -> Array:
         """z(t0) (b, d) from x (b, n)."""
@@ -121,12 +153,24 @@ class Model:
         if self.h_x.width(n) != block.stop - block.start:
             was = f"of output width {self.h_x.width(n)} for x of width {n}"
             raise InvalidArgument("h_x", was, f"of output width {block.stop - block.start}, what the field continues")
-        wanted = self.state_width + (n if self.control == "x" else 0)
+        beside = self.control_width(n)
+        wanted = self.state_width + beside
         if self.field.width_in() not in (None, wanted):
-            parts = f"{self.state_width} for z" + (f" and {n} for x" if self.control == "x" else "")
+            summands = f"{self.state_width} for z" + (f" and {beside} for x" if beside else "")
             was = f"of input width {self.field.width_in()}"
-            raise InvalidArgument("field", was, f"of input width {wanted} ({parts})")
+            raise InvalidArgument("field", was, f"of input width {wanted} ({summands})")
         self.h_y.width(self.state_width)
+        if self.adaptive is not None and self.adaptive.network.widths[0] != n:
+            was = f"of input width {self.adaptive.network.widths[0]}"
+            raise InvalidArgument("span[1].network", was, f"of input width {n}, that of x")
+
+
+def _checked_model_span(span: Any) -> tuple[float, float | AdaptiveDepth]:
+    """(t0, T) as floats, or T an AdaptiveDepth."""
+    if isinstance(span, tuple | list) and len(span) == 2 and isinstance(span[1], AdaptiveDepth):
+        return float(float64("span[0]", span[0], ())), span[1]
+    t0, T = float64("span", span, (2,)).tolist()
+    return t0, T
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +183,8 @@ class Problem:
     params   every leaf of model.shapes, float64
     x        inputs (b, n)
     loss     Loss
-    span     (t0, T), if it is not the model's; T, or t0, may be one per sample (b,)
+    span     (t0, T), if it is not the model's; T, or t0, may be one per sample (b,). With adaptive depth T is None
+             here, and kept as computed, (b,)
 
     Raises
     ------
@@ -163,7 +208,9 @@ class Problem:
         self.model.check_widths(self.x.shape[1])
         object.__setattr__(self, "params", self._checked_params())
         object.__setattr__(self, "span", self._checked_span())
+        self._check_depth()
         self._check_loss()
+        self.layout  # noqa: B018  raises for bounds that do not make sense
         probe(self)
 
     def _checked_params(self) -> dict[str, Array]:
@@ -180,11 +227,27 @@ class Problem:
         span = self.model.span if self.span is None else self.span
         if not isinstance(span, tuple | list) or len(span) != 2:
             raise InvalidArgument("span", span, "a pair (t0, T)")
-        ends = []
-        for name, end in zip(("t0", "T"), span, strict=True):
-            number = float64(name, end)
-            ends.append(float64(name, number, () if number.ndim == 0 else (self.batch,)))
-        return ends[0], ends[1]
+        t0 = self._checked_end("t0", span[0])
+        depth = self.model.adaptive
+        if depth is None:
+            return t0, self._checked_end("T", span[1])
+        if span[1] is not None and span[1] is not depth:
+            raise InvalidArgument("T", span[1], "None: the model computes it from x")
+        w_T = unnamed(dict(self.params) | {"x": self.x, "t0": t0}, self).w_T
+        return t0, self._checked_end("T", t0 + depth.forward(w_T, self.x))
+
+    def _checked_end(self, name: str, end: Any) -> Array:
+        number = float64(name, end)
+        return float64(name, number, () if number.ndim == 0 else (self.batch,))
+
+    def _check_depth(self) -> None:
+        """A basis that follows the span needs one; learned edges stay in order."""
+        depth = self.model.depth
+        t0, T = self.span  # type: ignore[misc]
+        if depth.interval == "span" and np.any(t0 == T):
+            raise InvalidArgument("T", T.tolist(), "other than t0: the basis of theta(t) follows the span")
+        if depth.learns_edges and "edges" in self.params:
+            ascending("edges", self.params["edges"], 0.0, 1.0)
 
     def _check_loss(self) -> None:
         width = self.model.h_y.width(self.model.state_width)
@@ -202,10 +265,11 @@ class Problem:
         forwards = np.sign(T - t0)
         path = [t0, *times, T]
         for before, after in pairwise(path):
-            if not np.all(forwards * (after - before) > 0):
+            ahead = forwards * (after - before)
+            if not np.all(ahead >= 0 if after is T else ahead > 0):
                 was = f"times {times.tolist()} in the span from {t0.tolist()} to {T.tolist()}"
-                allowed = "strictly between t0 and T and in the order in which depth passes them, for every sample"
-                raise InvalidArgument("observations.times", was, f"{allowed}; a loss at T itself is the terminal loss")
+                allowed = "behind t0, not behind T, and in the order in which depth passes them, for every sample"
+                raise InvalidArgument("observations.times", was, f"{allowed}; a loss that moves with T is terminal")
 
     @property
     def batch(self) -> int:
@@ -217,7 +281,18 @@ class Problem:
         """The numbers of this problem, which the gradient is taken with respect to."""
         t0, T = self.span  # type: ignore[misc]
         t_obs = np.zeros(0) if self.loss.observations is None else self.loss.observations.times
-        return unnamed(dict(self.params) | {"x": self.x, "t0": t0, "T": T, "t_obs": t_obs}, self)
+        ends = {"t0": t0} if self.model.adaptive else {"t0": t0, "T": T}
+        return unnamed(dict(self.params) | ends | {"x": self.x, "t_obs": t_obs}, self)
+
+    @property
+    def resolved(self) -> Values:
+        """These numbers with the T of an adaptive depth computed."""
+        return resolved(self.values, self)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The bounds that steps land on, in their order (see `refnode.segments`)."""
+        return layout(self)
 
     def leaves(self) -> dict[str, Array]:
         """Every leaf that has a gradient, by name: parameters, x, t0, T and, if there are observations, t_obs."""
@@ -247,7 +322,7 @@ class Problem:
         if loss.observations is not None:
             loss = replace(loss, observations=replace(loss.observations, times=new["t_obs"]))
         params = {name: new[name] for name in self.params}
-        return Problem(self.model, params, new["x"], loss, (new["t0"], new["T"]))
+        return Problem(self.model, params, new["x"], loss, (new["t0"], new.get("T")))
 
     def save(self, path: str | Path) -> None:
         """Write this problem to a file that any language can read (see `load_problem`)."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnode.arrays import Array, read_only
+from refnode.depth import coordinate
 from refnode.errors import InvalidArgument
 from refnode.loss import PointLoss
 from refnode.maps import Map
@@ -34,18 +35,24 @@ def probe(problem: "Problem") -> None:
         named.append(("terminal", problem.loss.terminal))
     for name, point in named:
         _probe_point(name, point, values.t0, y)
-    theta = model.depth.forward(values.t0, values.alpha)
+    theta = _theta(problem)
     rate = np.concatenate([z[:, model.field.width_out :], f], axis=1) if model.order > 1 else f
     for k, running in enumerate(problem.loss.running):
         seen = rate if running.of == "state" else f
         _probe_running(f"running[{k}]", running, RunningArgs(values.t0, z, theta, values.x, seen))
 
 
+def _theta(problem: "Problem") -> Array:
+    """theta(t0) (p,), or (b, p) where samples start at depths of their own."""
+    depth, values = problem.model.depth, problem.resolved
+    u = coordinate(depth, values.t0, values.t0, values.T)
+    return depth.forward(u, problem.layout.cells[0], values.alpha, problem.model.field.shapes)
+
+
 def _probe_field(problem: "Problem", z: Array) -> Array:
     """f (b, o) at t0."""
     field, values = problem.model.field, problem.values
-    theta, t = problem.model.depth.forward(values.t0, values.alpha), values.t0
-    x = values.x if problem.model.control == "x" else None
+    theta, t, x = _theta(problem), values.t0, problem.model.control_of(values.x)
     try:
         f = returned("field.forward", field.forward(t, z, theta, x), (len(z), field.width_out))
     except ValueError as error:

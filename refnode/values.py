@@ -6,26 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refnode.arrays import Array, flatten, unflatten
+from refnode.arrays import Array, Shapes, flatten, unflatten
 
 if TYPE_CHECKING:
-    from refnode.model import Problem
+    from refnode.model import Model, Problem
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
     """The numbers a loss depends on.
 
-    alpha    coefficients of theta(t): (p,), or (m, p)
+    alpha    coefficients of theta(t), flat
+    edges    of a stacked depth, as fractions of its interval (m - 1,); else (0,)
     w_x, w_y parameters of h_x and h_y, flat
+    w_T      parameters of the adaptive depth, flat
     x        inputs (b, n)
-    t0, T    ends of the span, () or (b,)
+    t0, T    ends of the span, () or (b,); with adaptive depth T is (0,) until `resolved` computes it
     t_obs    observation times (K,)
     """
 
     alpha: Array
+    edges: Array
     w_x: Array
     w_y: Array
+    w_T: Array
     x: Array
     t0: Array
     T: Array
@@ -40,9 +44,9 @@ class Values:
         """complex128 as soon as one of them is."""
         return np.result_type(*(a for _, a in self.items()))
 
-    def bounds(self) -> list[Array]:
-        """[t0, t_1, .., t_K, T]: the ends of the segments between break-points."""
-        return [self.t0, *self.t_obs, self.T]
+    def plus(self, other: "Values") -> "Values":
+        """self + other."""
+        return Values(*(a + b for (_, a), (_, b) in zip(self.items(), other.items(), strict=True)))
 
     def like(self, value: float) -> "Values":
         """A record of the same shapes, filled with one number."""
@@ -53,34 +57,69 @@ class Values:
         return Values(*(a + step * d for (_, a), (_, d) in zip(self.items(), along.items(), strict=True)))
 
 
+def parts(model: "Model") -> dict[str, Shapes]:
+    """The shapes of the parameter leaves, by full name, in each flat part of the record."""
+    edges = model.edges
+    adaptive = {} if model.adaptive is None else model.adaptive.shapes
+    return {
+        "alpha": model.depth.shapes(model.field.shapes),
+        "edges": {"edges": edges.shape} if len(edges) else {},
+        "w_x": {f"h_x.{name}": shape for name, shape in model.h_x.shapes.items()},
+        "w_y": {f"h_y.{name}": shape for name, shape in model.h_y.shapes.items()},
+        "w_T": {f"T.{name}": shape for name, shape in adaptive.items()},
+    }
+
+
 def named(values: Values, problem: "Problem") -> dict[str, Array]:
-    """The record as leaves by their public names: theta.W0, h_x.W0, x, t0, T, t_obs."""
-    model = problem.model
-    prefix, lead = model.depth.leaf_prefix, len(model.depth.lead)
-    flat = {prefix: (values.alpha, model.field.shapes), "h_x": (values.w_x, model.h_x.shapes)}
-    flat["h_y"] = (values.w_y, model.h_y.shapes)
-    leaves = {f"{p}.{name}": leaf for p, (w, shapes) in flat.items() for name, leaf in unflatten(w, shapes).items()}
-    assert lead == values.alpha.ndim - 1
-    leaves |= {"x": values.x, "t0": values.t0, "T": values.T}
-    return leaves | {"t_obs": values.t_obs} if len(values.t_obs) else leaves
+    """The record as leaves by their public names: theta.W0, edges, h_x.W0, T.W0, x, t0, T, t_obs."""
+    leaves: dict[str, Array] = {}
+    for part, shapes in parts(problem.model).items():
+        leaves |= unflatten(getattr(values, part), shapes)
+    leaves |= {"x": values.x, "t0": values.t0}
+    leaves |= {} if problem.model.adaptive else {"T": values.T}
+    return leaves | ({"t_obs": values.t_obs} if len(values.t_obs) else {})
 
 
 def unnamed(leaves: Mapping[str, Array], problem: "Problem") -> Values:
     """The inverse of `named`."""
-    model = problem.model
+    flat = {part: flatten(leaves, shapes) for part, shapes in parts(problem.model).items()}
+    none = np.zeros(0)
+    return Values(**flat, x=leaves["x"], t0=leaves["t0"], T=leaves.get("T", none), t_obs=leaves.get("t_obs", none))
 
-    def part(prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> Array:
-        return flatten({name: leaves[f"{prefix}.{name}"] for name in shapes}, shapes)
 
-    return Values(
-        part(model.depth.leaf_prefix, model.field.shapes),
-        part("h_x", model.h_x.shapes),
-        part("h_y", model.h_y.shapes),
-        leaves["x"],
-        leaves["t0"],
-        leaves["T"],
-        leaves.get("t_obs", np.zeros(0)),
-    )
+def resolved(values: Values, problem: "Problem") -> Values:
+    """The record with T = t0 + g_w(x) (b,) of an adaptive depth computed; any other is returned as it is."""
+    depth = problem.model.adaptive
+    return values if depth is None else replace(values, T=values.t0 + depth.forward(values.w_T, values.x))
+
+
+def resolved_jvp(values: Values, along: Values, problem: "Problem") -> Values:
+    """The perturbation of the resolved record."""
+    depth = problem.model.adaptive
+    if depth is None:
+        return along
+    return replace(along, T=along.t0 + depth.jvp(values.w_T, values.x, along.w_T, along.x))
+
+
+def resolved_vjp(values: Values, g: Values, problem: "Problem") -> Values:
+    """The gradient with respect to the raw record for one, g, with respect to the resolved: T hands on to t0, w, x."""
+    depth = problem.model.adaptive
+    if depth is None:
+        return g
+    g_w, g_x = depth.vjp(values.w_T, values.x, g.T)
+    t0 = g.t0 + (g.T.sum() if g.t0.ndim == 0 else g.T)
+    return replace(g, T=np.zeros(0), t0=t0, w_T=g.w_T + g_w, x=g.x + g_x)
+
+
+def resolved_magnitude(values: Values, g: Values, problem: "Problem") -> Values:
+    """As `resolved_vjp`, of the absolute values of what every sample contributes."""
+    depth = problem.model.adaptive
+    if depth is None:
+        return g
+    own = np.broadcast_to(values.w_T, (len(values.x), len(values.w_T)))
+    g_w, g_x = depth.vjp(own, values.x, g.T)
+    t0 = g.t0 + (g.T.sum() if g.t0.ndim == 0 else g.T)
+    return replace(g, T=np.zeros(0), t0=t0, w_T=g.w_T + np.abs(g_w).sum(axis=0), x=g.x + np.abs(g_x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +146,8 @@ def directions(values: Values) -> Iterator[Direction]:
     """One direction for each number of the record; for x, and per-sample t0 or T, one for each number of a sample."""
     zero = values.like(0.0)
     for name, a in values.items():
+        if a.size == 0:
+            continue
         own = name == "x" or (name in ("t0", "T") and a.ndim == 1)
         indices = [(slice(None), *i) for i in np.ndindex(a.shape[1:])] if own else list(np.ndindex(a.shape))
         for index in indices:

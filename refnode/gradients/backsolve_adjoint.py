@@ -43,26 +43,25 @@ def backsolve_adjoint(
     Not recommended for contracting fields: the state's backward solve grows like exp(|lambda| (T - t0)).
     Source   Massaroli et al. 2020, Prop. 1; Chen et al. 2018; on its failure Gholami et al. 2019 (arXiv 1902.10298).
     """
-    values = problem.values
+    values = problem.resolved
     flag("check", check)
     if limit is not None:
         positive("limit", limit)
     allowed = limit or (1e-3 if solver.rtol is None else 100 * solver.rtol)
     forward = solve_forward(problem, values, solver)
     back = BackwardPass(problem, values, forward, solver)
-    d = back.dynamics.d
+    d = back.d
     atol = np.concatenate([np.full(d, solver.atol or 0.0), np.full(d, back.costate_atol())])
 
-    def rhs(t: Array, u: Array) -> Array:
-        z, adj = u[:, :d], u[:, d:]
-        rate = back.dynamics.forward(t, back.y_of(z), values)[:, :d]
-        return np.concatenate([rate, back.costate_rate(t, z, adj)], axis=1)
-
     def sweep(i: int, adj: Array) -> Array:
+        def rhs(t: Array, u: Array) -> Array:
+            z, adj = u[:, :d], u[:, d:]
+            return np.concatenate([back.rate(i, t, z), back.costate_rate(i, t, z, adj)], axis=1)
+
         u = np.concatenate([forward.at_bounds[i + 1][:, :d], adj], axis=1)
         for step in back.steps(i, rhs, u, atol):
             stages = stages_of_step(step.h, step.y, step.k, solver.tableau)
-            back.gather(step, [stage[:, :d] for stage in stages], [stage[:, d:] for stage in stages])
+            back.gather(i, step, [stage[:, :d] for stage in stages], [stage[:, d:] for stage in stages])
             u = step.y_new
         if check:
             _check_return(u[:, :d], forward.at_bounds[i][:, :d], back.times[i], solver, allowed)

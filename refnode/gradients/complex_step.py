@@ -9,11 +9,11 @@ from refnode.forward import Forward, loss_per_sample, replay, solve_forward
 from refnode.gradients.finite_difference import leaf_sizes
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.loss import CrossEntropy, LinearFunctional, SquaredError
-from refnode.maps import Identity, Network, ZeroAugment
+from refnode.maps import Columns, Identity, Network, PartialInput, ZeroAugment
 from refnode.model import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 from refnode.solver import Solver
-from refnode.values import Values, directions, named, unnamed
+from refnode.values import Values, directions, named, resolved, unnamed
 
 STEP = 2.0**-100  # its square is far below the last digit of anything, and dividing by it is exact
 
@@ -41,23 +41,23 @@ def complex_step(problem: Problem, solver: Solver) -> GradientResult:
     Not recommended for more than a few hundred parameters: this is the witness, not the engine.
     Source   Squire and Trapp 1998, SIAM Review 40; Martins, Sturdza and Alonso 2003, ACM TOMS 29.
     """
-    values = problem.values
+    raw, values = problem.values, problem.resolved
     forward = solve_forward(problem, values, solver)
-    grads, nfe = zero_grads(values), 0
-    for direction in directions(values):
-        moved = values.shifted(1j * STEP, direction.along)
+    grads, nfe = zero_grads(raw), 0
+    for direction in directions(raw):
+        moved = resolved(raw.shifted(1j * STEP, direction.along), problem)
         at_bounds = replay(problem, moved, forward.grid, solver.tableau)
         direction.put(grads, np.imag(loss_per_sample(problem, moved, at_bounds)) / STEP)
         nfe += forward.statistics.nfe
     if has_user_code(problem):
-        _check_against_difference(problem, values, forward, grads, solver)
+        _check_against_difference(problem, forward, grads, solver)
         nfe += 2 * len(problem.leaves()) * forward.statistics.nfe
     return gradient_result(problem, values, forward, grads, method="complex_step", solver=solver, nfe_backward=nfe)
 
 
 BUILT_IN = {
-    MLP, CosineField, Identity, ZeroAugment, Network, SquaredError, LinearFunctional, CrossEntropy,
-    SquaredNorm, Kinetic, ParameterNorm, Tracking, Harmonic,
+    MLP, CosineField, Identity, ZeroAugment, Columns, PartialInput, Network,
+    SquaredError, LinearFunctional, CrossEntropy, SquaredNorm, Kinetic, ParameterNorm, Tracking, Harmonic,
 }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def has_user_code(problem: Problem) -> bool:
 
 
 def _check_against_difference(
-    problem: Problem, values: Values, forward: Forward, grads: Values, solver: Solver
+    problem: Problem, forward: Forward, grads: Values, solver: Solver
 ) -> None:
     """Raise if a central difference along a fixed random direction of some leaf is not what the gradient says.
 
@@ -79,6 +79,7 @@ def _check_against_difference(
     the difference is good to 1e-3 of the sum of absolute contributions, besides round-off in the loss. Leaf by leaf,
     so that a small gradient does not hide behind a large one.
     """
+    values = problem.values
     rng, h, leaves = np.random.default_rng(0), 1e-5, named(grads, problem)
     still = {name: np.zeros(leaf.shape) for name, leaf in leaves.items()}
     for name, size in named(leaf_sizes(problem, values), problem).items():
@@ -86,7 +87,7 @@ def _check_against_difference(
         along = unnamed(still | {name: direction}, problem)
         up, down = (
             loss_per_sample(problem, moved, replay(problem, moved, forward.grid, solver.tableau))
-            for moved in (values.shifted(h, along), values.shifted(-h, along))
+            for moved in (resolved(values.shifted(step, along), problem) for step in (h, -h))
         )
         contributions = h * leaves[name] * direction
         room = 1e-3 * float(np.sum(np.abs(contributions))) + 1e-12 * float(np.sum(np.abs(up)))

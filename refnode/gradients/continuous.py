@@ -3,6 +3,8 @@
     a' = -(df/dz)^T (a + g dl/df) - g dl/dz,   a(T) = dL/dz(T),   a(t_k^-) = a(t_k^+) + dL_k/dz
     dloss/dT = H(T) + dL/dT,   dloss/dt0 = -H(t0),   dloss/dt_k = H(t_k^-) - H(t_k^+) + dL_k/dt,   H = a . f + g l
 
+Where the basis of theta(t) follows the span, T and t0 also move theta: dT gains int (dF/dT)^T [a, g] dt, dt0 likewise.
+
 Source   Massaroli et al. 2020, Prop. 1; Bryson and Ho 1975, Applied Optimal Control, ch. 2 and 3 (interior points).
 """
 
@@ -14,16 +16,23 @@ import numpy as np
 from refnode.arrays import Array, column
 from refnode.dynamics import Cotangents, dynamics_of
 from refnode.errors import UnreliableGradient
-from refnode.forward import Forward, point_terms, right_hand_side, segments
-from refnode.gradients.result import with_bounds
-from refnode.integrate import Span, Statistics, Step, prescribed_steps, segment_steps
+from refnode.forward import Forward, point_terms, right_hand_side
+from refnode.integrate import Statistics, Step, prescribed_steps, segment_steps
 from refnode.model import Problem
 from refnode.objective import point_loss_vjp
+from refnode.segments import bounds, bounds_vjp, like_end, segments
 from refnode.solver import Solver
+from refnode.span import Span
 from refnode.steps import Rhs, combined, stage_time
-from refnode.values import Values
+from refnode.values import Values, resolved_vjp
 
 TINY = float(np.finfo(np.float64).tiny)  # an absolute tolerance that never divides by zero
+
+
+def integrals(back: Cotangents, values: Values) -> dict[str, Array]:
+    """What the depth integrates: cotangents of alpha and x, and of t0 and T where theta(t) follows the span."""
+    t0, T = like_end(back.t0, values.t0), like_end(back.T, values.T)
+    return {"alpha": back.alpha, "x": back.x, "t0": t0, "T": T}
 
 
 class BackwardPass:
@@ -31,9 +40,10 @@ class BackwardPass:
 
     def __init__(self, problem: Problem, values: Values, forward: Forward, solver: Solver) -> None:
         self.problem, self.values, self.forward, self.solver = problem, values, forward, solver
-        self.dynamics = dynamics_of(problem)
+        self.times, self.spans = bounds(problem, values), segments(problem, values)
+        self.on_segment = [dynamics_of(problem, i) for i in range(len(self.spans))]
+        self.d, self.width = self.on_segment[0].d, self.on_segment[0].width
         self.statistics = Statistics()
-        self.times, self.spans = values.bounds(), segments(values)
         self.grads = values.like(0.0)
         self.g_times = [np.zeros(problem.batch) for _ in self.times]
         self.integral_error, self.integral_size = 0.0, np.zeros(values.alpha.shape)
@@ -44,9 +54,9 @@ class BackwardPass:
         jumps = []
         bounds = zip(point_terms(self.problem), self.times, self.forward.at_bounds, strict=True)
         for i, (term, t, y) in enumerate(bounds):
-            jump = np.zeros((self.problem.batch, self.dynamics.d))
+            jump = np.zeros((self.problem.batch, self.d))
             if term is not None:
-                z, h_y = y[:, : self.dynamics.d], self.problem.model.h_y
+                z, h_y = y[:, : self.d], self.problem.model.h_y
                 g_w, g_t, jump = point_loss_vjp(term, h_y, self.values.w_y, t, z, self.problem.loss.scale)
                 self.g_times[i] = self.g_times[i] + g_t
                 self.add(w_y=g_w)
@@ -59,38 +69,43 @@ class BackwardPass:
 
     def run(self, sweep: Callable[[int, Array], Array]) -> tuple[Values, Array]:
         """Gradients and a(t0), where sweep(i, adj) takes adj from the end of segment i to its start."""
-        adj = np.zeros((self.problem.batch, self.dynamics.d))
+        adj = np.zeros((self.problem.batch, self.d))
         for i in reversed(range(len(self.spans))):
             adj = adj + self.jumps[i + 1]
-            self.g_times[i + 1] = self.g_times[i + 1] + self.hamiltonian(i + 1, adj)
+            self.g_times[i + 1] = self.g_times[i + 1] + self.hamiltonian(i, i + 1, adj)
             adj = sweep(i, adj)
-            self.g_times[i] = self.g_times[i] - self.hamiltonian(i, adj)
+            self.g_times[i] = self.g_times[i] - self.hamiltonian(i, i, adj)
         g_w, g_x = self.problem.model.initial_state_vjp(self.values.w_x, self.values.x, adj)
         self.add(w_x=g_w, x=g_x)
-        return with_bounds(self.grads, self.g_times, self.values), adj
+        grads = self.grads.plus(bounds_vjp(self.problem, self.values, self.g_times))
+        return resolved_vjp(self.values, grads, self.problem), adj
 
-    def hamiltonian(self, i: int, adj: Array) -> Array:
-        """H = a . f + g l (b,) at bound i."""
-        rate = self.dynamics.forward(self.times[i], self.forward.at_bounds[i], self.values)
+    def hamiltonian(self, i: int, bound: int, adj: Array) -> Array:
+        """H = a . f + g l (b,) at a bound, as segment i sees it."""
+        rate = self.on_segment[i].forward(self.times[bound], self.forward.at_bounds[bound], self.values)
         return (self.full(adj) * rate).sum(axis=1)
 
     def full(self, adj: Array) -> Array:
         """[a, g] (b, d + r): the cotangent of y = [z, q]."""
-        gathered = np.full((len(adj), self.dynamics.width - self.dynamics.d), self.problem.loss.scale)
+        gathered = np.full((len(adj), self.width - self.d), self.problem.loss.scale)
         return np.concatenate([adj, gathered], axis=1)
 
     def y_of(self, z: Array) -> Array:
         """[z, 0] (b, d + r): F does not depend on what q has gathered."""
-        return np.concatenate([z, np.zeros((len(z), self.dynamics.width - self.dynamics.d))], axis=1)
+        return np.concatenate([z, np.zeros((len(z), self.width - self.d))], axis=1)
 
-    def vjp(self, t: Array, z: Array, g: Array) -> Cotangents:
-        """The vjp of F at z (b, d) for g (b, d + r), counted."""
+    def rate(self, i: int, t: Array, z: Array) -> Array:
+        """z' (b, d) on segment i."""
+        return self.on_segment[i].forward(t, self.y_of(z), self.values)[:, : self.d]
+
+    def vjp(self, i: int, t: Array, z: Array, g: Array) -> Cotangents:
+        """The vjp of F on segment i, at z (b, d) for g (b, d + r), counted."""
         self.statistics.nfe += 1
-        return self.dynamics.vjp(t, self.y_of(z), self.values, g)
+        return self.on_segment[i].vjp(t, self.y_of(z), self.values, g)
 
-    def costate_rate(self, t: Array, z: Array, adj: Array) -> Array:
-        """a' (b, d)."""
-        return -self.dynamics.vjp(t, self.y_of(z), self.values, self.full(adj)).y[:, : self.dynamics.d]
+    def costate_rate(self, i: int, t: Array, z: Array, adj: Array) -> Array:
+        """a' (b, d) on segment i."""
+        return -self.on_segment[i].vjp(t, self.y_of(z), self.values, self.full(adj)).y[:, : self.d]
 
     def costate_atol(self) -> float:
         """The absolute tolerance of a: rtol times the size of what enters it, so that a scaled loss scales a.
@@ -106,22 +121,22 @@ class BackwardPass:
 
     def _largest_slope(self) -> float:
         """The largest entry of g dl/dz along the solution, whose steps are run again unless they were kept."""
-        none, largest = self.full(np.zeros((self.problem.batch, self.dynamics.d))), 0.0
-        for t, z in self._states():
-            largest = max(largest, float(np.max(np.abs(self.vjp(t, z, none).y))))
+        none, largest = self.full(np.zeros((self.problem.batch, self.d))), 0.0
+        for i, t, z in self._states():
+            largest = max(largest, float(np.max(np.abs(self.vjp(i, t, z, none).y))))
         return largest
 
-    def _states(self) -> Iterator[tuple[Array, Array]]:
-        """t and z (b, d) at the ends of the forward steps."""
-        d, rhs = self.dynamics.d, self.statistics.counting(right_hand_side(self.dynamics, self.values))
+    def _states(self) -> Iterator[tuple[int, Array, Array]]:
+        """Segment, t and z (b, d) at the ends of the forward steps."""
         for i, span in enumerate(self.spans):
+            d, rhs = self.d, self.statistics.counting(right_hand_side(self.on_segment[i], self.values))
             y, fractions = self.forward.at_bounds[i], self.forward.grid.fractions[i]
-            yield self.times[i], y[:, :d]
+            yield i, self.times[i], y[:, :d]
             kept = self.forward.steps[i] or prescribed_steps(rhs, span, y, fractions, self.solver.tableau)
-            yield from ((step.t_new, step.y_new[:, :d]) for step in kept)
+            yield from ((i, step.t_new, step.y_new[:, :d]) for step in kept)
 
-    def gather(self, step: Step, z: list[Array], adj: list[Array]) -> None:
-        """Add -h sum_i b_i (dF/d(alpha, x))^T [a, g] over the stages of a backward step: h < 0 for a span that rises.
+    def gather(self, segment: int, step: Step, z: list[Array], adj: list[Array]) -> None:
+        """Add -h sum_i b_i (dF/d(alpha, x, t0, T))^T [a, g] over the stages of a backward step: h < 0 if t rises.
 
         z[i], adj[i] (b, d) are state and costate at stage i. The weight enters the cotangent, sample by sample. The
         same stages with b_err for b estimate the error of the integral for alpha, which the steps do not control.
@@ -134,9 +149,9 @@ class BackwardPass:
             if weight == 0:
                 continue
             t_i = stage_time(step.t, step.t_new, step.h, tableau.c[i])
-            back = self.vjp(t_i, z[i], column(-step.h * weight) * self.full(adj[i]))
+            back = self.vjp(segment, t_i, z[i], column(-step.h * weight) * self.full(adj[i]))
             if b != 0:
-                self.add(alpha=back.alpha, x=back.x)
+                self.add(**integrals(back, self.values))
                 self.integral_size = self.integral_size + np.abs(back.alpha)
             errors = [error + row[i] / weight * back.alpha for error, row in zip(errors, rows, strict=True)]
         sizes = [np.asarray(np.max(np.abs(error), initial=0.0)) for error in errors]

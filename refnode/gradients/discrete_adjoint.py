@@ -10,14 +10,15 @@ import numpy as np
 from refnode.arrays import Array, count, one_of
 from refnode.dynamics import Cotangents, dynamics_of
 from refnode.errors import InvalidArgument
-from refnode.forward import Forward, Keep, point_terms, right_hand_side, segments, solve_forward
-from refnode.gradients.result import GradientResult, gradient_result, with_bounds
-from refnode.integrate import Span
+from refnode.forward import Forward, Keep, point_terms, right_hand_side, solve_forward
+from refnode.gradients.result import GradientResult, gradient_result
 from refnode.model import Problem
 from refnode.objective import point_loss_vjp
+from refnode.segments import bounds, bounds_vjp, like_end, segments
 from refnode.solver import Solver
+from refnode.span import Span
 from refnode.steps import Rhs, rk_step, rk_step_vjp
-from refnode.values import Values
+from refnode.values import Values, resolved_magnitude, resolved_vjp
 
 Store = Literal["stages", "states", "binomial"]
 KEEP: dict[Store, Keep] = {"stages": "steps", "states": "states", "binomial": "nothing"}
@@ -57,7 +58,7 @@ def discrete_adjoint(
     one_of("store", store, ("stages", "states", "binomial"))
     if memory_bytes is not None and store != "binomial":
         raise InvalidArgument("memory_bytes", f"{memory_bytes!r} with store={store!r}", "None unless store='binomial'")
-    values = problem.values
+    values = problem.resolved
     forward = solve_forward(problem, values, solver, keep=KEEP[store])
     tape = Tape.of(problem, values, forward, solver)
     sweep = ReverseSweep(problem, values, tape, forward)
@@ -96,7 +97,7 @@ def _snapshots(memory_bytes: int | None, state_bytes: int) -> int:
 class Tape:
     """The accepted steps as a flat list of (segment, s, s_new), each of which can be run again."""
 
-    rhs: Rhs
+    rhs: list[Rhs]  # of every segment
     spans: list[Span]
     steps: list[tuple[int, Array, Array]]
     solver: Solver
@@ -110,7 +111,9 @@ class Tape:
             for i, grid in enumerate(forward.grid.fractions)
             for s, s_new in itertools.pairwise(grid)
         ]
-        return Tape(right_hand_side(dynamics_of(problem), values), segments(values), steps, solver)
+        spans = segments(problem, values)
+        rhs = [right_hand_side(dynamics_of(problem, i), values) for i in range(len(spans))]
+        return Tape(rhs, spans, steps, solver)
 
     def when(self, n: int) -> tuple[Array, Array, Array]:
         """t, t_new, h of step n, in the bits of the forward solve."""
@@ -121,8 +124,9 @@ class Tape:
     def run(self, n: int, y: Array) -> tuple[Array, Array]:
         """y_{n+1} and the stages of step n, from y_n."""
         t, t_new, h = self.when(n)
+        rhs = self.rhs[self.steps[n][0]]
         self.nfe += self.solver.tableau.stages
-        return rk_step(self.rhs, t, t_new, h, y, self.rhs(t, y), self.solver.tableau)
+        return rk_step(rhs, t, t_new, h, y, rhs(t, y), self.solver.tableau)
 
 
 class ReverseSweep:
@@ -130,13 +134,14 @@ class ReverseSweep:
 
     def __init__(self, problem: Problem, values: Values, tape: Tape, forward: Forward) -> None:
         self.problem, self.values, self.tape, self.forward = problem, values, tape, forward
-        self.dynamics = dynamics_of(problem)
+        self.d, self.times = problem.model.state_width, bounds(problem, values)
+        self.dynamics = [dynamics_of(problem, i) for i in range(len(tape.spans))]
         self.nfe = 0
         self.sum, self.magnitude = values.like(0.0), values.like(0.0)
-        self.bounds = [np.zeros(problem.batch) for _ in values.bounds()]
-        self.bound_magnitude = [np.zeros(problem.batch) for _ in values.bounds()]
+        self.bounds = [np.zeros(problem.batch) for _ in self.times]
+        self.bound_magnitude = [np.zeros(problem.batch) for _ in self.times]
         self.g = np.zeros_like(forward.at_bounds[-1])
-        self.g[:, self.dynamics.d :] = problem.loss.scale
+        self.g[:, self.d :] = problem.loss.scale
         self._meet_point_loss(len(self.bounds) - 1)
 
     def _add(self, **parts: Array) -> None:
@@ -151,10 +156,10 @@ class ReverseSweep:
 
     def _meet_point_loss(self, i: int) -> None:
         """At bound i the cotangent jumps by dL_i/dz."""
-        term, d = point_terms(self.problem)[i], self.dynamics.d
+        term, d = point_terms(self.problem)[i], self.d
         if term is None:
             return
-        t, z = self.values.bounds()[i], self.forward.at_bounds[i][:, :d]
+        t, z = self.times[i], self.forward.at_bounds[i][:, :d]
         g_w, g_t, g_z = point_loss_vjp(term, self.problem.model.h_y, self.values.w_y, t, z, self.problem.loss.scale)
         self.g = self.g.copy()
         self.g[:, :d] += g_z
@@ -167,11 +172,12 @@ class ReverseSweep:
 
         def vjp(t: Array, y_i: Array, g: Array) -> Cotangents:
             self.nfe += 1
-            return self.dynamics.vjp(t, y_i, self.values, g)
+            return self.dynamics[i].vjp(t, y_i, self.values, g)
 
         step = rk_step_vjp(vjp, self.tape.when(n), y, k, self.g, self.tape.solver.tableau)
         for stage in step.stages:
-            self._add(alpha=stage.alpha, x=stage.x)
+            t0, T = like_end(stage.t0, self.values.t0), like_end(stage.T, self.values.T)
+            self._add(alpha=stage.alpha, x=stage.x, t0=t0, T=T)
         self._add_bound(i, (1 - s) * step.t + (1 - s_new) * step.t_new - (s_new - s) * step.h)
         self._add_bound(i + 1, s * step.t + s_new * step.t_new + (s_new - s) * step.h)
         self.g = step.y
@@ -180,11 +186,12 @@ class ReverseSweep:
 
     def finish(self) -> tuple[Values, Values, Array]:
         """Gradients, their magnitudes and adj_t0, once y_0 is reached."""
-        adj_t0 = self.g[:, : self.dynamics.d]
-        g_w, g_x = self.problem.model.initial_state_vjp(self.values.w_x, self.values.x, adj_t0)
+        problem, values, adj_t0 = self.problem, self.values, self.g[:, : self.d]
+        g_w, g_x = problem.model.initial_state_vjp(values.w_x, values.x, adj_t0)
         self._add(w_x=g_w, x=g_x)
-        grads = with_bounds(self.sum, self.bounds, self.values)
-        return grads, with_bounds(self.magnitude, self.bound_magnitude, self.values), adj_t0
+        grads = self.sum.plus(bounds_vjp(problem, values, self.bounds))
+        magnitude = self.magnitude.plus(bounds_vjp(problem, values, self.bound_magnitude, magnitude=True))
+        return resolved_vjp(values, grads, problem), resolved_magnitude(values, magnitude, problem), adj_t0
 
 
 def binomial(steps: int, y: Array, snapshots: int, tape: Tape, sweep: ReverseSweep) -> None:

@@ -9,8 +9,9 @@ from refnode.arrays import Array, count, positive
 from refnode.forward import Grid, loss_per_sample, replay, solve_forward
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.model import Problem
+from refnode.segments import bounds
 from refnode.solver import Solver
-from refnode.values import Direction, Values, directions, unnamed
+from refnode.values import Direction, Values, directions, resolved, unnamed
 
 EPS = np.finfo(np.float64).eps
 
@@ -38,7 +39,7 @@ def central_differences(problem: Problem, solver: Solver, *, relative_step: floa
     positive("relative_step", relative_step)
     values = problem.values
     sizes = leaf_sizes(problem, values)
-    forward = solve_forward(problem, values, solver)
+    forward = solve_forward(problem, problem.resolved, solver)
     loss = _loss_on_grid(problem, forward.grid.fractions, solver)
     grads, solves = zero_grads(values), 0
     for direction in directions(values):
@@ -46,7 +47,7 @@ def central_differences(problem: Problem, solver: Solver, *, relative_step: floa
         direction.put(grads, central(loss, values, direction, h))
         solves += 2
     nfe = solves * forward.statistics.nfe
-    return gradient_result(problem, values, forward, grads, method="central", solver=solver, nfe_backward=nfe)
+    return gradient_result(problem, problem.resolved, forward, grads, method="central", solver=solver, nfe_backward=nfe)
 
 
 def richardson(
@@ -78,10 +79,10 @@ def richardson(
     count("levels", levels, 2)
     values = problem.values
     sizes = leaf_sizes(problem, values)
-    forward = solve_forward(problem, values, solver)
+    forward = solve_forward(problem, problem.resolved, solver)
     loss = _loss_on_grid(problem, forward.grid.fractions, solver)
     grads, errors, solves = zero_grads(values), zero_grads(values), 0
-    here = loss_per_sample(problem, values, forward.at_bounds)
+    here = loss_per_sample(problem, problem.resolved, forward.at_bounds)
     for direction in directions(values):
         h = relative_step * size_along(sizes, direction)
         rows = [central(loss, values, direction, h / 2**i) for i in range(levels)]
@@ -92,7 +93,7 @@ def richardson(
         solves += 2 * levels
     nfe = solves * forward.statistics.nfe
     return gradient_result(
-        problem, values, forward, grads, method="richardson", solver=solver, nfe_backward=nfe, estimate=errors
+        problem, problem.resolved, forward, grads, method="richardson", solver=solver, nfe_backward=nfe, estimate=errors
     )
 
 
@@ -122,7 +123,12 @@ def central(loss: Callable[[Values], Array], values: Values, direction: Directio
 
 def _loss_on_grid(problem: Problem, fractions: tuple[Array, ...], solver: Solver) -> Callable[[Values], Array]:
     grid = Grid(fractions)
-    return lambda values: loss_per_sample(problem, values, replay(problem, values, grid, solver.tableau))
+
+    def loss(values: Values) -> Array:
+        at = resolved(values, problem)
+        return loss_per_sample(problem, at, replay(problem, at, grid, solver.tableau))
+
+    return loss
 
 
 def leaf_sizes(problem: Problem, values: Values) -> Values:
@@ -132,10 +138,10 @@ def leaf_sizes(problem: Problem, values: Values) -> Values:
     """
     leaves = problem.leaves()
     sizes = {name: np.full(leaf.shape, np.max(np.abs(leaf), initial=0.0) or 1.0) for name, leaf in leaves.items()}
-    bounds = values.bounds()
-    gap = min(float(np.max(np.abs(b - a))) for a, b in pairwise(bounds)) or 1.0
-    times = {name: np.full(leaves[name].shape, gap) for name in ("t0", "T", "t_obs") if name in leaves}
-    return unnamed(sizes | times, problem)
+    times = bounds(problem, resolved(values, problem))
+    gap = min(float(np.max(np.abs(b - a))) for a, b in pairwise(times)) or 1.0
+    gaps = {name: np.full(leaves[name].shape, gap) for name in ("t0", "T", "t_obs") if name in leaves}
+    return unnamed(sizes | gaps, problem)
 
 
 def size_along(sizes: Values, direction: Direction) -> float:

@@ -1,27 +1,23 @@
 """Forward sensitivities: the tangent of the computed solution, and the tangent ODE with its own error control."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from refnode.arrays import Array
+from refnode.arrays import Array, column
 from refnode.dynamics import Dynamics, dynamics_of, initial_y
-from refnode.forward import (
-    Forward,
-    Grid,
-    point_terms,
-    right_hand_side,
-    segments,
-    solve_forward,
-)
+from refnode.forward import Forward, Grid, point_terms, right_hand_side, solve_forward
 from refnode.gradients.finite_difference import leaf_sizes, size_along
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
-from refnode.integrate import Span, Statistics, Step, segment_steps
+from refnode.integrate import Statistics, Step, segment_steps
 from refnode.model import Problem
 from refnode.objective import point_loss_jvp
+from refnode.segments import bounds, bounds_jvp, segments, segments_jvp
 from refnode.solver import Solver
-from refnode.steps import rk_step_jvp
-from refnode.values import Direction, Values, directions
+from refnode.span import Span
+from refnode.steps import Rhs, rk_step_jvp
+from refnode.values import Direction, Values, directions, resolved_jvp
 
 
 def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
@@ -43,16 +39,17 @@ def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
     Cost     one jvp per stage for each number of every leaf; memory of the stored steps.
     Source   Hairer, Norsett, Wanner I, sec. II.6 (internal differentiation, after Bock 1981).
     """
-    values = problem.values
+    values = problem.resolved
     forward = solve_forward(problem, values, solver, keep="steps")
-    dynamics, grads, nfe = dynamics_of(problem), zero_grads(values), 0
-    for direction in directions(values):
-        d_at_bounds = [_initial_dy(problem, values, direction.along)]
-        for span, dspan, steps in zip(segments(values), segments(direction.along), forward.steps, strict=True):
-            dy = _along_steps(dynamics, values, direction.along, (span, dspan), steps, d_at_bounds[-1], solver)
+    grads, nfe = zero_grads(problem.values), 0
+    for direction in directions(problem.values):
+        along = resolved_jvp(values, direction.along, problem)
+        d_at_bounds = [_initial_dy(problem, values, along)]
+        for i, (dspan, steps) in enumerate(zip(segments_jvp(problem, values, along), forward.steps, strict=True)):
+            dy = _along_steps(dynamics_of(problem, i), values, along, dspan, steps, d_at_bounds[-1], solver)
             d_at_bounds.append(dy)
             nfe += solver.tableau.stages * len(steps)
-        direction.put(grads, _loss_jvp(problem, values, forward.at_bounds, direction.along, d_at_bounds))
+        direction.put(grads, _loss_jvp(problem, values, forward.at_bounds, along, d_at_bounds))
     return gradient_result(
         problem, values, forward, grads, method="forward_discrete", solver=solver, nfe_backward=nfe,
         peak_bytes=sum(step.y.nbytes + step.k.nbytes for steps in forward.steps for step in steps),
@@ -63,13 +60,12 @@ def _along_steps(
     dynamics: Dynamics,
     values: Values,
     along: Values,
-    spans: tuple[Span, Span],
+    dspan: Span,
     steps: Sequence[Step],
     dy: Array,
     solver: Solver,
 ) -> Array:
-    """dy at the end of a segment from dy at its start, along accepted steps; spans are the segment and its change."""
-    dspan = spans[1]
+    """dy at the end of a segment from dy at its start, along accepted steps; dspan is the change of the segment."""
 
     def jvp(t: Array, y: Array, dt: Array, dy_i: Array) -> Array:
         return dynamics.jvp(t, y, values, dt, dy_i, along)
@@ -93,7 +89,12 @@ def _loss_jvp(
     d = problem.model.state_width
     change = d_at_bounds[-1][:, d:].sum(axis=1)
     for term, t, y, dt, dy in zip(
-        point_terms(problem), values.bounds(), at_bounds, along.bounds(), d_at_bounds, strict=True
+        point_terms(problem),
+        bounds(problem, values),
+        at_bounds,
+        bounds_jvp(problem, values, along),
+        d_at_bounds,
+        strict=True,
     ):
         if term is not None:
             h_y = problem.model.h_y
@@ -104,7 +105,8 @@ def _loss_jvp(
 def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
     """Gradient of the ODE by solving the tangent ODE of every number beside the state, sensitivities in the error norm.
 
-        S' = (dF/dy) S + dF/dv,   S(t0) = dz(t0)/dv;   S(t0) = -F(t0) for v = t0;   dy(t_k) = F(t_k) dt_k for v = t_k, T
+        S' = (dF/dy) S + dF/dv,   S(t0) = dz(t0)/dv - F(t0) dt0/dv,   dy(t_k)/dv = S(t_k) + F(t_k^-) dt_k/dv
+        S(s^+) = S(s^-) + [F(s^-) - F(s^+)] ds/dv where theta(t) jumps
 
     Parameters
     ----------
@@ -125,21 +127,19 @@ def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
     Not recommended for many parameters. For few it is the most trustworthy continuous method: it never runs backwards.
     Source   Dickinson and Gelinas 1976; Maly and Petzold 1996 (error control of sensitivities).
     """
-    values = problem.values
-    all_directions = list(directions(values))
-    moving = [d for d in all_directions if d.where[0] in ("alpha", "w_x", "x", "t0")]
-    run = _solve_with_sensitivities(problem, values, moving, solver)
-    forward, tangents = run
-    grads, dynamics = zero_grads(values), dynamics_of(problem)
-    rates = [dynamics.forward(t, y, values) for t, y in zip(values.bounds(), forward.at_bounds, strict=True)]
-    index = {id(direction): i for i, direction in enumerate(moving)}
-    for direction in all_directions:
-        i = index.get(id(direction))
-        d_at_bounds = []
-        for b, (dt, rate) in enumerate(zip(direction.along.bounds(), rates, strict=True)):
-            s = np.zeros_like(rate) if i is None else tangents[b][i]
-            # y at t0 does not move with t0; the later bounds carry F dt
-            d_at_bounds.append(s + rate * np.asarray(dt)[..., None] if b > 0 else s)
+    values = problem.resolved
+    everywhere = [replace(d, along=resolved_jvp(values, d.along, problem)) for d in directions(problem.values)]
+    moving = [d for d in everywhere if d.where[0] not in ("w_y", "t_obs")]
+    forward, tangents = _solve_with_sensitivities(problem, values, moving, solver)
+    still = [np.zeros_like(y) for y in forward.at_bounds]
+    position = {id(direction): k for k, direction in enumerate(moving)}
+    rates = _rates_before(problem, values, forward.at_bounds)
+    grads = zero_grads(problem.values)
+    for direction in everywhere:
+        k = position.get(id(direction))
+        at_bounds = still if k is None else [tangent[k] for tangent in tangents]
+        moves = bounds_jvp(problem, values, direction.along)
+        d_at_bounds = [s + column(dt) * rate for s, dt, rate in zip(at_bounds, moves, rates, strict=True)]
         direction.put(grads, _loss_jvp(problem, values, forward.at_bounds, direction.along, d_at_bounds))
     return gradient_result(
         problem, values, forward, grads, method="forward_continuous", solver=solver,
@@ -147,35 +147,61 @@ def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
     )  # fmt: skip
 
 
+def _rates_before(problem: Problem, values: Values, at_bounds: Sequence[Array]) -> list[Array]:
+    """F (b, w) at every bound, as the segment before it sees it; zero at t0, for y(t0) does not move with t0."""
+    pairs = enumerate(zip(bounds(problem, values)[1:], at_bounds[1:], strict=True))
+    return [np.zeros_like(at_bounds[0]), *(dynamics_of(problem, i).forward(t, y, values) for i, (t, y) in pairs)]
+
+
+def _with_tangents(problem: Problem, values: Values, i: int, moving: Sequence[Direction]) -> Rhs:
+    """[y, S_1, .., S_K]' (b, (1 + K) w) on segment i."""
+    dynamics, zero = dynamics_of(problem, i), np.zeros(())
+
+    def rhs(t: Array, u: Array) -> Array:
+        y, *tangents = _apart(u, dynamics.width)
+        slopes = [dynamics.jvp(t, y, values, zero, s, d.along) for s, d in zip(tangents, moving, strict=True)]
+        return _together([dynamics.forward(t, y, values), *slopes])
+
+    return rhs
+
+
+def _together(blocks: Sequence[Array]) -> Array:
+    """Blocks (b, w) side by side: (b, (1 + K) w)."""
+    return np.concatenate(blocks, axis=1)
+
+
+def _apart(u: Array, width: int) -> list[Array]:
+    """The inverse of `_together`."""
+    return np.split(u, u.shape[1] // width, axis=1)
+
+
 def _solve_with_sensitivities(
     problem: Problem, values: Values, moving: list[Direction], solver: Solver
 ) -> tuple[Forward, list[Array]]:
-    """The forward solve of [y, S_1, .., S_K], and the sensitivities (K, b, w) at every bound."""
-    dynamics, statistics = dynamics_of(problem), Statistics()
-    rhs, zero = right_hand_side(dynamics, values), np.zeros(())
-    y0 = initial_y(problem, values)
-    rate0 = rhs(values.t0, y0)
-    start = [y0]
-    for direction in moving:
-        start.append(_initial_dy(problem, values, direction.along) - rate0 * np.asarray(direction.along.t0)[..., None])
-    shape = (problem.batch, 1 + len(moving), y0.shape[1])
+    """The forward solve of [y, S_1, .., S_K], and S at fixed t (K, b, w) before every bound.
 
-    def together(t: Array, u: Array) -> Array:
-        y, *tangents = np.moveaxis(u.reshape(shape), 1, 0)
-        slopes = [dynamics.jvp(t, y, values, zero, s, d.along) for s, d in zip(tangents, moving, strict=True)]
-        return np.stack([rhs(t, y), *slopes], axis=1).reshape(problem.batch, -1)
-
-    sizes = leaf_sizes(problem, values)
+    At t0, and at a break, a moving bound hands S on as S + [F(t^-) - F(t^+)] dt; F(t0^-) counts as zero.
+    """
+    statistics, y = Statistics(), initial_y(problem, values)
+    width = y.shape[1]
+    tangents = [_initial_dy(problem, values, direction.along) for direction in moving]
+    moves = [bounds_jvp(problem, values, direction.along) for direction in moving]
+    sizes = leaf_sizes(problem, problem.values)
     per_block = [1.0, *(1 / size_along(sizes, direction) for direction in moving)]
-    atol = np.repeat((solver.atol or 0.0) * np.array(per_block), y0.shape[1])
-    u = np.stack(start, axis=1).reshape(problem.batch, -1)
-    at_bounds, fractions = [u], []
-    for span in segments(values):
-        grid = [np.zeros(problem.batch if solver.steps == "own" else ())]
+    atol = np.repeat((solver.atol or 0.0) * np.array(per_block), width)
+    at_bounds, before, fractions, rate_before = [y], [np.array(tangents)], [], np.zeros_like(y)
+    for i, span in enumerate(segments(problem, values)):
+        rhs = right_hand_side(dynamics_of(problem, i), values)
+        jump = rate_before - rhs(span.start, y)
+        tangents = [s + column(move[i]) * jump for s, move in zip(tangents, moves, strict=True)]
+        u, grid = _together([y, *tangents]), [np.zeros(problem.batch if solver.steps == "own" else ())]
+        together = _with_tangents(problem, values, i, moving)
         for step in segment_steps(together, span, values.T - values.t0, u, solver, statistics, atol):
             u = step.y_new
             grid.append(step.s_new)
-        at_bounds.append(u)
+        y, *tangents = _apart(u, width)
+        rate_before = rhs(span.end, y)
+        at_bounds.append(y)
+        before.append(np.array(tangents))
         fractions.append(np.array(grid))
-    parts = [np.moveaxis(v.reshape(shape), 1, 0) for v in at_bounds]
-    return Forward([p[0] for p in parts], Grid(tuple(fractions)), [], statistics), [p[1:] for p in parts]
+    return Forward(at_bounds, Grid(tuple(fractions)), [], statistics), before

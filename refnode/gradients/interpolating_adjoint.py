@@ -38,7 +38,7 @@ def interpolating_adjoint(problem: Problem, solver: Solver, *, check: bool = Tru
     Source   Massaroli et al. 2020, Prop. 1; Serban and Hindmarsh 2005 (CVODES).
     """
     flag("check", check)
-    values = problem.values
+    values = problem.resolved
     forward = solve_forward(problem, values, solver, keep="steps")
     back = BackwardPass(problem, values, forward, solver)
     atol, held = np.asarray(back.costate_atol()), 0
@@ -49,14 +49,14 @@ def interpolating_adjoint(problem: Problem, solver: Solver, *, check: bool = Tru
         held += y_at.bytes
 
         def z_at(t: Array) -> Array:
-            return y_at(t)[:, : back.dynamics.d]
+            return y_at(t)[:, : back.d]
 
         def rhs(t: Array, adj: Array) -> Array:
-            return back.costate_rate(t, z_at(t), adj)
+            return back.costate_rate(i, t, z_at(t), adj)
 
         for step in back.steps(i, rhs, adj, atol):
             t = [stage_time(step.t, step.t_new, step.h, c) for c in solver.tableau.c]
-            back.gather(step, [z_at(t_i) for t_i in t], stages_of_step(step.h, step.y, step.k, solver.tableau))
+            back.gather(i, step, [z_at(t_i) for t_i in t], stages_of_step(step.h, step.y, step.k, solver.tableau))
             adj = step.y_new
         return adj
 

@@ -10,11 +10,11 @@ from refnode.arrays import Array, column, count, positive
 from refnode.dense import DenseSegment
 from refnode.errors import UnreliableGradient
 from refnode.forward import dense_segment, solve_forward
-from refnode.gradients.continuous import TINY, BackwardPass
+from refnode.gradients.continuous import TINY, BackwardPass, integrals
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.integrate import Span
 from refnode.model import Problem
 from refnode.solver import Solver
+from refnode.span import Span
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -37,12 +37,22 @@ GAUSS_WEIGHTS = np.array([
 
 
 class Panel(NamedTuple):
-    """Fractions [lo, hi] of a segment, the integrals for alpha and x over them, and how far Gauss is from Kronrod."""
+    """Fractions [lo, hi] of a segment, the integrals for alpha, x, t0 and T, and how far Gauss is from Kronrod."""
 
     lo: float
     hi: float
-    integrals: tuple[Array, Array]
-    errors: Array  # (2,), the largest entry for alpha and for x
+    integrals: list[Array]
+    errors: Array  # (4,), the largest entry of each
+
+
+class Segment(NamedTuple):
+    """What is integrated over: segment i of a backward pass, with dense state and costate."""
+
+    back: BackwardPass
+    i: int
+    span: Span
+    y_at: DenseSegment
+    adj_at: DenseSegment
 
 
 def quadrature_adjoint(
@@ -73,7 +83,7 @@ def quadrature_adjoint(
     Cost     memory of both dense outputs; 15 vjps a panel.
     Source   Massaroli et al. 2020, Prop. 1; Kim et al. 2021 (arXiv 2103.15341) on quadrature adjoints; QUADPACK.
     """
-    values = problem.values
+    values = problem.resolved
     count("max_panels", max_panels)
     quad_rtol = positive("rtol", rtol) if rtol is not None else solver.tolerance or 1e-10
     forward = solve_forward(problem, values, solver, keep="steps")
@@ -87,34 +97,32 @@ def quadrature_adjoint(
         backwards = Span(span.end, span.start)
 
         def rhs(t: Array, adj: Array) -> Array:
-            return back.costate_rate(t, y_at(t)[:, : back.dynamics.d], adj)
+            return back.costate_rate(i, t, y_at(t)[:, : back.d], adj)
 
         steps = list(back.steps(i, rhs, adj, atol))
         adj_at = DenseSegment(back.statistics.counting(rhs), backwards, steps, solver.tableau)
         held += y_at.bytes + adj_at.bytes
         knots = np.union1d(y_at.fractions(), 1 - adj_at.fractions())
-        errors.append(_integrate(back, span, y_at, adj_at, knots, quad_rtol, max_panels))
+        errors.append(_integrate(Segment(back, i, span, y_at, adj_at), knots, quad_rtol, max_panels))
         return steps[-1].y_new
 
     grads, adj_t0 = back.run(sweep)
-    estimate = values.like(0.0)
-    estimate.alpha[...], estimate.x[...] = np.sum(errors, axis=0)
+    estimate = problem.values.like(0.0)
+    estimate.alpha[...], estimate.x[...] = np.sum(errors, axis=0)[:2]
     return gradient_result(
         problem, values, forward, grads, method="quadrature", solver=solver, nfe_backward=back.statistics.nfe,
         peak_bytes=held, adj_t0=adj_t0, estimate=estimate,
     )  # fmt: skip
 
 
-def _integrate(
-    back: BackwardPass, span: Span, y_at: DenseSegment, adj_at: DenseSegment, knots: Array, rtol: float, max_panels: int
-) -> Array:
-    """Add the integrals of (dF/d(alpha, x))^T [a, g] over a segment; return their error estimates (2,).
+def _integrate(segment: Segment, knots: Array, rtol: float, max_panels: int) -> Array:
+    """Add the integrals of (dF/d(alpha, x, t0, T))^T [a, g] over a segment; return their error estimates (4,).
 
     The panel with the largest error is halved until the sum of errors is below rtol of the integrals, or below what
     rounding does to their panels.
     """
-    panels = [_panel(back, span, y_at, adj_at, lo, hi) for lo, hi in pairwise(knots) if hi > lo]
-    total = [np.sum([panel.integrals[k] for panel in panels], axis=0) for k in (0, 1)]
+    panels = [_panel(segment, lo, hi) for lo, hi in pairwise(knots) if hi > lo]
+    total = [np.sum(parts, axis=0) for parts in zip(*(panel.integrals for panel in panels), strict=True)]
     errors = np.sum([panel.errors for panel in panels], axis=0)
     floor = np.sum([[_largest(part) for part in panel.integrals] for panel in panels], axis=0)
     unit = np.maximum(floor, TINY)
@@ -124,35 +132,37 @@ def _integrate(
     while np.any(errors > np.maximum(rtol * np.array([_largest(part) for part in total]), 64 * EPS * floor + TINY)):
         if len(heap) >= max_panels:
             message = f"the quadrature of the parameter gradient did not reach {rtol:.1e} with {max_panels} panels"
-            raise UnreliableGradient(message, float(np.ravel(span.at(np.asarray(heap[0][2].lo)))[0]))
+            t = segment.span.at(np.asarray(heap[0][2].lo))
+            raise UnreliableGradient(message, float(np.ravel(t)[0]))
         worst = heapq.heappop(heap)[2]
         middle = (worst.lo + worst.hi) / 2
-        halves = [_panel(back, span, y_at, adj_at, *ends) for ends in ((worst.lo, middle), (middle, worst.hi))]
+        halves = [_panel(segment, *ends) for ends in ((worst.lo, middle), (middle, worst.hi))]
         for half in halves:
             heapq.heappush(heap, (-float(np.max(half.errors / unit)), count, half))
             count += 1
-        total = [total[k] + halves[0].integrals[k] + halves[1].integrals[k] - worst.integrals[k] for k in (0, 1)]
+        total = [t + a + b - w for t, a, b, w in zip(total, *(p.integrals for p in (*halves, worst)), strict=True)]
         errors = np.maximum(errors - worst.errors, 0) + halves[0].errors + halves[1].errors
     for _, _, panel in heap:
-        back.add(alpha=panel.integrals[0], x=panel.integrals[1])
+        segment.back.add(**dict(zip(("alpha", "x", "t0", "T"), panel.integrals, strict=True)))
     return errors
 
 
-def _panel(back: BackwardPass, span: Span, y_at: DenseSegment, adj_at: DenseSegment, lo: float, hi: float) -> Panel:
+def _panel(segment: Segment, lo: float, hi: float) -> Panel:
     """Kronrod's rule on [lo, hi], and how far Gauss's is from it."""
+    back, i, span, y_at, adj_at = segment
     nodes = np.concatenate([-KRONROD_NODES, KRONROD_NODES[-2::-1]])
     kronrod = np.concatenate([KRONROD_WEIGHTS, KRONROD_WEIGHTS[-2::-1]])
     gauss = np.zeros(15)
     gauss[1::2] = np.concatenate([GAUSS_WEIGHTS, GAUSS_WEIGHTS[-2::-1]])
     half = (hi - lo) / 2
-    total, difference = [np.zeros(())] * 2, [np.zeros(())] * 2
+    total, difference = [np.zeros(())] * 4, [np.zeros(())] * 4
     for node, w, w_gauss in zip(nodes, kronrod, gauss, strict=True):
         t = span.at(np.asarray(lo + (1 + node) * half))
         weight = np.asarray(half * span.length)
-        back_t = back.vjp(t, y_at(t)[:, : back.dynamics.d], column(weight) * back.full(adj_at(t)))
-        for k, part in enumerate((back_t.alpha, back_t.x)):
+        back_t = back.vjp(i, t, y_at(t)[:, : back.d], column(weight) * back.full(adj_at(t)))
+        for k, part in enumerate(integrals(back_t, back.values).values()):
             total[k], difference[k] = total[k] + w * part, difference[k] + (w - w_gauss) * part
-    return Panel(lo, hi, (total[0], total[1]), np.array([_largest(e) for e in difference]))
+    return Panel(lo, hi, total, np.array([_largest(e) for e in difference]))
 
 
 def _largest(a: Array) -> float:

@@ -1,6 +1,6 @@
 """What every gradient method returns."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,10 @@ def gradient_result(
     magnitude: Values | None = None,
     estimate: Values | None = None,
 ) -> GradientResult:
-    """Assemble a result from its parts, raising NonFiniteState rather than return a NaN."""
+    """Assemble a result from its parts, raising NonFiniteState rather than return a NaN.
+
+    values are the resolved ones; grads, magnitude and estimate are with respect to the raw ones.
+    """
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
     leaves = named(grads, problem)
     bad = [name for name, g in leaves.items() if not np.isfinite(g).all()]
@@ -95,7 +98,7 @@ def gradient_result(
         leaves,
         adj_t0,
         forward.at_bounds[-1][:, : problem.model.state_width],
-        stats_of(forward, values, nfe_backward, peak_bytes),
+        stats_of(problem, forward, values, nfe_backward, peak_bytes),
         method,
         solver,
         magnitude={} if magnitude is None else named(magnitude, problem),
@@ -103,10 +106,10 @@ def gradient_result(
     )
 
 
-def stats_of(forward: Forward, values: Values, nfe_backward: int, peak_bytes: int) -> Stats:
+def stats_of(problem: Problem, forward: Forward, values: Values, nfe_backward: int, peak_bytes: int) -> Stats:
     """The statistics of a forward solve and of what came after it."""
     run = forward.statistics
-    grid = forward.grid.times(values)
+    grid = forward.grid.times(problem, values)
     return Stats(run.nfe, nfe_backward, _plain(run.accepted), _plain(run.rejected), grid, peak_bytes)
 
 
@@ -114,18 +117,6 @@ def _plain(n: Array) -> Any:
     return int(n) if np.ndim(n) == 0 else n
 
 
-def like_ends(per_sample: Array, end: Array) -> Array:
-    """A derivative per sample (b,) with respect to an end of the span: summed if the end is shared by the batch."""
-    return np.asarray(per_sample.sum()) if end.ndim == 0 else per_sample
-
-
 def zero_grads(values: Values) -> Values:
     """A gradient record to add to."""
     return values.like(0.0)
-
-
-def with_bounds(grads: Values, at_bounds: list[Array], values: Values) -> Values:
-    """The record with the per-sample derivatives (b,) of the bounds t0, t_1, .., T put in place."""
-    t_obs = np.array([g.sum() for g in at_bounds[1:-1]])
-    ends = like_ends(at_bounds[0], values.t0), like_ends(at_bounds[-1], values.T)
-    return replace(grads, t0=ends[0], T=ends[1], t_obs=t_obs)

@@ -78,7 +78,7 @@ Recipe = Callable[[dict[str, Exact], Slope], dict[str, Exact]]
 def _recipe(problem: Problem) -> Recipe | None:
     model, loss, field = problem.model, problem.loss, problem.model.field
     maps = type(model.h_x) is Identity and type(model.h_y) is Identity
-    plain = maps and type(model.depth) is Constant and model.order == 1 and model.control == "none"
+    plain = maps and isinstance(model.depth, Constant) and model.order == 1 and model.control == "none"
     terminal = type(loss.terminal) is SquaredError and loss.observations is None and not loss.running
     shared = all(end.ndim == 0 for end in problem.span)  # type: ignore[union-attr]
     if not (plain and terminal and shared):

@@ -19,6 +19,7 @@ from refnode.forward import solve_forward
 from refnode.gradients.finite_difference import extrapolate, leaf_sizes
 from refnode.model import Problem
 from refnode.oracle.answer import as_float64, as_given, in_words
+from refnode.segments import bounds
 from refnode.solver import Solver
 from refnode.values import named
 
@@ -69,8 +70,8 @@ def assess(problem: Problem, function: Callable[[Problem, Any], Any], loss: Grid
 
 def coarse_grid(problem: Problem) -> Array:
     """Step ends (K + 1,) from t0 to T, observations among them: those of Dormand and Prince's method at tol 1e-4."""
-    values = problem.values
-    return solve_forward(problem, values, COARSE).grid.times(values)
+    values = problem.resolved
+    return solve_forward(problem, values, COARSE).grid.times(problem, values)
 
 
 def moved(grid: Array, bounds: Array, new: Array) -> Array:
@@ -126,4 +127,4 @@ def _difference(
 
 
 def _bounds(problem: Problem) -> Array:
-    return np.array([float(t) for t in problem.values.bounds()])
+    return np.array([float(t) for t in bounds(problem, problem.resolved)])
