@@ -184,21 +184,25 @@ def test_jvp_is_the_complex_step(c):
 @given(cases)
 def test_vjp_is_the_complex_step(c):
     """Every number of the cotangents of t, y, alpha and x: all terms of the generalised adjoint, and none besides."""
-    assert_vjp(c.forward, c.vjp(), c.args, c.g, c.sizes, c.n)
+    assert_vjp(c.forward, c.vjp()[:4], c.args, c.g, c.sizes, c.n)
 
 
 @given(cases)
 def test_vjp_is_adjoint_to_jvp(c):
     """<J^T g, d> = <g, J d>."""
-    assert_adjoint(c.vjp(), c.jvp, c.d, c.g, c.sizes, c.n + sum(a.size for a in c.args))
+    assert_adjoint(c.vjp()[:4], c.jvp, c.d, c.g, c.sizes, c.n + sum(a.size for a in c.args))
 
 
 @given(cases)
 def test_shapes(c):
-    """Cotangents are of t (b,), y as y with nothing in q, alpha as alpha, x as x."""
+    """Cotangents are of t (b,), y as y with nothing in q, alpha as alpha, x as x; of the ends (b,), none from a depth
+    that does not follow them.
+    """
     back = c.vjp()
     assert isinstance(back, Cotangents)
-    assert [a.shape for a in back] == [(3,), c.g.shape, c.args[2].shape, c.args[3].shape]
+    assert [a.shape for a in back] == [(3,), c.g.shape, c.args[2].shape, c.args[3].shape, (3,), (3,)]
+    assert not back.t0.any()
+    assert not back.T.any()
     np.testing.assert_array_equal(back.y[:, c.dynamics.d :], np.zeros((3, c.dynamics.width - c.dynamics.d)))
     assert c.forward(*c.args).shape == c.jvp(c.d).shape == c.g.shape
 
@@ -262,7 +266,7 @@ def test_no_term_of_the_running_loss_is_dropped(name, order, rng):
 
     back = dynamics.vjp(args[0], args[1], values, g)
     n = 2 * mlp_roundings(problem.model.field) + 4 * (len(values.alpha) + 20)
-    assert_vjp(forward, back, args, g, sizes, n)
+    assert_vjp(forward, back[:4], args, g, sizes, n)
     reached = {"t": {"t"}, "z": {"y"}, "theta": {"alpha"}, "x": {"x"}, "rate": {"t", "y", "alpha", "x"}}[name]
     assert {part for part, a in back._asdict().items() if a.any()} == reached
 
@@ -299,45 +303,63 @@ def test_without_control_the_field_does_not_see_x(rng):
 # ---------------------------------------------------------------- depth and control of another kind
 
 class Swelling:
-    """theta(t) = (1 + sin t) alpha: a depth that depends on t; (p,) for a shared t, (b, p) for the samples' own."""
+    """theta(t) = (1 + sin u(t)) alpha: a depth that depends on t; (p,) for a shared u, (b, p) for the samples' own."""
 
-    leaf_prefix, lead = "theta", ()
+    learns_edges, breaks, jumps = False, np.zeros(0), False
 
-    def forward(self, t, alpha):
-        return alpha * (1 + np.sin(column(t))) if np.ndim(t) else alpha * (1 + np.sin(t))
+    def __init__(self, interval):
+        self.interval = interval
 
-    def jvp(self, t, alpha, dt, dalpha):
-        swell, slope = (column(f(t)) if np.ndim(t) else f(t) for f in (np.sin, np.cos))
-        return dalpha * (1 + swell) + alpha * slope * (column(dt) if np.ndim(t) else dt)
+    def shapes(self, leaves):
+        return {f"theta.{name}": shape for name, shape in leaves.items()}
 
-    def vjp(self, t, alpha, g):
-        if np.ndim(t) == 0:
-            return (g * alpha).sum() * np.cos(t), g * (1 + np.sin(t))
-        return (g * alpha).sum(axis=1) * np.cos(t), (g * (1 + np.sin(column(t)))).sum(axis=0)
+    def init(self, leaves):
+        return {f"theta.{name}": leaf for name, leaf in leaves.items()}
+
+    def forward(self, u, cell, alpha, leaves):
+        return alpha * (1 + np.sin(beside(u)))
+
+    def jvp(self, u, cell, alpha, leaves, du, dalpha):
+        return dalpha * (1 + np.sin(beside(u))) + alpha * np.cos(beside(u)) * beside(du)
+
+    def vjp(self, u, cell, alpha, leaves, g):
+        g_alpha = g * (1 + np.sin(beside(u)))
+        return (g * alpha).sum(axis=-1) * np.cos(u), g_alpha if np.ndim(u) == 0 else g_alpha.sum(axis=0)
+
+
+def beside(u):
+    """u () as it is, u (b,) as a column."""
+    return column(u) if np.ndim(u) else u
 
 
 @pytest.mark.parametrize("own_t", [False, True], ids=["shared t", "own t"])
-def test_theta_that_depends_on_t(own_t, rng):
-    """t also acts through theta(t): cotangents of alpha and x, and of t (for a shared t their sum), are complex steps.
+@pytest.mark.parametrize("interval", ["span", (-0.5, 1.5)], ids=["follows the span", "stays"])
+def test_theta_that_depends_on_t(interval, own_t, rng):
+    """t, and where u follows the span t0 and T too, also act through theta(t): all cotangents are complex steps.
 
-    A shared t has one theta for all samples: what flows back through it belongs to no sample, only the sum is t's.
+    A shared u has one theta for all samples: what flows back through it belongs to no sample, only the sum is t's.
     """
-    problem = random_problem(rng, running=(rn.ParameterNorm(), rn.Kinetic()))
-    problem = replace(problem, model=replace(problem.model, depth=Swelling()))
+    problem = random_problem(rng, running=(rn.ParameterNorm(), rn.Kinetic()), span=(0.25, 1.25))
+    problem = replace(problem, model=replace(problem.model, depth=Swelling(interval)))
     dynamics, values, field = dynamics_of(problem), problem.values, problem.model.field
-    args = (np.array(rng.standard_normal(3 if own_t else ())), rng.standard_normal((3, 3)), values.alpha)
+    t = np.array(rng.uniform(0, 1.5, 3 if own_t else ()))
+    args = (t, rng.standard_normal((3, 3)), values.alpha, values.t0, values.T)
     g, d = rng.standard_normal((3, 3)), normals_like(rng, args)
 
-    def forward(t, y, alpha):
-        return dynamics.forward(t, y, replace(values, alpha=alpha))
+    def forward(t, y, alpha, t0, T):
+        return dynamics.forward(t, y, replace(values, alpha=alpha, t0=t0, T=T))
 
     def jvp(d):
-        return dynamics.jvp(args[0], args[1], values, d[0], d[1], replace(values.like(0.0), alpha=d[2]))
+        along = replace(values.like(0.0), alpha=d[2], t0=d[3], T=d[4])
+        return dynamics.jvp(args[0], args[1], values, d[0], d[1], along)
 
-    def sizes(d):  # |sin|, |cos| <= 1, and a rounding of t, at most |t|, moves either: theta within (2 + |t|) |alpha|
-        (t, y, alpha), (dt, dy, dalpha) = absolute(args), absolute(d)
-        swell = 2 + t[:, None] if own_t else 2 + t
-        theta, dtheta = swell * alpha, swell * (dalpha + alpha * (dt[:, None] if own_t else dt))
+    def sizes(d):  # |sin|, |cos| <= 1; u is t / length plus at most 1, and a rounding of it moves either by as much
+        (t, y, alpha, t0, T), (dt, dy, dalpha, dt0, dT) = absolute(args), absolute(d)
+        length = 1.0 if interval == "span" else 2.0
+        u = (t + t0 + 0.5) / length
+        du = (dt + (1 + u) * dt0 + u * dT) / length
+        swell = 2 + beside(u)
+        theta, dtheta = swell * alpha, swell * (dalpha + alpha * beside(du))
         rate, drate = mlp_sizes(field, (t, y[:, :2], theta, None), (dt, dy[:, :2], dtheta, None))
         q = 2 * (rate * drate).sum(axis=1) + 2 * (theta * dtheta).sum(axis=-1)
         return np.hstack([drate, q[:, None]])
@@ -345,7 +367,10 @@ def test_theta_that_depends_on_t(own_t, rng):
     n = 2 * mlp_roundings(field) + 4 * (len(values.alpha) + 40)
     assert_jvp(forward, jvp, args, d, sizes, n)
     back = dynamics.vjp(args[0], args[1], values, g)
-    assert_vjp(forward, (back.t if own_t else back.t.sum(), back.y, back.alpha), args, g, sizes, n)
+    assert back.t0.shape == back.T.shape == (3,)
+    assert (back.T.sum() != 0) == (interval == "span")
+    ends = (back.t0.sum(), back.T.sum())
+    assert_vjp(forward, (back.t if own_t else back.t.sum(), back.y, back.alpha, *ends), args, g, sizes, n)
 
 
 def test_a_cotangent_of_x_without_control_is_ignored(rng):

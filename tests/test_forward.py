@@ -15,10 +15,10 @@ from refnode.forward import (
     loss_per_sample,
     point_terms,
     replay,
-    segments,
     solve_forward,
 )
 from refnode.integrate import Statistics
+from refnode.segments import bounds, segments
 from refnode.tableau import TABLEAUX
 from tests.help import EPS
 
@@ -75,11 +75,11 @@ def test_break_points_are_in_the_grid_bit_for_bit(solver, span):
     """The grid runs strictly from t0 to T, or waits, and holds every observation time to the last bit."""
     problem = network_problem(span)
     forward = solve_forward(problem, problem.values, solver)
-    times = forward.grid.times(problem.values)
+    times = forward.grid.times(problem, problem.values)
     steps = np.diff(times, axis=0) * np.sign(np.mean(problem.span[1]) - np.mean(problem.span[0]))
     own = solver.steps == "own"
     assert (steps >= 0).all() if own else (steps > 0).all()
-    for t in problem.values.bounds():
+    for t in bounds(problem, problem.values):
         found = times == t
         assert found.any(axis=0).all()
     np.testing.assert_array_equal(times[0], np.broadcast_to(problem.span[0], times[0].shape))
@@ -97,11 +97,11 @@ def test_steps_do_not_straddle_a_break_point():
     forward = solve_forward(whole, whole.values, solver)
     counts = [len(f) - 1 for f in forward.grid.fractions]
     z = whole.x
-    for i, (span, n) in enumerate(zip(segments(whole.values), counts, strict=True)):
+    for i, (span, n) in enumerate(zip(segments(whole, whole.values), counts, strict=True)):
         part = rn.Problem(whole.model, whole.params, z, rn.Loss(whole.loss.terminal), (span.start, span.end))
         z = solve_forward(part, part.values, rn.Solver("rk4", n_steps=n)).at_bounds[-1]
         np.testing.assert_array_equal(z, forward.at_bounds[i + 1])
-    assert first_time == segments(whole.values)[2].start
+    assert first_time == segments(whole, whole.values)[2].start
 
 
 def test_grid_of_fractions_moves_with_its_ends():
@@ -109,10 +109,10 @@ def test_grid_of_fractions_moves_with_its_ends():
     problem = network_problem((0.2, 1.7))
     grid = solve_forward(problem, problem.values, rn.Solver("rk4", n_steps=6)).grid
     moved = replace(problem.values, T=np.array(2.7), t_obs=problem.values.t_obs + 0.1)
-    bounds = [0.2, *moved.t_obs, 2.7]
-    want = [a + (b - a) * f for (a, b), f in zip(itertools.pairwise(bounds), grid.fractions, strict=True)]
+    ends = [0.2, *moved.t_obs, 2.7]
+    want = [a + (b - a) * f for (a, b), f in zip(itertools.pairwise(ends), grid.fractions, strict=True)]
     joined = np.concatenate([want[0], *(t[1:] for t in want[1:])])
-    np.testing.assert_allclose(grid.times(moved), joined, rtol=4 * EPS)
+    np.testing.assert_allclose(grid.times(problem, moved), joined, rtol=4 * EPS)
     assert isinstance(grid, Grid)
 
 
@@ -234,7 +234,7 @@ def test_point_terms_stand_at_their_bounds():
     assert terms[0] is None
     assert terms[-1] is problem.loss.terminal
     assert all(a is b for a, b in zip(terms[1:-1], problem.loss.observations.terms, strict=True))
-    assert len(terms) == len(problem.values.bounds()) == 5
+    assert len(terms) == len(bounds(problem, problem.values)) == 5
     assert len(point_terms(network_problem((0.2, 1.7), observed=False))) == 2
 
 
@@ -251,7 +251,7 @@ def test_no_depth_no_change(solver, t):
         loss_per_sample(problem, problem.values, forward.at_bounds),
         loss_per_sample(problem, problem.values, [start, start]),
     )
-    times = forward.grid.times(problem.values)
+    times = forward.grid.times(problem, problem.values)
     np.testing.assert_array_equal(times, np.full(times.shape, t))
 
 

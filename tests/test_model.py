@@ -414,10 +414,14 @@ def observed(times, span):
         ([0.5], ([0.0, 0.4, -1.0], 1.0)),
         ([-0.5, -0.75], ([0.0, 1.0, 2.0], [-1.0, -2.0, -0.8])),
         ([5e-324], (0.0, 1.0)),
+        ([1.0], (0.0, 1.0)),  # at T: a fixed end point, where the terminal loss moves with T
+        ([0.5, 1.0], (0.0, 1.0)),
+        ([0.0], (1.0, 0.0)),
+        ([0.5, 0.75], (0.0, [1.0, 2.0, 0.75])),  # at the last sample's end
     ],
 )
 def test_times_inside_the_span(times, span):
-    """Times strictly inside every sample's span, in the order in which depth passes them, are taken."""
+    """Times behind t0 and not behind T, in the order in which depth passes them in every sample, are taken."""
     np.testing.assert_array_equal(observed(times, span).loss.observations.times, times)
 
 
@@ -427,34 +431,32 @@ def test_times_inside_the_span(times, span):
         ([1.5], (0.0, 1.0)),  # behind T
         ([-0.5], (0.0, 1.0)),  # before t0
         ([0.0], (0.0, 1.0)),  # on t0
-        ([1.0], (0.0, 1.0)),  # on T: the terminal loss
-        ([0.5, 1.0], (0.0, 1.0)),
         ([0.6, 0.5], (0.0, 1.0)),  # out of order
         ([0.5, 0.5], (0.0, 1.0)),  # twice
         ([0.2, 0.9], (1.0, 0.0)),  # out of order backwards
+        ([1.0, 1.0], (0.0, 1.0)),
         ([1.0], (1.0, 0.0)),
-        ([0.0], (1.0, 0.0)),
         ([1.5], (1.0, 0.0)),
-        ([0.5, 0.75], (0.0, [1.0, 2.0, 0.75])),  # on the last sample's end
+        ([0.5, 0.76], (0.0, [1.0, 2.0, 0.75])),  # behind the last sample's end
         ([0.5], ([0.0, 0.5, 0.1], 1.0)),  # on the second sample's start
         ([0.5], (0.0, [1.0, 1.0, -1.0])),  # the last sample runs the other way
         ([0.5], (0.5, 0.5)),  # no span at all
     ],
 )
 def test_times_outside_the_span(times, span):
-    """Times outside, on an end, out of order or doubled are refused; the message has times, span and a way out."""
-    with refused(f"observations.times: got times {times} in the span from ..; must be strictly between t0 and T .."):
+    """Times outside, on t0, out of order or doubled are refused; the message has times, span and a way out."""
+    with refused(f"observations.times: got times {times} in the span from ..; must be behind t0, not behind T .."):
         observed(times, span)
-    with refused("observations.times: ..; a loss at T itself is the terminal loss"):
+    with refused("observations.times: ..; a loss that moves with T is terminal"):
         observed(times, span)
 
 
 @given(st.lists(st.floats(-1, 2), min_size=1, max_size=3), st.booleans())
 def test_times_are_taken_just_when_they_lie_in_order(times, backwards):
-    """On random times: taken if and only if t0 < t_1 < .. < T, or the other way round."""
+    """On random times: taken if and only if t0 < t_1 < .. <= T, or the other way round."""
     span = (1.0, 0.0) if backwards else (0.0, 1.0)
-    path = [span[0], *times, span[1]]
-    in_order = all((a > b) if backwards else (a < b) for a, b in pairwise(path))
+    sign = np.sign(span[1] - span[0])
+    in_order = all(sign * (b - a) > 0 for a, b in pairwise([span[0], *times])) and sign * (span[1] - times[-1]) >= 0
     try:
         observed(times, span)
         taken = True

@@ -24,15 +24,17 @@ def problems(draw):
 
 @st.composite
 def records(draw):
-    """A record of consecutive numbers, with alpha (p,) or (m, p), and ends of the span shared or not, one or both."""
+    """A record of consecutive numbers, ends of the span shared or not, one or both; T is (0,) where it is adaptive."""
     b, k = draw(st.integers(1, 3)), draw(st.integers(0, 2))
     shapes = {
-        "alpha": draw(st.sampled_from([(3,), (2, 3), (1,)])),
+        "alpha": (draw(st.integers(1, 3)),),
+        "edges": (draw(st.integers(0, 2)),),
         "w_x": (draw(st.integers(0, 2)),),
         "w_y": (draw(st.integers(0, 2)),),
+        "w_T": (draw(st.integers(0, 2)),),
         "x": (b, draw(st.integers(1, 3))),
         "t0": draw(st.sampled_from([(), (b,)])),
-        "T": draw(st.sampled_from([(), (b,)])),
+        "T": draw(st.sampled_from([(), (b,), (0,)])),
         "t_obs": (k,),
     }
     start, arrays = 1, {}
@@ -93,15 +95,6 @@ def test_names_of_one_problem(rng):
 def test_fields_in_order(values):
     """items gives every field once, in the order in which the record declares them."""
     assert [name for name, _ in values.items()] == [f.name for f in fields(Values)]
-
-
-@given(records())
-def test_bounds(values):
-    """The segments are between t0, the observation times in order, and T."""
-    bounds = values.bounds()
-    assert bounds[0] is values.t0
-    assert bounds[-1] is values.T
-    np.testing.assert_array_equal(bounds[1:-1], values.t_obs)
 
 
 @given(records(), st.sampled_from([f.name for f in fields(Values)]))

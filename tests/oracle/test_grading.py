@@ -15,6 +15,7 @@ from refnode.cli import main
 from refnode.forward import Grid, loss_per_sample, replay
 from refnode.oracle.grading import assert_gradient, grade
 from refnode.oracle.own_solution import COARSE, moved
+from refnode.segments import bounds
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLS = (1e-4, 1e-6)
@@ -276,8 +277,8 @@ def test_break_points_move_their_segments():
 
     def on_steps(problem, grid):
         values = problem.values
-        bounds = [float(t) for t in values.bounds()]
-        parts = [grid[(a <= grid) & (grid <= b)] for a, b in pairwise(bounds)]
+        times = [float(t) for t in bounds(problem, values)]
+        parts = [grid[(a <= grid) & (grid <= b)] for a, b in pairwise(times)]
         fractions = tuple((t - t[0]) / (t[-1] - t[0]) for t in parts)
         return loss_per_sample(problem, values, replay(problem, values, Grid(fractions), COARSE.tableau)).sum()
 
@@ -292,9 +293,9 @@ def test_break_points_move_their_segments():
 
 def test_a_grid_moves_in_proportion():
     """Fractions of the segments stay, forwards and backwards."""
-    grid, bounds = np.array([0.0, 0.5, 1.0, 1.5, 2.0]), np.array([0.0, 1.0, 2.0])
-    assert np.allclose(moved(grid, bounds, np.array([0.0, 1.2, 2.0])), [0, 0.6, 1.2, 1.6, 2.0], rtol=0, atol=1e-15)
-    back = moved(grid[::-1], bounds[::-1], np.array([2.0, 1.2, 0.0]))
+    grid, ends = np.array([0.0, 0.5, 1.0, 1.5, 2.0]), np.array([0.0, 1.0, 2.0])
+    assert np.allclose(moved(grid, ends, np.array([0.0, 1.2, 2.0])), [0, 0.6, 1.2, 1.6, 2.0], rtol=0, atol=1e-15)
+    back = moved(grid[::-1], ends[::-1], np.array([2.0, 1.2, 0.0]))
     assert np.allclose(back, [2.0, 1.6, 1.2, 0.6, 0], rtol=0, atol=1e-15)
 
 
