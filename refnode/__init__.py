@@ -44,6 +44,7 @@ from refnode.oracle.ladder import Truth, reference
 from refnode.oracle.problems import catalogue
 from refnode.problem_file import load_problem
 from refnode.result_file import save_result
+from refnode.riesz import Gram, gram, riesz
 from refnode.running import (
     Harmonic,
     Kinetic,
@@ -76,6 +77,7 @@ __all__ = [
     "Galerkin",
     "GaussianRBF",
     "GradientResult",
+    "Gram",
     "Harmonic",
     "Hat",
     "Identity",
@@ -125,11 +127,13 @@ __all__ = [
     "digits_left",
     "grade",
     "gradient",
+    "gram",
     "load_problem",
     "method_table",
     "no_cotangent",
     "observe",
     "reference",
+    "riesz",
     "save_result",
     "solve",
 ]
