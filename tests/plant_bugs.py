@@ -55,7 +55,11 @@ BUGS = (
     Bug("tanh: slope of the wrong argument", "layers.py", "return 4 * sigmoid_slope(2 * u)", "return 4 * sigmoid_slope(u)", LAYERS),
     Bug("sigmoid: slope without the square", "layers.py", "return e / (1 + e) ** 2", "return e / (1 + e)", LAYERS),
     Bug("relu: slope 1 at 0", "layers.py", "return np.where(u.real > 0, 1.0, 0.0)", "return np.where(u.real >= 0, 1.0, 0.0)", LAYERS),
-    Bug("sin: slope with the wrong sign", "layers.py", '"sin": Activation(np.sin, np.cos)', '"sin": Activation(np.sin, lambda u: -np.cos(u))', LAYERS),
+    Bug("sin: slope with the wrong sign", "layers.py", '"sin": Activation(np.sin, np.cos,', '"sin": Activation(np.sin, lambda u: -np.cos(u),', LAYERS),
+    Bug("tanh: curvature without the 2", "layers.py", "return -2 * tanh(u) * tanh_slope(u)", "return -tanh(u) * tanh_slope(u)", LAYERS),
+    Bug("sigmoid: curvature by a difference that cancels", "layers.py", "return -sigmoid_slope(u) * tanh(u / 2)", "return sigmoid_slope(u) * (1 - 2 * sigmoid(u))", LAYERS),
+    Bug("sin: curvature with the wrong sign", "layers.py", "return -np.sin(u)", "return np.sin(u)", LAYERS),
+    Bug("stack of linear layers: the first of the stack only", "layers.py", 'np.einsum("kbi,kbo->io", x, g)', 'np.einsum("bi,bo->io", x[0], g[0])', LAYERS),
     # fields
     Bug("MLP: dropped bias", "field.py", 'pre.append(u + leaf[f"b{k}"] if self.bias else u)', "pre.append(u)", FIELD),
     Bug("MLP: dropped bias in the jvp", "field.py", 'du = du + dleaf[f"b{k}"] if self.bias else du', "du = du", FIELD),

@@ -48,6 +48,8 @@ def to_many_digits(name, u):
             "softplus": lambda: max(u, Decimal(0)) + softplus_of_minus,
             "sigmoid": lambda: (1 if u > 0 else e) / (1 + e),
             "sigmoid_slope": lambda: e / (1 + e) ** 2,
+            "tanh_curvature": lambda: -8 * e * e * (1 - e * e) / (1 + e * e) ** 3 * (1 if u > 0 else -1),
+            "sigmoid_curvature": lambda: -e * (1 - e) / (1 + e) ** 3 * (1 if u > 0 else -1),
         }[name]()
 
 
@@ -59,6 +61,8 @@ ROUNDINGS = {
     "softplus": 2 * LIBRARY + 0.5,  # exp, log1p, a sum
     "sigmoid": LIBRARY + 1,  # exp, a sum, a quotient
     "sigmoid_slope": LIBRARY + 2,
+    "tanh_curvature": 2 * LIBRARY + 3,  # tanh, its slope, and their product
+    "sigmoid_curvature": 2 * LIBRARY + 3,
 }
 
 
@@ -70,7 +74,8 @@ def test_accuracy(name, u):
         u = 0.0  # these functions of u differ there from u, or from their value at 0, by terms that have tests below
     want = to_many_digits(name, u)
     got = Decimal(float(getattr(layers, name)(np.array(u))))
-    assert abs(got - want) <= Decimal(ROUNDINGS[name] * EPS) * abs(want) + Decimal(4 * LIBRARY * TINY)
+    # the curvature of tanh multiplies the slope's error by 2
+    assert abs(got - want) <= Decimal(ROUNDINGS[name] * EPS) * abs(want) + Decimal(8 * LIBRARY * TINY)
 
 
 @pytest.mark.parametrize("u", EXTREMES[np.abs(EXTREMES) < 1e-8].tolist())
@@ -86,14 +91,17 @@ def test_next_to_zero(u):
         (layers.softplus(a), np.log(2)),  # + u/2
     ]:
         assert abs(got[0] - want) <= (2 * LIBRARY + 1) * EPS * want + abs(u)
+    for name, factor in [("tanh", -2.0), ("sigmoid", -0.125), ("sin", -1.0)]:  # curvatures are odd: factor u
+        got = ACTIVATIONS[name].curvature(a)[0]
+        assert abs(got - factor * u) <= (2 * LIBRARY + 3) * EPS * abs(factor * u) + 2 * LIBRARY * TINY
 
 
 @every_activation
 def test_extremes_are_finite_for_real_and_complex_numbers(act):
-    """From subnormals to 1e300 no value or slope is NaN or infinite, nor under the complex step, and nothing warns."""
+    """From subnormals to 1e300 no value, slope or curvature is NaN or infinite, nor under the complex step, and nothing warns."""
     activation = ACTIVATIONS[act]
     for u in (EXTREMES, EXTREMES + 1j * STEP):
-        for out in (activation.value(u), activation.slope(u)):
+        for out in (activation.value(u), activation.slope(u), activation.curvature(u)):
             assert np.isfinite(out).all()
             assert out.shape == u.shape
 
@@ -128,6 +136,24 @@ def test_slope_is_the_complex_step_of_the_value(act, u):
 
 @every_activation
 @given(u=anywhere)
+def test_curvature_is_the_complex_step_of_the_slope(act, u):
+    """To full relative accuracy, and at 0 too.
+
+    As for the slopes; the slope's complex quotient e / (1 + e)^2 is differentiated as a whole, a difference of two
+    parts that cancels where the curvature is 0: the room is that of the slope.
+    """
+    activation, a = ACTIVATIONS[act], np.array([u])
+    if act == "sin":
+        a = np.clip(a, -1e6, 1e6)
+    want = complex_step(activation.slope, (a,), (np.ones(1),))
+    size = np.abs(activation.curvature(a)) + np.abs(activation.slope(a)) * (activation.smooth and act != "identity")
+    np.testing.assert_array_less(
+        np.abs(activation.curvature(a) - want), 3 * (2 * LIBRARY + 9) * EPS * size + 16 * UNSEEN
+    )
+
+
+@every_activation
+@given(u=anywhere)
 def test_value_under_the_complex_step_is_the_value(act, u):
     """The real part at u + i 2^-100 is the value at u, so that a complex solve passes through the same states.
 
@@ -147,6 +173,16 @@ def test_slopes_are_those_of_the_textbook():
         assert_close(ACTIVATIONS[act].slope(u), want, 1, 4 * LIBRARY)
     np.testing.assert_array_equal(ACTIVATIONS["identity"].slope(u), np.ones(13))
     np.testing.assert_array_equal(ACTIVATIONS["identity"].value(u), u)
+
+
+def test_curvatures_are_those_of_the_textbook():
+    """tanh'' = -2 tanh tanh', softplus'' = sigmoid', sigmoid'' = sigmoid' (1 - 2 sigmoid), sin'' = -sin, relu'' = 0."""
+    u = np.linspace(-3, 3, 13)
+    s, c = 1 / (1 + np.exp(-u)), np.tanh(u)
+    rows = {"tanh": -2 * c * (1 - c**2), "softplus": s * (1 - s), "sigmoid": s * (1 - s) * (1 - 2 * s)}
+    for act, want in (rows | {"sin": -np.sin(u), "relu": 0 * u, "identity": 0 * u}).items():
+        # 1 - tanh^2 and 1 - s cancel: to the rounding of 1, a few roundings each, times 2
+        assert_close(ACTIVATIONS[act].curvature(u), want, 1, 8 * LIBRARY)
 
 
 def test_relu():
@@ -200,6 +236,20 @@ def test_linear_derivatives(lead, rng):
 
 
 @weights
+def test_a_stack_of_batches(lead, rng):
+    """K batches pass through one layer as each alone does, and the cotangents of W are the sum of theirs."""
+    W, x = rng.standard_normal((*lead, 3, 2)), rng.standard_normal((5, 4, 3))
+    g = rng.standard_normal((5, 4, 2))
+    size = np.abs(x)[..., None] * np.abs(np.broadcast_to(W, (4, 3, 2)))
+    assert_close(layers.linear(W, x), np.array([layers.linear(W, row) for row in x]), size.sum(axis=2), 3)
+    g_W, g_x = layers.linear_stack_vjp(W, x, g)
+    each = [layers.linear_vjp(W, *rows) for rows in zip(x, g, strict=True)]
+    sizes = [layers.linear_vjp(np.abs(W), *rows) for rows in zip(np.abs(x), np.abs(g), strict=True)]
+    assert_close(g_W, sum(part for part, _ in each), sum(part for part, _ in sizes), 5 * 4)
+    assert_close(g_x, np.array([part for _, part in each]), np.array([part for _, part in sizes]), 2)
+
+
+@weights
 def test_bias_vjp(lead, rng):
     """The cotangent of a shared bias is g summed over the batch, that of a sample's own is g."""
     args, g = (rng.standard_normal((*lead, 2)),), rng.standard_normal((4, 2))
@@ -224,7 +274,7 @@ def test_equal_weights_per_sample_are_shared_weights(b, i, o, seed):
 @every_smooth_activation
 def test_activation_as_a_layer(act, rng):
     """slope(u) du is the complex step along du, and slope(u) g its adjoint, for a batch."""
-    value, slope, _ = ACTIVATIONS[act]
+    value, slope, *_ = ACTIVATIONS[act]
     args = (rng.standard_normal((3, 4)),)
     g, d = rng.standard_normal((3, 4)), normals_like(rng, args)
     n = 3 * (LIBRARY + 6) + 2  # as for the slopes above, and products with du or g
