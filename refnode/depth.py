@@ -241,6 +241,8 @@ def checked_layers(layers: Any) -> tuple[str, ...]:
     """A tuple of names, or InvalidArgument."""
     if not isinstance(layers, tuple | list) or not layers or not all(isinstance(name, str) for name in layers):
         raise InvalidArgument("layers", layers, "names of leaves, such as ('W1', 'b1'), or None for all")
+    if len(set(layers)) < len(layers):
+        raise InvalidArgument("layers", layers, "distinct names of leaves")
     return tuple(layers)
 
 
