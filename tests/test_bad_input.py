@@ -108,8 +108,8 @@ ACTS = "one of 'tanh', 'softplus', 'sin', 'sigmoid', 'relu', 'identity'$"
 TABLEAUX = "one of 'euler', 'midpoint', 'heun', 'rk4', 'rk4_38', 'bosh3', 'dopri5', 'tsit5', 'dop853'$"
 POINT = "a loss with methods factor, check, value, grad$"
 RUNNING = "a loss with methods factor, check, value, jvp, vjp$"
-INSIDE = "strictly between t0 and T and in the order in which depth passes them"
-A_MAP = "None, an MLP, rn.ZeroAugment, or an object with the members of refnode.maps.Map$"
+INSIDE = "behind t0, not behind T, and in the order in which depth passes them, for every sample"
+A_MAP = "None, an MLP, rn.ZeroAugment, rn.PartialInput, rn.Columns, or an object like refnode.maps.Map$"
 
 # id, call, message
 CASES = [
@@ -297,8 +297,8 @@ CASES = [
     ("time NaN", lambda: observed((NAN,)), r"observations\.times: got .* infinity at \(0,\); must be finite$"),
     ("time beyond T", lambda: observed((2.0,)),
      r"observations\.times: got times \[2\.0\] in the span from 0\.0 to 1\.0; must be " + INSIDE),
-    ("time at T", lambda: observed((1.0,)),
-     r"observations\.times: got times \[1\.0\] .*; a loss at T itself is the terminal loss$"),
+    ("time at t0", lambda: observed((0.0,)),
+     r"observations\.times: got times \[0\.0\] .*; a loss that moves with T is terminal$"),
     ("times unordered", lambda: observed((0.7, 0.3)),
      r"observations\.times: got times \[0\.7, 0\.3\].*; must be " + INSIDE),
     ("a time twice", lambda: observed((0.3, 0.3)),

@@ -1,5 +1,7 @@
 """The maps around the ODE do what equations (7) and (8) say, and their jvp and vjp are the derivatives.   (7)(8)"""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -104,6 +106,75 @@ def test_linear_map_by_hand():
     assert_close(Network(rn.Linear(2, 1)).forward(w, u), np.array([[21.5], [43.5]]), 44.0, 0)  # small integers: exact
 
 
+# ---------------------------------------------------------------- partial input, columns
+
+@pytest.mark.parametrize("mlp", MLPS, ids=str)
+def test_partial_input_is_the_input_beside_its_network(mlp, rng):
+    """[u, g(u)]: the first columns are u itself, the rest and all leaves are those of the network g."""
+    (w, u), _ = draw(mlp, rng)
+    h = rn.PartialInput(mlp)
+    np.testing.assert_array_equal(h.forward(w, u), np.hstack([u, Network(mlp).forward(w, u)]))
+    assert (dict(h.shapes), h.width(3)) == (dict(mlp.shapes), 3 + mlp.width_out)
+    drawn, want = h.init(np.random.default_rng(3)), mlp.init(np.random.default_rng(3))
+    assert all((drawn[name] == leaf).all() for name, leaf in want.items())
+
+
+@pytest.mark.parametrize("mlp", MLPS, ids=str)
+def test_partial_input_derivatives(mlp, rng):
+    """jvp and vjp are the complex step in w and u, which u reaches on both ways, and adjoint to each other."""
+    args, _ = draw(mlp, rng)
+    h, d, n = rn.PartialInput(mlp), normals_like(rng, args), mlp_roundings(mlp) + 4  # 3 samples, and both ways of u
+    g = rng.standard_normal((3, 3 + mlp.width_out))
+
+    def jvp(d):
+        return h.jvp(*args, *d)
+
+    def sizes(d):
+        (w, u), (dw, du) = args, d
+        return np.hstack([np.abs(du), mlp_sizes(mlp, (NO_DEPTH, u, w, None), (NO_DEPTH, du, dw, None))[1]])
+
+    assert_jvp(h.forward, jvp, args, d, sizes, n)
+    assert_vjp(h.forward, h.vjp(*args, g), args, g, sizes, n)
+    assert_adjoint(h.vjp(*args, g), jvp, d, g, sizes, n + g.size + size(mlp.shapes))
+
+
+@given(start=st.integers(0, 3), more=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
+def test_columns(start, more, seed):
+    """u[:, start:stop], its change likewise; the cotangent returns to the columns it came from, and others get 0."""
+    rng, stop, w = np.random.default_rng(seed), start + more, np.zeros(0)
+    h, u, du = rn.Columns(start, stop), *rng.standard_normal((2, 3, 6))
+    g = rng.standard_normal((3, more))
+    np.testing.assert_array_equal(h.forward(w, u), u[:, start:stop])
+    np.testing.assert_array_equal(h.jvp(w, u, w, du), du[:, start:stop])
+    g_w, g_u = h.vjp(w, u, g)
+    want = np.zeros((3, 6))
+    want[:, start:stop] = g
+    np.testing.assert_array_equal(g_u, want)
+    assert g_w.shape == (0,)
+    assert (dict(h.shapes), h.init(rng), h.width(6)) == ({}, {}, more)
+    np.testing.assert_array_equal(h.forward(w, 1j * u), 1j * u[:, start:stop])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rn.Columns(-1, 2), "start: got -1; must be an integer >= 0"),
+        (lambda: rn.Columns(0.0, 2), "start: got 0.0; must be an integer >= 0"),
+        (lambda: rn.Columns(2, 2), "stop: got 2; must be an integer >= 3"),
+        (lambda: rn.Columns(1, True), "stop: got True; must be an integer >= 2"),
+        (lambda: rn.Columns(1, 4).width(3), "stop: got 4; must be at most 3, the width of the input"),
+        (lambda: rn.PartialInput("linear"), "mlp: got linear; must be an MLP or an rn.Linear"),
+        (lambda: rn.PartialInput(rn.ZeroAugment()), "mlp: got ZeroAugment(extra=1); must be an MLP or an rn.Linear"),
+        (lambda: rn.PartialInput(rn.MLP(2, 2, time="first")), "time: got first; must be 'none' for an MLP used as h_x"),
+        (lambda: rn.PartialInput(rn.Linear(2, 1)).width(3), "widths[0]: got 2; must be 3, the width of the map's"),
+    ],
+)
+def test_bad_columns_and_partial_inputs(call, message):
+    """Columns count from 0 and are at least one, within the input; a partial input is a network without depth."""
+    with pytest.raises(InvalidArgument, match="^" + re.escape(message)):
+        call()
+
+
 # ---------------------------------------------------------------- what may be a map
 
 class Doubling:
@@ -139,7 +210,7 @@ def test_what_becomes_a_map():
 @pytest.mark.parametrize("h", [3, "identity", np.eye(2), lambda u: u, rn.CosineField(2), rn.ZeroAugment, Doubling])
 def test_what_is_no_map(h):
     """Anything else raises and says what it may be, a map's class in place of a map too."""
-    with pytest.raises(InvalidArgument, match=r"^h_y: got .*; must be None, an MLP, rn\.ZeroAugment, or "):
+    with pytest.raises(InvalidArgument, match=r"^h_y: got .*; must be None, an MLP, rn\.ZeroAugment, rn\.PartialInput, rn\.Columns, or "):
         as_map("h_y", h)
 
 
