@@ -57,6 +57,14 @@ from refnode.running import (
 )
 from refnode.solver import Controller, Solver
 from refnode.tableau import TABLEAUX, Tableau
+from refnode.torchdyn_bases import (
+    TorchdynChebychev,
+    TorchdynFourier,
+    TorchdynGaussianRBF,
+    TorchdynMultiquadRBF,
+    TorchdynPolynomial,
+    TorchdynVanillaRBF,
+)
 
 __version__ = "0.1.0"
 
@@ -111,6 +119,12 @@ __all__ = [
     "StepUnderflow",
     "Tableau",
     "TooManySteps",
+    "TorchdynChebychev",
+    "TorchdynFourier",
+    "TorchdynGaussianRBF",
+    "TorchdynMultiquadRBF",
+    "TorchdynPolynomial",
+    "TorchdynVanillaRBF",
     "Tracking",
     "Truth",
     "UnreliableGradient",
