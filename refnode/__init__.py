@@ -1,24 +1,37 @@
 """refnode: the gradient of a Neural ODE by many independent methods, each certified to its digits.
 
-| equation                                       | symbol        | here                         | file             |
-|------------------------------------------------|---------------|------------------------------|------------------|
-| (1) z' = f(t, z, theta), z(t0) = x             | f, z, theta   | MLP, UserField, NeuralODE    | field.py         |
-| (2) z(T) = ODESolve(..)                        | z(T)          | solve, Solver, rk_step       | integrate.py     |
-| (3) loss = L(z(T)) + int l dt                  | L, l          | Loss, Kinetic, Tracking      | loss.py          |
-| (3) a' = -(df/dz)^T a - dl/dz                  | a             | gradient                     | gradients/       |
-| (4) theta = theta(t)                           | theta(t), psi | Constant                     | depth.py         |
-| (7) z(t0) = [x, 0]                             | h_x           | ZeroAugment                  | maps.py          |
-| (8) z(t0) = h_x(x)                             | h_x, h_y      | Linear, MLP                  | maps.py          |
-| (9) z_q'' = f                                  | z_q, z_p      | NeuralODE(order=2)           | dynamics.py      |
-| (10) z' = f(t, z, x, theta)                    | x             | NeuralODE(control="x")       | dynamics.py      |
+| equation                                        | symbol       | here                                 | file         |
+|-------------------------------------------------|--------------|--------------------------------------|--------------|
+| (1) z' = f(t, z, theta), z(t0) = x              | f, z, theta  | MLP, UserField, NeuralODE            | field.py     |
+| (2) z(T) = ODESolve(..)                         | z(T)         | solve, Solver, rk_step               | integrate.py |
+| (3) loss = L(z(T)) + int l dt                   | L, l         | Loss, Kinetic, Tracking              | loss.py      |
+| (3) a' = -(df/dz)^T a - dl/dz                   | a            | gradient                             | gradients/   |
+| (4) theta(t) = theta_i on [s_i, s_i+1]          | theta_i, s_i | Stacked, StackedNODE                 | depth.py     |
+| (5) dloss/dtheta(t) = a^T df/dtheta + dl/dtheta | theta(t)     | FunctionSpace                        | depth.py     |
+| (6) theta(t) = sum_j alpha_j psi_j(t)           | alpha, psi   | Galerkin, GalNODE, Fourier, Legendre | bases.py     |
+| (7) z(t0) = [x, 0]                              | h_x          | ZeroAugment, ANODE                   | maps.py      |
+| (8) z(t0) = h_x(x)                              | h_x, h_y     | Linear, MLP, PartialInput, ILNODE    | maps.py      |
+| (9) z_q'' = f                                   | z_q, z_p     | NeuralODE(order=2), SecondOrderNODE  | dynamics.py  |
+| (10) z' = f(t, z, x, theta)                     | x            | DataControlledNODE                   | dynamics.py  |
+| adaptive depth, T_i = g_w(x_i)                  | g_w          | AdaptiveDepth, AdaptiveNODE          | adaptive.py  |
 """
 
 from refnode.adaptive import AdaptiveDepth
 from refnode.api import Solution, compare, digits, digits_left, gradient, solve
-from refnode.architectures import NeuralODE
+from refnode.architectures import (
+    ANODE,
+    ILNODE,
+    AdaptiveNODE,
+    DataControlledNODE,
+    GalNODE,
+    NeuralODE,
+    SecondOrderNODE,
+    StackedNODE,
+)
 from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
 from refnode.check import check_field
 from refnode.depth import Constant, FunctionSpace, Galerkin, Stacked
+from refnode.divergence import Divergence
 from refnode.errors import (
     BackendUnavailable,
     InvalidArgument,
@@ -34,8 +47,18 @@ from refnode.errors import (
 )
 from refnode.field import MLP, Linear
 from refnode.fields import CosineField, UserField
+from refnode.flows import CNF
 from refnode.gradients import METHODS, GradientResult, Stats, method_table
-from refnode.loss import CrossEntropy, LinearFunctional, Loss, Observations, SquaredError, UserLoss, observe
+from refnode.loss import (
+    CrossEntropy,
+    LinearFunctional,
+    Loss,
+    Observations,
+    SquaredError,
+    StandardNormal,
+    UserLoss,
+    observe,
+)
 from refnode.maps import Columns, Identity, PartialInput, ZeroAugment
 from refnode.model import Model, Problem
 from refnode.oracle.certificate import certify
@@ -69,10 +92,14 @@ from refnode.torchdyn_bases import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANODE",
+    "CNF",
+    "ILNODE",
     "METHODS",
     "MLP",
     "TABLEAUX",
     "AdaptiveDepth",
+    "AdaptiveNODE",
     "BackendUnavailable",
     "Chebyshev",
     "Columns",
@@ -80,8 +107,11 @@ __all__ = [
     "Controller",
     "CosineField",
     "CrossEntropy",
+    "DataControlledNODE",
+    "Divergence",
     "Fourier",
     "FunctionSpace",
+    "GalNODE",
     "Galerkin",
     "GaussianRBF",
     "GradientResult",
@@ -110,11 +140,14 @@ __all__ = [
     "ProgramFailed",
     "RefnodeError",
     "RunningArgs",
+    "SecondOrderNODE",
     "Solution",
     "Solver",
     "SquaredError",
     "SquaredNorm",
     "Stacked",
+    "StackedNODE",
+    "StandardNormal",
     "Stats",
     "StepUnderflow",
     "Tableau",

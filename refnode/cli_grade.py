@@ -10,9 +10,9 @@ import click
 
 from refnode.errors import InvalidArgument
 from refnode.json_file import writable, write_json
+from refnode.oracle.entry import Entry
 from refnode.oracle.external import TIMEOUT, program
 from refnode.oracle.grading import PROBLEMS, TOLS, Asked, grade as grade_function
-from refnode.oracle.problems import Entry
 from refnode.problem_file import load_problem
 
 

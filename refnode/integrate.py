@@ -148,7 +148,7 @@ def _first_fraction(
         length = np.max(length)
     if not np.any(length):
         return np.ones(np.shape(length))
-    if wish is not None:
+    if wish is not None and np.all((np.asarray(wish) > 0) | (length == 0)):  # a segment of length zero leaves no wish
         return np.asarray(wish / np.where(length == 0, np.inf, length) + (length == 0))
     order = solver.tableau.order
     with _quiet():

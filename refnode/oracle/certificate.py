@@ -11,8 +11,9 @@ from refnode.api import digits_left, gradient
 from refnode.arrays import Array
 from refnode.errors import InvalidArgument, NumericalError, RefnodeError
 from refnode.gradients import METHODS
+from refnode.oracle.entry import Entry
 from refnode.oracle.ladder import Truth, reference
-from refnode.oracle.problems import CATALOGUE, Entry, catalogue
+from refnode.oracle.problems import CATALOGUE, catalogue
 from refnode.solver import Solver
 
 SOLVER = Solver("dopri5", tol=1e-8)

@@ -15,9 +15,10 @@ from refnode.model import Problem
 from refnode.oracle.answer import Answer, Gradient, ask, is_float64
 from refnode.oracle.case import Case, relative
 from refnode.oracle.diagnosis import diagnose
+from refnode.oracle.entry import Entry
 from refnode.oracle.own_solution import NOT_ASSESSED, GridLoss, assess
 from refnode.oracle.parts import parts_of
-from refnode.oracle.problems import Entry, catalogue
+from refnode.oracle.problems import catalogue
 from refnode.oracle.report_card import Graded, Report, Trial, verdict
 
 TOLS = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
