@@ -1,7 +1,9 @@
 """Random problems and solvers for the gradient tests, and what rounding can do to their gradients.
 
 Every drawn problem has a batch of two or more, a field or a loss that depends on t unless it is told not to, and a
-span that starts anywhere and runs either way. Hypothesis draws the structure; the numbers come from a drawn seed.
+span that starts anywhere and runs either way, or ends where an adaptive depth says. theta is constant, or varies with
+depth in any basis, on the span or on an interval that covers only part of it. Hypothesis draws the structure; the
+numbers come from a drawn seed.
 """
 
 from dataclasses import dataclass, replace
@@ -10,8 +12,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 import refnode as rn
-from refnode.arrays import column
+from refnode.arrays import column, unflatten
+from refnode.dynamics import dynamics_of
 from refnode.loss import Weighted
+from refnode.segments import break_time, segments
 
 EPS = np.finfo(np.float64).eps
 METHODS = tuple(rn.METHODS)
@@ -46,7 +50,7 @@ def everything(**how):
         return (
             np.cos(at.t) * (at.z**2).sum(axis=1)
             + (at.x**2).sum(axis=1) * at.z.sum(axis=1)
-            + (at.theta**2).sum() * at.rate.sum(axis=1)
+            + (at.theta**2).sum(axis=-1) * at.rate.sum(axis=1)
         )
 
     def jvp(at, d):
@@ -55,18 +59,19 @@ def everything(**how):
             + 2 * np.cos(at.t) * (at.z * d.z).sum(axis=1)
             + 2 * (at.x * d.x).sum(axis=1) * at.z.sum(axis=1)
             + (at.x**2).sum(axis=1) * d.z.sum(axis=1)
-            + 2 * (at.theta * d.theta).sum() * at.rate.sum(axis=1)
-            + (at.theta**2).sum() * d.rate.sum(axis=1)
+            + 2 * (at.theta * d.theta).sum(axis=-1) * at.rate.sum(axis=1)
+            + (at.theta**2).sum(axis=-1) * d.rate.sum(axis=1)
         )
 
     def vjp(at, g):
         x_x, z_sum, rate_sum = (at.x**2).sum(axis=1), at.z.sum(axis=1), at.rate.sum(axis=1)
+        g_norm = g * rate_sum                       # one theta for all samples, or a row of it for each
         return rn.RunningArgs(
             t=-g * np.sin(at.t) * (at.z**2).sum(axis=1),
             z=2 * column(g * np.cos(at.t)) * at.z + column(g * x_x),
-            theta=2 * at.theta * (g * rate_sum).sum(),
+            theta=2 * at.theta * (g_norm.sum() if at.theta.ndim == 1 else column(g_norm)),
             x=2 * column(g * z_sum) * at.x,
-            rate=column(g * (at.theta**2).sum()) * np.ones(at.rate.shape),
+            rate=column(g * (at.theta**2).sum(axis=-1)) * np.ones(at.rate.shape),
         )
 
     return rn.UserRunning(fn_value=value, fn_jvp=jvp, fn_vjp=vjp, **how)
@@ -114,27 +119,61 @@ def running_losses(draw, d, rng):
     return tuple(terms)
 
 
+BASES = {
+    "Legendre": rn.Legendre(2), "Chebyshev": rn.Chebyshev(3), "monomials": rn.Monomial(2), "Fourier": rn.Fourier(1),
+    "bells": rn.GaussianRBF(2), "hats": rn.Hat(3), "uneven hats": rn.Hat([0.3]), "pieces": rn.PiecewiseConstant(2),
+}  # fmt: skip
+DEPTHS = (*BASES, "stacked", "stacked unevenly", "function space")
+
+
 @st.composite
-def models(draw, acts=(*SMOOTH, "relu")):
-    """A model and the width n of its input."""
-    order, n = draw(st.sampled_from([1, 1, 2])), draw(st.integers(1, 2))
-    initial = draw(st.sampled_from(["position", "velocity", "full"])) if order == 2 else "position"
-    kind = draw(st.sampled_from(["none", "augment", "linear", "mlp"]))
-    if order == 2 and initial == "full":                # h_x fills both blocks: an even width
-        kind = "linear" if kind in ("none", "augment") else kind
-    out = {"none": n, "augment": n + 1}.get(kind) or draw(st.integers(1, 2))
-    filled = 2 * out if order == 2 and initial == "full" else out
-    h_xs = {"none": None, "augment": rn.ZeroAugment(1), "linear": rn.Linear(n, filled), "mlp": rn.MLP(n, 2, filled)}
-    d, control = order * out, draw(st.sampled_from(["none", "x"]))
-    hidden = draw(st.lists(st.integers(1, 3), max_size=2))
+def depths(draw, leaves):
+    """A depth that varies, for a field of these leaves: a third of the intervals cover the span only in part."""
+    kind = draw(st.sampled_from(DEPTHS))
+    interval = draw(st.sampled_from(["span", "span", (-1.5, 1.0)]))
+    layers = draw(st.none() | st.lists(st.sampled_from(sorted(leaves)), min_size=1, max_size=2, unique=True))
+    if kind in BASES:
+        return rn.Galerkin(BASES[kind], interval, layers)
+    if kind == "function space":
+        return rn.FunctionSpace(3, interval, layers)
+    return rn.Stacked(3 if kind == "stacked" else [0.25, 0.4], interval, layers)
+
+
+@st.composite
+def input_maps(draw, n, order, initial):
+    """h_x for inputs of width n, and the width of one block of the state."""
+    kind = draw(st.sampled_from(["none", "augment", "linear", "mlp", "partial", "columns"]))
+    if order > 1 and initial == "full":             # h_x fills all blocks: a multiple of the order
+        kind = "mlp" if kind in ("mlp", "partial") else "linear"
+    out = {"none": n, "augment": n + 1, "partial": n + 1, "columns": 1}.get(kind) or draw(st.integers(1, 2))
+    filled = order * out if initial == "full" else out
+    start = n - 1
+    return {
+        "none": None, "augment": rn.ZeroAugment(1), "linear": rn.Linear(n, filled), "mlp": rn.MLP(n, 2, filled),
+        "partial": rn.PartialInput(rn.MLP(n, 1)), "columns": rn.Columns(start, start + 1),
+    }[kind], out  # fmt: skip
+
+
+@st.composite
+def models(draw, acts=(*SMOOTH, "relu"), vary=True, adaptive=True):
+    """A model and the width n of its input; theta varies in two of three where it may, T is adaptive in one of four."""
+    order, n = draw(st.sampled_from([1, 1, 1, 2, 2, 3])), draw(st.integers(1, 2))
+    initial = draw(st.sampled_from(["position", "velocity", "full"])) if order > 1 else "position"
+    h_x, out = draw(input_maps(n, order, initial))
+    d, control = order * out, draw(st.sampled_from(["none", "x", rn.Columns(n - 1, n)]))
+    varies = vary and draw(st.sampled_from([True, True, False]))
+    hidden = draw(st.lists(st.integers(1, 2 if varies else 3), max_size=1 if varies else 2))
     field = rn.MLP(
-        d + (n if control == "x" else 0), *hidden, out,
+        d + {"none": 0, "x": n}.get(control, 1), *hidden, out,
         act=draw(st.sampled_from(acts)), bias=draw(st.booleans()), skip=draw(st.booleans()),
         time=draw(st.sampled_from(["none", "first", "every"])),
     )  # fmt: skip
+    theta = draw(depths(field.shapes)) if varies else rn.Constant()
     k = draw(st.integers(1, 3))
     h_y = draw(st.sampled_from([None, rn.Linear(d, k), rn.MLP(d, 2, k, act="sin")]))
-    return rn.NeuralODE(field, h_x=h_xs[kind], h_y=h_y, order=order, init=initial, control=control), n
+    end = rn.AdaptiveDepth(rn.MLP(n, 2, 1)) if adaptive and draw(st.sampled_from([True, False, False, False])) else 1.0
+    words = {"order": order, "init": initial, "control": control}
+    return rn.NeuralODE(field, span=(0.0, end), theta=theta, h_x=h_x, h_y=h_y, **words), n
 
 
 @st.composite
@@ -152,31 +191,77 @@ def spans(draw, batch, rng, ends=("shared", "own T", "own t0 and T")):
 
 
 def draw_params(model, rng):
-    """Every leaf normal, weights with variance 1 / fan-in."""
-    return {
-        name: rng.standard_normal(shape) / np.sqrt(shape[0] if len(shape) > 1 else 2)
-        for name, shape in model.shapes.items()
-    }
+    """Every leaf normal, weights with variance 1 / fan-in, coefficients also over m; edges near the model's own."""
+    params = {}
+    for name, shape in model.shapes.items():
+        width = shape[-2] if len(shape) > (2 if name.startswith("alpha") else 1) else 2
+        width = shape[0] * width if name.startswith("alpha") else width
+        params[name] = rng.standard_normal(shape) / np.sqrt(width)
+    if "edges" in params:
+        params["edges"] = model.edges + 0.05 * rng.uniform(-1, 1, model.edges.shape)
+    return params
+
+
+def adaptive_span(model, params, x, rng):
+    """(t0, None) and the interval (2,) that every sample passes, (t0, t0) where the ends' order leaves none."""
+    t0 = np.array(rng.uniform(-1, 1))
+    probe = rn.Problem(model, params, x, rn.Loss(running=rn.SquaredNorm()), (t0, None))
+    return (t0, None), np.array([t0, np.min(probe.span[1])])
+
+
+def free_times(model, params, span, times):
+    """Those of the times that no two samples meet on different sides of a break: with some room to every break."""
+    t0, T = (np.asarray(end) for end in span)
+    depth = model.depth
+    for u in params.get("edges", depth.breaks):
+        t = break_time(depth, u, t0, T)
+        times = times[(times < np.min(t) - 0.01) | (times > np.max(t) + 0.01)]
+    return times
 
 
 @st.composite
-def problems(draw, acts=(*SMOOTH, "relu"), ends=("shared", "own T", "own t0 and T"), most_observed=3, running=True):
-    """A problem with every ingredient that the library has, in some combination."""
+def problems(
+    draw, acts=(*SMOOTH, "relu"), ends=("shared", "own T", "own t0 and T"), most_observed=3, running=True, **kinds
+):
+    """A problem with every ingredient that the library has, in some combination; `kinds` restricts the models."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    model, n = draw(models(acts))
+    model, n = draw(models(acts, **kinds))
     batch = draw(st.integers(2, 3))
-    x = rng.standard_normal((batch, n))
-    span, (low, high) = draw(spans(batch, rng, ends))
+    x, params = rng.standard_normal((batch, n)), draw_params(model, rng)
+    span, (low, high) = adaptive_span(model, params, x, rng) if model.adaptive else draw(spans(batch, rng, ends))
     k = model.h_y.width(model.state_width)
     terminal = draw(st.none() | point_losses(batch, k, rng))
     count = draw(st.integers(0, most_observed))
     times = low + (high - low) * np.sort(rng.uniform(0.05, 0.95, count))
-    observed = rn.Observations(times, [draw(point_losses(batch, k, rng)) for _ in times]) if count else None
+    whole = (span[0], rn.Problem(model, params, x, rn.Loss(running=rn.SquaredNorm()), span).span[1])
+    times = free_times(model, params, whole, times)
+    observed = rn.Observations(times, [draw(point_losses(batch, k, rng)) for _ in times]) if len(times) else None
     terms = draw(running_losses(model.state_width, rng)) if running else ()
     if terminal is None and observed is None and not terms:
         terminal = rn.SquaredError(rng.standard_normal((batch, k)))
     loss = rn.Loss(terminal, observed, terms, scale=draw(st.sampled_from([1.0, -3.0, 1e-6, 1e6])))
-    return rn.Problem(model, draw_params(model, rng), x, loss, span)
+    return rn.Problem(model, params, x, loss, span)
+
+
+def span_of(problem):
+    """The span as it is given: None for the T of an adaptive depth, so that `replace` computes it anew."""
+    return (problem.span[0], None) if problem.model.adaptive else problem.span
+
+
+def changed(problem, **parts):
+    """The problem with other parts, and with T computed anew where its depth is adaptive."""
+    return replace(problem, **{"span": span_of(problem)} | parts)
+
+
+def in_step(problem):
+    """Whether all samples pass all bounds at the same fractions of their spans, as they do alone."""
+    own = any(end.ndim for end in problem.span)
+    return not own or not (problem.loss.observations or (problem.model.depth.interval != "span" and breaks(problem)))
+
+
+def breaks(problem):
+    """How many breaks of theta(t) the problem's samples pass."""
+    return sum(bound.kind == "break" for bound in problem.layout.bounds)
 
 
 @st.composite
@@ -204,7 +289,7 @@ def rows(problem, index):
     terminal, running = loss.terminal and taken(loss.terminal), tuple(map(taken, loss.running))
     observed = loss.observations and replace(loss.observations, terms=tuple(map(taken, loss.observations.terms)))
     loss = replace(loss, terminal=terminal, observations=observed, running=running)
-    span = tuple(end[index] if end.ndim else end for end in problem.span)
+    span = tuple(end[index] if end is not None and end.ndim else end for end in span_of(problem))
     return rn.Problem(problem.model, problem.params, problem.x[index], loss, span)
 
 
@@ -213,9 +298,14 @@ def singles(problem):
     return [rows(problem, np.array([i])) for i in range(problem.batch)]
 
 
+def own_leaves(problem):
+    """Names of the leaves of which every sample has a row of its own."""
+    return {"x"} | {name for name, end in zip(("t0", "T"), problem.span, strict=True) if end.ndim}
+
+
 def together(problem, of_singles):
     """Leaves of the batch from its samples': rows of x and of t0 and T per sample are stacked, the rest is summed."""
-    own = {"x"} | {name for name, end in zip(("t0", "T"), problem.span, strict=True) if end.ndim}
+    own = own_leaves(problem)
     return {
         name: np.concatenate([leaves[name] for leaves in of_singles])
         if name in own
@@ -226,13 +316,32 @@ def together(problem, of_singles):
 
 # ---------------------------------------------------------------- what rounding can do
 
+def largest_theta(problem):
+    """Leaf of the field -> the largest norms of |theta(t)| that any of 17 depths of any segment has, as one matrix.
+
+    A flow grows like exp(int L dt), and the mean of L over a segment is below the largest at 17 of its depths unless L
+    peaks between them; bases of up to three functions on a segment do not.
+    """
+    values, field, largest = problem.resolved, problem.model.field, {}
+    for i, span in enumerate(segments(problem, values)):
+        dynamics = dynamics_of(problem, i)
+        for s in np.linspace(0, 1, 17):
+            theta = dynamics.theta(span.at(s), values)
+            for row in np.atleast_2d(theta):
+                for name, leaf in unflatten(row, field.shapes).items():
+                    norm = np.linalg.norm(leaf, 2) if leaf.ndim == 2 else np.linalg.norm(leaf)
+                    width = field.widths[int(name[1:])] if name[0] == "W" else len(leaf)  # t's row moves no state
+                    norm = np.linalg.norm(leaf[:width], 2) if name[0] == "W" else norm
+                    largest[name] = max(largest.get(name, 0.0), float(norm))
+    return largest
+
+
 def lipschitz(problem):
     """A bound of |dF/dz| for an MLP field: norms of weights times slopes of activations; 1 more for q' = p."""
-    field, L = problem.model.field, 1.0
-    for k, width in enumerate(field.widths[:-1]):
-        slope = 0.25 if field.act == "sigmoid" and k > 0 else 1.0
-        L *= slope * np.linalg.norm(problem.params[f"theta.W{k}"][:width], 2)
-    L += np.linalg.norm(problem.params["theta.A"], 2) if field.skip else 0.0
+    field, L, norms = problem.model.field, 1.0, largest_theta(problem)
+    for k in range(field.depth):
+        L *= (0.25 if field.act == "sigmoid" and k > 0 else 1.0) * norms[f"W{k}"]
+    L += norms["A"] if field.skip else 0.0
     return L + (1 if problem.model.order > 1 else 0)
 
 
@@ -241,10 +350,14 @@ def operations(problem):
 
     A layer sums up to i terms forwards and o backwards, and costs 8 for bias, activation and slope (libm: a few units
     in the last place); the gradient of a shared parameter sums over the batch, the parameter norm over all of theta.
+    theta(t) of m functions costs 8 a function for u, psi and its slope, sums over them, and its cotangent in t sums
+    over all numbers of theta. The network of an adaptive depth is one more on the way.
     """
-    field = problem.model.field
-    theta = sum(int(np.prod(shape)) for shape in field.shapes.values()) if problem.loss.running else 0
-    return 2 * sum(field.widths) + 8 * len(field.widths) + problem.batch + theta
+    model, field = problem.model, problem.model.field
+    varies = model.depth.basis.m if isinstance(model.depth, rn.Galerkin) else 0
+    theta = sum(int(np.prod(shape)) for shape in field.shapes.values()) if problem.loss.running or varies else 0
+    widths = (*field.widths, *(model.adaptive.network.widths if model.adaptive else ()))
+    return 2 * sum(widths) + 8 * len(widths) + problem.batch + theta + 9 * varies
 
 
 def amplification(problem):

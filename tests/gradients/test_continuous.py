@@ -21,6 +21,7 @@ from tests.gradients.problems import (
     amplification,
     assert_same,
     assert_same_bits,
+    changed,
     draw_params,
     problems,
     singles,
@@ -216,7 +217,7 @@ def check_scaling(problem, method, solver, power):
     options = {"check": False} if method in ("backsolve", "interpolating") else {}
     factor, results = 2.0**power, []
     for scale in (problem.loss.scale, factor * problem.loss.scale):
-        one = replace(problem, loss=replace(problem.loss, scale=scale))
+        one = changed(problem, loss=replace(problem.loss, scale=scale))
         try:
             results.append(rn.gradient(one, method, solver, **options))
         except rn.NumericalError as error:  # what cannot be solved backwards cannot be solved for another scale either

@@ -5,6 +5,7 @@ hand, and complex arithmetic, which knows no derivative. They agree within `roun
 """
 
 import tracemalloc
+from dataclasses import replace
 from functools import cache
 from math import comb
 
@@ -15,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 import refnode as rn
 from refnode.forward import replay, solve_forward
 from refnode.gradients.discrete_adjoint import binomial
-from refnode.values import unnamed
+from refnode.values import resolved, unnamed
 from tests.gradients.problems import (
     EPS,
     assert_same,
@@ -24,6 +25,7 @@ from tests.gradients.problems import (
     problems,
     rounding_bound,
     solvers,
+    span_of,
 )
 
 STATES = st.integers(2, 12)
@@ -65,16 +67,16 @@ def test_equals_the_others_on_many_problems(method, problem, solver):
 def test_is_the_transpose_of_the_solve(problem, solver, seed):
     """<adj, J v> = <J^T adj, v> for the map J from all leaves to z(T): forward mode says the same as reverse mode."""
     rng = np.random.default_rng(seed)
-    model, values = problem.model, problem.values
-    plain = rn.NeuralODE(model.field, h_x=model.h_x, order=model.order, init=model.initial, control=model.control)
+    model = problem.model
+    plain = replace(model, h_y=rn.Identity())
     params = {name: leaf for name, leaf in problem.params.items() if not name.startswith("h_y")}
     adj = rng.standard_normal((problem.batch, model.state_width))
     loss = rn.Loss(terminal=rn.LinearFunctional(adj, reduction="sum"))
-    problem = rn.Problem(plain, params, problem.x, loss, problem.span)
+    problem = rn.Problem(plain, params, problem.x, loss, span_of(problem))
     v = {name: rng.standard_normal(leaf.shape) for name, leaf in problem.leaves().items()}
     values, step = problem.values, 2.0**-100  # its square underflows beside 1
-    grid = solve_forward(problem, values, solver).grid
-    moved = values.shifted(1j * step, unnamed(v, problem))
+    grid = solve_forward(problem, problem.resolved, solver).grid
+    moved = resolved(values.shifted(1j * step, unnamed(v, problem)), problem)
     Jv = replay(problem, moved, grid, solver.tableau)[-1].imag / step
     transposed = rn.gradient(problem, "discrete", solver).grads
     # each number of a leaf may be off by the leaf's bound; the inner product itself adds one rounding a term

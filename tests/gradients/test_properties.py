@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 import refnode as rn
 from tests.gradients.problems import (
@@ -21,7 +21,10 @@ from tests.gradients.problems import (
     amplification,
     assert_same,
     assert_same_bits,
+    changed,
     draw_params,
+    in_step,
+    own_leaves,
     problems,
     rounding_bound,
     rows,
@@ -53,7 +56,7 @@ def test_order_of_the_samples_does_not_matter(problem, solver, seed):
     """Permuting the batch permutes the gradients of x and of ends per sample, and leaves the others as they are."""
     order = np.random.default_rng(seed).permutation(problem.batch)
     got, want = (discrete(one, solver).grads for one in (rows(problem, order), problem))
-    own = {"x"} | {name for name, end in zip(("t0", "T"), problem.span, strict=True) if end.ndim}
+    own = own_leaves(problem)
     want = {name: g[order] if name in own else g for name, g in want.items()}
     assert_same(got, want, rounding_bound(problem, solver))
 
@@ -63,9 +66,10 @@ def test_order_of_the_samples_does_not_matter(problem, solver, seed):
 def test_batch_is_the_sum_of_its_samples(problem, solver):
     """Loss and gradient of a batch are the sums over its samples; rows of x and ends per sample are theirs alone.
 
-    Between observations a batch of different spans takes the steps that its most demanding sample asks for: another
-    grid than that of a sample alone, so here one has observations or spans of its own.
+    Between observations, or breaks that stay where they are, a batch of different spans takes the steps that its most
+    demanding sample asks for: another grid than that of a sample alone. So here one has these or spans of its own.
     """
+    assume(in_step(problem))
     got, parts = discrete(problem, solver), [discrete(one, solver) for one in singles(problem)]
     want = together(problem, [part.grads for part in parts])
     assert_same(got.grads, want, rounding_bound(problem, solver))
@@ -85,7 +89,7 @@ def test_mean_is_the_sum_over_the_batch_size(problem, solver):
         loss = problem.loss
         observed = loss.observations and replace(loss.observations, terms=[term(t) for t in loss.observations.terms])
         terms = {"terminal": term(loss.terminal), "observations": observed, "running": tuple(map(term, loss.running))}
-        return replace(problem, loss=replace(loss, **terms))
+        return changed(problem, loss=replace(loss, **terms))
 
     got, total = (discrete(reduced(problem, word), solver).grads for word in ("mean", "sum"))
     want = {name: g / problem.batch for name, g in total.items()}
@@ -279,7 +283,7 @@ def test_integral_loss_is_one_more_state(data, seed, solver, act):
 @given(problems(), FIXED, st.sampled_from([-2.5, 1e-3, 7.0]))
 def test_gradient_is_linear_in_the_upstream_factor(problem, solver, factor):
     """`scale` multiplies every part of the gradient; 3 and 1/3 are not powers of two, so to round-off."""
-    other = replace(problem, loss=replace(problem.loss, scale=factor * problem.loss.scale))
+    other = changed(problem, loss=replace(problem.loss, scale=factor * problem.loss.scale))
     want = {name: factor * g for name, g in discrete(problem, solver).grads.items()}
     assert_same(discrete(other, solver).grads, want, rounding_bound(other, solver))
 
@@ -298,8 +302,8 @@ def test_gradient_is_the_sum_over_the_terms(problem, solver):
         k, times = problem.model.h_y.width(problem.model.state_width), loss.observations.times
         nothing = rn.Observations(times, [rn.LinearFunctional(np.zeros(k))] * len(times))
         parts = [part if part.observations else replace(part, observations=nothing) for part in parts]
-    results = [discrete(replace(problem, loss=part), solver) for part in parts]
-    bounds = [rounding_bound(replace(problem, loss=part), solver) for part in parts]
+    results = [discrete(changed(problem, loss=part), solver) for part in parts]
+    bounds = [rounding_bound(changed(problem, loss=part), solver) for part in parts]
     want = {name: sum(result.grads[name] for result in results) for name in results[0].grads}
     assert_same(discrete(problem, solver).grads, want, {name: 2 * sum(b[name] for b in bounds) for name in want})
 
