@@ -6,6 +6,7 @@
 | (2) z(T) = ODESolve(..)                         | z(T)         | solve, Solver, rk_step               | integrate.py |
 | (3) loss = L(z(T)) + int l dt                   | L, l         | Loss, Kinetic, Tracking              | loss.py      |
 | (3) a' = -(df/dz)^T a - dl/dz                   | a            | gradient                             | gradients/   |
+| (3) -log p(x), l = -tr(df/dz)                   | l            | CNF, Divergence, StandardNormal      | flows.py     |
 | (4) theta(t) = theta_i on [s_i, s_i+1]          | theta_i, s_i | Stacked, StackedNODE                 | depth.py     |
 | (5) dloss/dtheta(t) = a^T df/dtheta + dl/dtheta | theta(t)     | FunctionSpace                        | depth.py     |
 | (6) theta(t) = sum_j alpha_j psi_j(t)           | alpha, psi   | Galerkin, GalNODE, Fourier, Legendre | bases.py     |

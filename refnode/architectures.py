@@ -8,10 +8,11 @@ from typing import Any
 from refnode.adaptive import AdaptiveDepth
 from refnode.arrays import one_of
 from refnode.bases import Basis
+from refnode.control import Control
 from refnode.depth import Constant, Depth, Galerkin, Stacked
 from refnode.field import MLP, Field
 from refnode.maps import Identity, ZeroAugment, as_map
-from refnode.model import Control, Initial, Model
+from refnode.model import Initial, Model
 
 
 def NeuralODE(

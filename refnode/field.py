@@ -104,7 +104,7 @@ class MLP:
         """Leaves in order: W0, b0, W1, b1, .., A."""
         shapes: dict[str, tuple[int, ...]] = {}
         for k in range(self.depth):
-            i, o = self.widths[k] + self._takes_time(k), self.widths[k + 1]
+            i, o = self.widths[k] + self.takes_time(k), self.widths[k + 1]
             shapes[f"W{k}"] = (i, o)
             if self.bias:
                 shapes[f"b{k}"] = (o,)
@@ -120,17 +120,22 @@ class MLP:
             leaves[f"W{k}"] = rng.standard_normal((i, o)) / np.sqrt(i)
         return leaves
 
-    def _takes_time(self, k: int) -> bool:
+    def takes_time(self, k: int) -> bool:
+        """Whether t enters layer k."""
         return self.time == "every" or (self.time == "first" and k == 0)
 
-    def _trace(self, t: Array, h: Array, leaf: dict[str, Array]) -> tuple[list[Array], list[Array]]:
+    def with_time(self, k: int, t: Array, h: Array) -> Array:
+        """The input of layer k: h (b, i), with t as a last column if the layer takes it."""
+        return np.concatenate([h, time_column(t, h)], axis=1) if self.takes_time(k) else h
+
+    def tape(self, t: Array, h: Array, leaf: dict[str, Array]) -> tuple[list[Array], list[Array]]:
         """Inputs h_k (b, i_k), t included, and pre-activations u_k (b, o_k) of every layer."""
         value = layers.ACTIVATIONS[self.act].value
         inputs: list[Array] = []
         pre: list[Array] = []
         for k in range(self.depth):
             h = value(pre[-1]) if k > 0 else h
-            h = np.concatenate([h, time_column(t, h)], axis=1) if self._takes_time(k) else h
+            h = self.with_time(k, t, h)
             u = layers.linear(leaf[f"W{k}"], h)
             inputs.append(h)
             pre.append(u + leaf[f"b{k}"] if self.bias else u)
@@ -139,7 +144,7 @@ class MLP:
     def forward(self, t: Array, z: Array, theta: Array, x: Array | None = None) -> Array:
         """f (b, o)."""
         leaf, h = unflatten(theta, self.shapes), beside(z, x)
-        f = self._trace(t, h, leaf)[1][-1]
+        f = self.tape(t, h, leaf)[1][-1]
         return f + layers.linear(leaf["A"], h) if self.skip else f
 
     def jvp(
@@ -156,12 +161,12 @@ class MLP:
         """df (b, o) for perturbations dt () or (b,), dz, dtheta, dx shaped like what they perturb."""
         leaf, dleaf = unflatten(theta, self.shapes), unflatten(dtheta, self.shapes)
         h0, dh0 = beside(z, x), beside(dz, dx)
-        inputs, pre = self._trace(t, h0, leaf)
+        inputs, pre = self.tape(t, h0, leaf)
         slope = layers.ACTIVATIONS[self.act].slope
         dh, du = dh0, dh0
         for k in range(self.depth):
             dh = slope(pre[k - 1]) * du if k > 0 else dh
-            dh = np.concatenate([dh, time_column(dt, dh)], axis=1) if self._takes_time(k) else dh
+            dh = self.with_time(k, dt, dh)
             du = layers.linear_jvp(leaf[f"W{k}"], inputs[k], dleaf[f"W{k}"], dh)
             du = du + dleaf[f"b{k}"] if self.bias else du
         return du + layers.linear_jvp(leaf["A"], h0, dleaf["A"], dh0) if self.skip else du
@@ -171,7 +176,7 @@ class MLP:
     ) -> tuple[Array, Array, Array, Array | None]:
         """Cotangents of t (b,), z (b, i), theta (p,) summed over the batch or (b, p), x (b, n), for g (b, o)."""
         leaf, h0 = unflatten(theta, self.shapes), beside(z, x)
-        inputs, pre = self._trace(t, h0, leaf)
+        inputs, pre = self.tape(t, h0, leaf)
         slope = layers.ACTIVATIONS[self.act].slope
         g_leaf: dict[str, Array] = {}
         g_t = np.zeros(len(z), dtype=g.dtype)
@@ -180,7 +185,7 @@ class MLP:
             if self.bias:
                 g_leaf[f"b{k}"] = layers.bias_vjp(leaf[f"b{k}"], g_u)
             g_leaf[f"W{k}"], g_h = layers.linear_vjp(leaf[f"W{k}"], inputs[k], g_u)
-            if self._takes_time(k):
+            if self.takes_time(k):
                 g_t, g_h = g_t + g_h[:, -1], g_h[:, :-1]
             g_u = slope(pre[k - 1]) * g_h if k > 0 else g_u
         if self.skip:

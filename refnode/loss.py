@@ -101,6 +101,22 @@ class LinearFunctional(Weighted):
 
 
 @dataclass(frozen=True, eq=False)
+class StandardNormal(Weighted):
+    """-log N(y; 0, I) = |y|^2 / 2 + k log(2 pi) / 2 for each sample y (k,): the base density of a flow."""
+
+    def check(self, name: str, batch: int, width: int) -> None:
+        """Fits every output."""
+
+    def value(self, t: Array, y: Array) -> Array:
+        """(b,)."""
+        return (y**2).sum(axis=1) / 2 + y.shape[1] * np.log(2 * np.pi) / 2
+
+    def grad(self, t: Array, y: Array) -> tuple[Array, Array]:
+        """0 (b,) and y (b, k)."""
+        return np.zeros(len(y)), y
+
+
+@dataclass(frozen=True, eq=False)
 class CrossEntropy(Weighted):
     """log sum_j e^(y_j) - y_label for each sample: y are logits (b, k), labels (b,) integers 0 .. k - 1."""
 

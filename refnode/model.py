@@ -17,17 +17,18 @@ import numpy as np
 from refnode.adaptive import AdaptiveDepth
 from refnode.arrays import Array, Shapes, count, float64, one_of
 from refnode.bases import ascending
+from refnode.control import Control, check_control, control_of, control_vjp, control_width
 from refnode.depth import Constant, Depth
+from refnode.divergence import check_divergence
 from refnode.errors import InvalidArgument, describe
 from refnode.field import Field
 from refnode.loss import Loss
-from refnode.maps import Columns, Identity, Map, as_map
+from refnode.maps import Identity, Map, as_map
 from refnode.probe import probe
 from refnode.segments import Layout, layout
 from refnode.values import Values, named, parts, resolved, unnamed
 
 Initial = Literal["position", "velocity", "full"]
-Control = Literal["none", "x"] | Columns
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ class Model:
         one_of("initial", self.initial, ("position", "velocity", "full"))
         if self.order == 1 and self.initial == "velocity":
             raise InvalidArgument("initial", "'velocity' with order 1", "'position': there is no second block")
-        if not isinstance(self.control, Columns):
-            one_of("control", self.control, ("none", "x"))
+        check_control(self.control)
         object.__setattr__(self, "span", _checked_model_span(self.span))
 
     @property
@@ -107,21 +107,15 @@ class Model:
 
     def control_of(self, x: Array) -> Array | None:
         """What the field sees beside z: x (b, n), columns of it, or None."""
-        if isinstance(self.control, Columns):
-            return self.control.forward(np.zeros(0), x)
-        return x if self.control == "x" else None
+        return control_of(self.control, x)
 
     def control_vjp(self, x: Array, g: Array | None) -> Array:
         """Cotangent of x (b, n) for the cotangent g of the control."""
-        if g is None or self.control == "none":
-            return np.zeros(x.shape)
-        return self.control.vjp(np.zeros(0), x, g)[1] if isinstance(self.control, Columns) else g
+        return control_vjp(self.control, x, g)
 
     def control_width(self, n: int) -> int:
         """The width of the control for inputs of width n."""
-        if isinstance(self.control, Columns):
-            return self.control.width(n)
-        return n if self.control == "x" else 0
+        return control_width(self.control, n)
 
     def initial_state(self, w_x: Array, x: Array) -> Array:
         """z(t0) (b, d) from x (b, n)."""
@@ -255,6 +249,7 @@ class Problem:
             self.loss.terminal.check("terminal", self.batch, width)
         for k, term in enumerate(self.loss.running):
             term.check(f"running[{k}]", self.batch, self.model.state_width)
+            check_divergence(f"running[{k}]", term, self.model.field, self.model.control)
         if self.loss.observations is not None:
             for k, point in enumerate(self.loss.observations.terms):
                 point.check(f"observations.terms[{k}]", self.batch, width)

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from refnode.divergence import Divergence
 from refnode.errors import UnreliableGradient
 from refnode.field import MLP
 from refnode.fields import CosineField
 from refnode.forward import Forward, loss_per_sample, replay, solve_forward
 from refnode.gradients.finite_difference import leaf_sizes
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
-from refnode.loss import CrossEntropy, LinearFunctional, SquaredError
+from refnode.loss import CrossEntropy, LinearFunctional, SquaredError, StandardNormal
 from refnode.maps import Columns, Identity, Network, PartialInput, ZeroAugment
 from refnode.model import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
@@ -57,7 +58,8 @@ def complex_step(problem: Problem, solver: Solver) -> GradientResult:
 
 BUILT_IN = {
     MLP, CosineField, Identity, ZeroAugment, Columns, PartialInput, Network,
-    SquaredError, LinearFunctional, CrossEntropy, SquaredNorm, Kinetic, ParameterNorm, Tracking, Harmonic,
+    SquaredError, LinearFunctional, CrossEntropy, StandardNormal,
+    SquaredNorm, Kinetic, ParameterNorm, Tracking, Harmonic, Divergence,
 }  # fmt: skip
 
 
