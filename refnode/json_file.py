@@ -13,7 +13,8 @@ import reprlib
 import secrets
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,26 @@ def pointer(place: Iterable[str | int]) -> str:
     parts = [str(part).replace("~", "~0").replace("/", "~1") for part in place]
     shown = [part if part.isprintable() else ascii(part)[1:-1] for part in parts]
     return "".join("/" + (part if len(part) <= 80 else part[:77] + "...") for part in shown) or "(document)"
+
+
+def steps(argument: str) -> Place:
+    """The steps down to an argument.
+
+    >>> steps("observations.terms[0].target")
+    ('observations', 'terms', '0', 'target')
+    """
+    return tuple(re.findall(r"[^.\[\]]+", argument))
+
+
+@contextmanager
+def within(place: Place) -> Iterator[None]:
+    """Name the place in the file of what is found wrong below it; what has been named passes."""
+    try:
+        yield
+    except InvalidArgument as error:
+        if error.argument.startswith("/"):
+            raise
+        raise InvalidArgument(pointer((*place, *steps(error.argument))), error.was, error.allowed) from error
 
 
 # ---------------------------------------------------------------- reading

@@ -1,35 +1,37 @@
 """Problem files: a Problem as versioned JSON that any language can read, bit for bit (docs/problem_file.md).
 
-`problem.schema.json` says which keys, kinds and types a file has, `problem_document` what stands there; here stands
-what it means to one who reads it.
+`problem.schema.json` says which keys, kinds and types a file has; `problem_document` writes what stands there; here
+stands what it means to one who reads it. Fields, maps, depths and losses have documents of their own.
 """
 
-import re
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from refnode.adaptive import AdaptiveDepth
 from refnode.arrays import Array, positive
-from refnode.depth import Constant
+from refnode.depth_document import to_adaptive, to_depth
+from refnode.divergence import Divergence
 from refnode.errors import InvalidArgument, ProblemFileError
-from refnode.field import MLP
-from refnode.fields import CosineField
-from refnode.json_file import MAX_BYTES, Place, decode, pointer, read_json, real, write_json
-from refnode.loss import CrossEntropy, LinearFunctional, Loss, Observations, SquaredError
-from refnode.maps import Identity, ZeroAugment
+from refnode.json_file import MAX_BYTES, Place, decode, pointer, read_json, steps, within, write_json
+from refnode.loss import Loss
+from refnode.loss_document import to_loss
+from refnode.maps import Network
 from refnode.model import Model, Problem
-from refnode.problem_document import FORMAT, HARMONIC_KEYS, MLP_KEYS, RUNNING_LOSSES, VERSION, document
-from refnode.running import Harmonic, Tracking
+from refnode.part_document import to_control, to_field, to_map
+from refnode.problem_document import FORMAT, VERSION, document
 from refnode.schema import check_schema
 
 EXPANSION = 4  # one evaluation may take so many times max_bytes
-PARENTS = {
-    "terminal": "loss", "running": "loss", "observations": "loss", "t0": "span", "T": "span",
-    "field": "model", "h_x": "model", "h_y": "model",
+PARENTS: dict[str, Place] = {
+    "terminal": ("loss",), "running": ("loss",), "observations": ("loss",), "t0": ("span",), "T": ("span",),
+    "field": ("model",), "h_x": ("model",), "h_y": ("model",), "order": ("model",), "initial": ("model",),
+    "layers": ("model", "depth"),
 }  # fmt: skip
 
 
@@ -84,125 +86,94 @@ def _shortened(text: str) -> str:
 
 
 def _problem(node: dict[str, Any], max_bytes: int) -> Problem:
-    span = _span(node["span"])
+    t0, T = _span(node["span"])
     params = {name: decode(leaf, ("params", name)) for name, leaf in node["params"].items()}
     x = decode(node["x"], ("x",))
-    _check_units(params, len(x), max_bytes)
-    model = _model(node["model"], span)
-    with _within(("model", "h_x")):
-        model.h_x.width(x.shape[1])
-    with _within(("model", "h_y")):
-        model.h_y.width(model.state_width)
-    loss = _loss(node["loss"], model.state_width)
-    try:
+    with _named(params):
+        model = _model(node["model"], t0, T)
+        _check_widths(model, x.shape[1])
+        loss = to_loss(node["loss"], ("loss",), model)
+        own = t0.ndim > 0 or isinstance(T, AdaptiveDepth) or T.ndim > 0
+        _check_units((_units(params) + own * _own_units(params, loss)) * (1 + _tangents(loss)), len(x), max_bytes)
         with np.errstate(all="ignore"):  # a file may hold any float64; what comes of it is the solver's to say
-            return Problem(model, params, x, loss, span)
-    except InvalidArgument as error:
-        raise InvalidArgument(pointer(_place(error.argument, params)), error.was, error.allowed) from error
+            return Problem(model, params, x, loss, (t0, T))
 
 
-def _check_units(params: dict[str, Array], batch: int, max_bytes: int) -> None:
+def _check_units(units: int, batch: int, max_bytes: int) -> None:
     """One evaluation holds a number per sample and unit: a small file must not make it a huge one."""
-    units = sum(sum(leaf.shape) for leaf in params.values())
     if 8 * units * batch > EXPANSION * max_bytes:
         was, most = f"{batch} samples beside layers of {units} units", EXPANSION * max_bytes // (8 * units)
         raise InvalidArgument("/x", was, f"at most {most} samples for so many units, or max_bytes raised")
 
 
-def _span(node: dict[str, Any]) -> tuple[Array, Array]:
-    return decode(node["t0"], ("span", "t0")), decode(node["T"], ("span", "T"))
+def _units(params: dict[str, Array]) -> int:
+    return sum(sum(leaf.shape) for leaf in params.values())
 
 
-def _model(node: dict[str, Any], span: tuple[Array, Array]) -> Model:
+def _own_units(params: dict[str, Array], loss: Loss) -> int:
+    """What samples have beside that if their spans are their own and theta varies: each its own theta and bounds."""
+    varying = [leaf for name, leaf in params.items() if name.startswith("alpha.")]
+    still = [leaf for name, leaf in params.items() if name.startswith("theta.")]
+    bounds = len(loss.observations.times) if loss.observations else 0
+    return sum(prod(leaf.shape[1:]) for leaf in varying) + sum(leaf.size for leaf in still) + bounds if varying else 0
+
+
+def _tangents(loss: Loss) -> int:
+    """How many tangents of the field one evaluation of a divergence carries along."""
+    traces = [term for term in loss.running if isinstance(term, Divergence)]
+    return max((term.field.width_out if term.noise is None else len(term.noise) for term in traces), default=0)
+
+
+def _span(node: dict[str, Any]) -> tuple[Array, Any]:
+    """t0, and T or the network that computes it."""
+    t0, T, place = decode(node["t0"], ("span", "t0")), node["T"], ("span", "T")
+    return t0, to_adaptive(T, place) if isinstance(T, dict) and "kind" in T else decode(T, place)
+
+
+def _model(node: dict[str, Any], t0: Array, T: Any) -> Model:
     """The model; its own span is the problem's where that is the same for all samples."""
-    scalar = all(end.ndim == 0 for end in span)
+    adaptive = isinstance(T, AdaptiveDepth)
+    scalar = t0.ndim == 0 and (adaptive or T.ndim == 0)
+    start = float(t0) if scalar else 0.0
     return Model(
-        _part(node["field"]),
-        _part(node["depth"]),
-        _part(node["h_x"]),
-        _part(node["h_y"]),
+        to_field(node["field"]),
+        to_depth(node["depth"], ("model", "depth")),
+        to_map(node["h_x"], ("model", "h_x")),
+        to_map(node["h_y"], ("model", "h_y")),
         node["order"],
         node["initial"],
-        node["control"],
-        (float(span[0]), float(span[1])) if scalar else (0.0, 1.0),
+        to_control(node["control"], ("model", "control")),
+        (start, T if adaptive else float(T) if scalar else 1.0),
     )
 
 
-def _part(node: dict[str, Any]) -> Any:
-    """The field, depth or map of a kind."""
-    match node["kind"]:
-        case "mlp":
-            return MLP(*node["widths"], **{key: node[key] for key in MLP_KEYS})
-        case "cosine":
-            return CosineField(node["width"])
-        case "constant":
-            return Constant()
-        case "zero_augment":
-            return ZeroAugment(node["extra"])
-    return Identity()
-
-
-def _loss(node: dict[str, Any], d: int) -> Loss:
-    terminal, seen = node["terminal"], node["observations"]
-    point = None if terminal is None else _term(terminal, ("loss", "terminal"), d)
-    observations = None if seen is None else _observations(seen, d)
-    running = tuple(_term(term, ("loss", "running", k), d) for k, term in enumerate(node["running"]))
-    scale = real(node["scale"], ("loss", "scale"))
-    with _within(()):
-        return Loss(point, observations, running, scale)
-
-
-def _observations(node: dict[str, Any], d: int) -> Observations:
-    place: Place = ("loss", "observations")
-    terms = tuple(_term(term, (*place, "terms", k), d) for k, term in enumerate(node["terms"]))
-    times = decode(node["times"], (*place, "times"))
-    with _within(("loss",)):
-        return Observations(times, terms)
-
-
-def _term(node: dict[str, Any], place: Place, d: int) -> Any:
-    """A point loss or a running loss; d is the width of the state."""
-    rest = {"weight": real(node["weight"], (*place, "weight")), "reduction": node["reduction"]}
-    rest |= {"of": node["of"]} if "of" in node else {}
-    match node["kind"]:
-        case "squared_error":
-            return SquaredError(decode(node["target"], (*place, "target")), **rest)
-        case "linear_functional":
-            return LinearFunctional(decode(node["c"], (*place, "c")), **rest)
-        case "cross_entropy":
-            return CrossEntropy(np.array(node["labels"], dtype=np.int64), **rest)
-        case "tracking":
-            return Tracking(_harmonic(node["beta"], (*place, "beta"), d), **rest)
-    return RUNNING_LOSSES[node["kind"]](**rest)
-
-
-def _harmonic(node: dict[str, Any], place: Place, d: int) -> Harmonic:
-    """Its widths are checked before anything is computed: beta(t) has one row per sample."""
-    parts = {key: decode(node[key], (*place, key)) for key in HARMONIC_KEYS}
-    for key, part in parts.items():
-        if part.shape != (d,):
-            raise InvalidArgument(pointer((*place, key)), f"shape {part.shape}", f"of shape ({d},), the state's width")
-    return Harmonic(**parts)
+def _check_widths(model: Model, n: int) -> None:
+    """Every part that sees x (b, n) or the state fits it."""
+    with within(("model", "h_x")):
+        model.h_x.width(n)
+    with within(("model", "h_y")):
+        model.h_y.width(model.state_width)
+    with within(("model", "control")):
+        model.control_width(n)
+    if model.adaptive is not None:
+        with within(("span", "T", "network")):
+            Network(model.adaptive.network).width(n)
 
 
 @contextmanager
-def _within(place: Place) -> Iterator[None]:
-    """Name the place in the file of what is found wrong below it."""
+def _named(params: dict[str, Array]) -> Iterator[None]:
+    """Name the place in the file of what is wrong with an argument of Model or Problem."""
     try:
         yield
     except InvalidArgument as error:
-        here = (*place, *_steps(error.argument))
-        raise InvalidArgument(pointer(here), error.was, error.allowed) from error
-
-
-def _steps(argument: str) -> Place:
-    """The steps down to an argument: observations.terms[0].target -> observations, terms, 0, target."""
-    return tuple(re.findall(r"[^.\[\]]+", argument))
+        if error.argument.startswith("/"):
+            raise
+        raise InvalidArgument(pointer(_place(error.argument, params)), error.was, error.allowed) from error
 
 
 def _place(argument: str, params: dict[str, Array]) -> Place:
-    """Where the file says what an argument of Problem says."""
+    """Where the file says what an argument of Model or Problem says."""
     if argument in params:
         return ("params", argument)
-    steps = _steps(argument)
-    return (PARENTS[str(steps[0])], *steps) if steps[0] in PARENTS else steps
+    way = steps(argument)
+    return (*PARENTS.get(str(way[0]), ()), *way)

@@ -16,9 +16,11 @@ from hypothesis import example, given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 import refnode as rn
-from refnode import json_file, problem_document, problem_file
+from refnode import depth_document, json_file, loss_document, part_document, problem_document, problem_file
 from refnode.layers import ACTIVATIONS
+from tests.any_problem import problems
 from tests.hostile_files import HOSTILE, TEXTS
+from tests.hostile_zoo_files import HOSTILE_ZOO, zoo_problem
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = {path.name: json.loads(path.read_text()) for path in (ROOT / "refnode").glob("*.schema.json")}
@@ -43,75 +45,11 @@ def assert_same(got, want):
     ours, theirs = got.model, want.model
     assert (ours.field, ours.depth, ours.h_x, ours.h_y) == (theirs.field, theirs.depth, theirs.h_x, theirs.h_y)
     assert (ours.order, ours.initial, ours.control) == (theirs.order, theirs.initial, theirs.control)
+    assert ours.adaptive == theirs.adaptive
     assert problem_document.document(got) == problem_document.document(want)
 
 
-# ---------------------------------------------------------------- random problems
-
-@st.composite
-def mlps(draw, i, o, time=("none",)):
-    """An MLP from width i to width o."""
-    hidden = draw(st.lists(st.integers(1, 4), max_size=2))
-    act, flags = draw(st.sampled_from(sorted(ACTIVATIONS))), draw(st.tuples(st.booleans(), st.booleans()))
-    return rn.MLP(i, *hidden, o, act=act, bias=flags[0], time=draw(st.sampled_from(time)), skip=flags[1])
-
-
-@st.composite
-def models(draw):
-    """Any model, and the width of its x."""
-    order, w = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    initial = draw(st.sampled_from(["position", "full"] + ["velocity"] * (order > 1)))
-    block = order * w if order == 1 or initial == "full" else w
-    kinds = ["identity", "mlp"] + ["zero_augment"] * (block > 1)
-    kind, n, h_x = draw(st.sampled_from(kinds)), block, None
-    if kind == "zero_augment":
-        n = draw(st.integers(1, block - 1))
-        h_x = rn.ZeroAugment(block - n)
-    elif kind == "mlp":
-        n = draw(st.integers(1, 3))
-        h_x = draw(mlps(n, block))
-    control = draw(st.sampled_from(["none", "x"]))
-    if control == "none" and order == 1 and draw(st.integers(0, 4)) == 0:
-        field = rn.CosineField(w)
-    else:
-        field = draw(mlps(order * w + n * (control == "x"), w, ("none", "first", "every")))
-    h_y = draw(st.none() | mlps(order * w, draw(st.integers(1, 3))))
-    return rn.NeuralODE(field, h_x=h_x, h_y=h_y, order=order, init=initial, control=control), n
-
-
-@st.composite
-def point_losses(draw, rng, batch, k):
-    """Any point loss of k outputs."""
-    how = {"weight": draw(st.sampled_from([1.0, -0.3, 0])), "reduction": draw(st.sampled_from(["mean", "sum"]))}
-    kind = draw(st.sampled_from([rn.SquaredError, rn.LinearFunctional, rn.CrossEntropy]))
-    if kind is rn.CrossEntropy:
-        return kind(rng.integers(0, k, batch), **how)
-    return kind(rng.standard_normal(draw(st.sampled_from([(batch, k), (k,)]))), **how)
-
-
-@st.composite
-def running_losses(draw, rng, d):
-    """Any running loss of a state of width d."""
-    how = {"weight": draw(st.sampled_from([1.0, 0.1])), "reduction": draw(st.sampled_from(["mean", "sum"]))}
-    how["of"] = draw(st.sampled_from(["field", "state"]))
-    kind = draw(st.sampled_from([rn.SquaredNorm, rn.Kinetic, rn.ParameterNorm, rn.Tracking]))
-    return kind(rn.Harmonic(*rng.standard_normal((3, d))), **how) if kind is rn.Tracking else kind(**how)
-
-
-@st.composite
-def problems(draw):
-    """Any problem that a file can hold; hypothesis draws the structure, a seed the numbers."""
-    (model, n), rng = draw(models()), np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    batch, d = draw(st.integers(1, 3)), model.state_width
-    k = model.h_y.width(d)
-    t0, T = (rng.uniform(low, low + 1, draw(st.sampled_from([(), (batch,)]))) for low in (-1, 1))
-    times = np.sort(rng.uniform(0.1, 0.9, draw(st.integers(0, 2))))
-    seen = rn.Observations(times, [draw(point_losses(rng, batch, k)) for _ in times]) if len(times) else None
-    running = draw(st.lists(running_losses(rng, d), max_size=2))
-    terminal = draw(point_losses(rng, batch, k)) if draw(st.booleans()) or not (seen or running) else None
-    loss = rn.Loss(terminal, seen, running, scale=draw(st.sampled_from([1.0, -2.5, 1])))
-    return rn.Problem(model, model.init(rng), rng.standard_normal((batch, n)), loss, (t0, T))
-
+# ---------------------------------------------------------------- round trips
 
 @given(problems())
 def test_every_problem_comes_back_bit_for_bit(tmp_path_factory, problem):
@@ -208,7 +146,8 @@ def test_the_docs_name_every_key_and_kind():
     words = set(re.findall(r'[`"](\w+)[`"]', text))
     defs = SCHEMAS["problem.schema.json"]["$defs"]
     keys = {key for d in [SCHEMAS["problem.schema.json"], *defs.values()] for key in d.get("properties", {})}
-    tables = (value for name, value in vars(problem_document).items() if name.isupper() and isinstance(value, dict))
+    modules = (part_document, depth_document, loss_document)
+    tables = (table for m in modules for name, table in vars(m).items() if name.isupper() and isinstance(table, dict))
     kinds = {kind for table in tables for kind in table}
     assert (keys | kinds | set(ACTIVATIONS)) - words == set()
 
@@ -232,16 +171,21 @@ def test_the_schema_knows_the_kinds_of_the_code():
     """Kinds and activations are the same in schema and code."""
     d = SCHEMAS["problem.schema.json"]["$defs"]
     kinds = {
-        "field": d["model"]["properties"]["field"], "depth": d["model"]["properties"]["depth"], "map": d["map"],
-        "point": d["point_loss"], "running": d["running_loss"], "beta": d["tracking"]["properties"]["beta"],
+        "field": d["model"]["properties"]["field"], "depth": d["model"]["properties"]["depth"], "basis": d["basis"],
+        "map": d["map"], "point": d["point_loss"], "running": d["running_loss"],
+        "beta": d["tracking"]["properties"]["beta"],
     }
     tables = {
-        "field": problem_document.FIELDS, "depth": problem_document.DEPTHS, "map": problem_document.MAPS,
-        "point": problem_document.POINT_LOSSES, "running": problem_document.RUNNING_LOSSES,
-        "beta": problem_document.PATHS,
+        "field": part_document.FIELDS, "depth": depth_document.DEPTHS, "basis": depth_document.BASES,
+        "map": part_document.MAPS, "point": loss_document.POINT_LOSSES, "running": loss_document.RUNNING_LOSSES,
+        "beta": loss_document.PATHS,
     }  # fmt: skip
     for name, node in kinds.items():
         assert node["properties"]["kind"]["enum"] == list(tables[name])
+        assert [case["if"]["properties"]["kind"]["const"] for case in node["allOf"]] == list(tables[name])
+    assert [d[kind]["properties"]["kind"]["const"] for kind in ("columns", "adaptive")] == [
+        *part_document.CONTROLS, *depth_document.ENDS,
+    ]  # fmt: skip
     assert d["activation"]["enum"] == list(ACTIVATIONS)
 
 
@@ -345,11 +289,26 @@ def good():
     return problem_document.document(example_problem())
 
 
+@pytest.fixture(scope="module")
+def good_zoo():
+    """A good document with everything that the first has not."""
+    return problem_document.document(zoo_problem())
+
+
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_document_is_refused_by_place(tmp_path, good, what):
     """ProblemFileError names the file, the place as a JSON pointer, what stands there and what is allowed."""
     change, message = HOSTILE[what]
     document = copy.deepcopy(good)
+    change(document)
+    assert re.match(message, refused(tmp_path / "p.json", json.dumps(document)))
+
+
+@pytest.mark.parametrize("what", HOSTILE_ZOO)
+def test_a_hostile_depth_span_or_control_is_refused_by_place(tmp_path, good_zoo, what):
+    """The same for bases, intervals, layers, edges, adaptive ends, columns and partial input."""
+    change, message = HOSTILE_ZOO[what]
+    document = copy.deepcopy(good_zoo)
     change(document)
     assert re.match(message, refused(tmp_path / "p.json", json.dumps(document)))
 
@@ -403,10 +362,14 @@ def test_a_file_above_the_limit_is_not_read(tmp_path):
         rn.load_problem(path, max_bytes=0)
 
 
-@pytest.mark.parametrize("what", ["huge widths", "huge order", "huge shape"])
-def test_nothing_is_allocated_for_what_a_file_claims(tmp_path, good, what):
-    """Refusing a small file that speaks of 1e9 units, blocks or rows takes less than 1 MB."""
-    change, document = HOSTILE[what][0], copy.deepcopy(good)
+HUGE = ["m huge", "n huge", "m rbf huge", "network huge", "columns huge"]
+
+
+@pytest.mark.parametrize("what", ["huge widths", "huge order", "huge shape", *HUGE])
+def test_nothing_is_allocated_for_what_a_file_claims(tmp_path, good, good_zoo, what):
+    """Refusing a small file that speaks of 1e9 units, blocks, rows or basis functions takes less than 1 MB."""
+    change, document = (HOSTILE_ZOO[what][0], copy.deepcopy(good_zoo)) if what in HUGE else (
+        HOSTILE[what][0], copy.deepcopy(good))  # fmt: skip
     change(document)
     refused(tmp_path / "p.json", json.dumps(document))  # jsonschema and its caches are loaded now
     tracemalloc.start()
@@ -427,10 +390,27 @@ def test_a_small_file_cannot_ask_for_a_huge_evaluation(tmp_path):
         rn.load_problem(path, max_bytes=2_000_000)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["own spans", "one span"])
+def test_a_small_file_cannot_ask_for_a_huge_theta(tmp_path, own):
+    """500 samples with spans of their own have a theta(t) each, of 4000 numbers: 16 MB, not 4 x 2.1 MB."""
+    theta = rn.Galerkin(rn.Legendre(1))
+    model = rn.NeuralODE(rn.MLP(2, 1000, 2, bias=False), theta=theta)
+    params = {"alpha.W0": np.ones((1, 2, 1000)), "alpha.W1": np.ones((1, 1000, 2))}
+    span = (0.0, np.ones(500)) if own else None
+    problem = rn.Problem(model, params, np.ones((500, 2)), rn.Loss(rn.SquaredError(np.zeros(2))), span)
+    path = saved(problem, tmp_path)
+    assert rn.load_problem(path).batch == 500
+    if own:
+        with pytest.raises(rn.ProblemFileError, match="/x: got 500 samples beside layers of 6006 units; must be at"):
+            rn.load_problem(path, max_bytes=2_100_000)
+    else:
+        assert rn.load_problem(path, max_bytes=2_100_000).batch == 500
+
+
 @given(st.data())
-def test_damaged_files_are_read_or_refused(tmp_path_factory, good, data):
+def test_damaged_files_are_read_or_refused(tmp_path_factory, good, good_zoo, data):
     """Whatever byte of a file is changed, or cut: a Problem or a ProblemFileError."""
-    raw = bytearray(json.dumps(good).encode())
+    raw = bytearray(json.dumps(data.draw(st.sampled_from([good, good_zoo]))).encode())
     at = data.draw(st.integers(0, len(raw) - 1))
     if data.draw(st.booleans()):
         raw[at] = data.draw(st.integers(0, 255))
@@ -441,7 +421,7 @@ def test_damaged_files_are_read_or_refused(tmp_path_factory, good, data):
     read_or_refused(path)
 
 
-WORDS = ["", "x", "mlp", "0x1p+0", "-0x1.8p+1000", "0x1p-1074"]
+WORDS = ["", "x", "mlp", "span", "fourier", "columns", "0x1p+0", "-0x1.8p+1000", "0x1p-1074"]
 ODDITIES = st.sampled_from([None, True, 0, -1, 3, 2**31 - 1, 10**14, *WORDS])
 PARTS = st.recursive(
     ODDITIES, lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=3), part), max_leaves=4
@@ -449,9 +429,9 @@ PARTS = st.recursive(
 
 
 @given(st.data())
-def test_documents_with_a_strange_part_are_read_or_refused(tmp_path_factory, good, data):
+def test_documents_with_a_strange_part_are_read_or_refused(tmp_path_factory, good, good_zoo, data):
     """Whatever stands in the place of any part of a document: a Problem or a ProblemFileError."""
-    document = copy.deepcopy(good)
+    document = copy.deepcopy(data.draw(st.sampled_from([good, good_zoo])))
     parent, key, node = None, None, document
     while isinstance(node, dict | list) and node and (parent is None or data.draw(st.integers(0, 3))):
         parent, key = node, data.draw(st.sampled_from(list(node) if isinstance(node, dict) else range(len(node))))
@@ -464,6 +444,7 @@ def test_documents_with_a_strange_part_are_read_or_refused(tmp_path_factory, goo
 
 # ---------------------------------------------------------------- gradient files
 
+@pytest.mark.parametrize("zoo", [False, True], ids=["plain", "zoo"])
 @pytest.mark.parametrize(
     ("method", "solver"),
     [
@@ -473,9 +454,11 @@ def test_documents_with_a_strange_part_are_read_or_refused(tmp_path_factory, goo
         ("complex_step", rn.Solver("rk4", n_steps=3)),
     ],
 )
-def test_a_gradient_file_holds_the_gradient(tmp_path, method, solver):
+def test_a_gradient_file_holds_the_gradient(tmp_path, method, solver, zoo):
     """Every number of a result stands in its file, bit for bit, and the file fits its schema."""
-    result = rn.gradient(example_problem(), method, solver)
+    problem = zoo_problem() if zoo else example_problem()
+    result = rn.gradient(problem, method, solver)
+    assert set(result.grads) == set(problem.leaves())
     rn.save_result(result, tmp_path / "g.json")
     file = json_file.read_json(tmp_path / "g.json", 10**7)
     fits(file, "gradient.schema.json")
