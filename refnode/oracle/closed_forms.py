@@ -1,7 +1,9 @@
 """Gradients in closed form, to 40 digits: linear flows and z' = k cos(t) z, with squared error at T.
 
-    z' = z A:         z(T) = x e^(A tau),   dL/dA = tau D exp(A^T tau)[x^T g],   tau = T - t0,   g = dL/dz(T)
-    z' = k cos(t) z:  z(T) = x e^(k (sin T - sin t0)),   dL/dk = (sin T - sin t0) z(T) g
+    z' = z A:           z(T) = x e^(A tau),   dL/dA = tau D exp(A^T tau)[x^T g],   tau = T - t0,   g = dL/dz(T)
+    z' = z A + x B + b: the same for s = [z, x, 1], whose matrix M has the rows A, B, b in its first columns
+    stacked:            s(T) = s(t0) e^(M_1 tau_1) .. e^(M_m tau_m),   dL/dtau_j = sum (s(s_j) M_j) g(s_j)
+    z' = k cos(t) z:    z(T) = x e^(k (sin T - sin t0)),   dL/dk = (sin T - sin t0) z(T) g
 
 Evaluated in decimal arithmetic from the exact float64 inputs and rounded once, so that the radius is half a unit in the
 last place. The derivative of the matrix exponential is a block of the exponential of a block matrix,
@@ -17,7 +19,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.depth import Constant
+from refnode.depth import Constant, Stacked
 from refnode.field import MLP
 from refnode.fields import CosineField
 from refnode.loss import SquaredError
@@ -78,14 +80,15 @@ Recipe = Callable[[dict[str, Exact], Slope], dict[str, Exact]]
 def _recipe(problem: Problem) -> Recipe | None:
     model, loss, field = problem.model, problem.loss, problem.model.field
     maps = type(model.h_x) is Identity and type(model.h_y) is Identity
-    plain = maps and isinstance(model.depth, Constant) and model.order == 1 and model.control == "none"
     terminal = type(loss.terminal) is SquaredError and loss.observations is None and not loss.running
     shared = all(end.ndim == 0 for end in problem.span)  # type: ignore[union-attr]
-    if not (plain and terminal and shared):
+    if not (maps and terminal and shared and model.order == 1):
         return None
-    if type(field) is MLP and field.depth == 1 and not (field.bias or field.skip) and field.time == "none":
-        return _linear_flow
-    return _cosine_flow if type(field) is CosineField else None
+    if type(field) is MLP and field.depth == 1 and not field.skip and field.time == "none":
+        pieces = model.depth in (Constant(), Stacked(model.edges))
+        return _linear_flow if pieces and isinstance(model.control, str) else None
+    plain = model.depth == Constant() and model.control == "none"
+    return _cosine_flow if plain and type(field) is CosineField else None
 
 
 def _slope(problem: Problem) -> Slope:
@@ -99,15 +102,47 @@ def _slope(problem: Problem) -> Slope:
 
 
 def _linear_flow(leaf: dict[str, Exact], slope: Slope) -> dict[str, Exact]:
-    A, x, tau = leaf["theta.W0"], leaf["x"], leaf["T"][()] - leaf["t0"][()]
-    flow = exp_matrix(A * tau)
-    z = x @ flow
-    g = slope(z)
-    d, zero = len(A), exact(np.zeros(A.shape))
-    blocks = np.block([[A.T * tau, x.T @ g], [zero, A.T * tau]])
-    dA = tau * exp_matrix(blocks)[:d, d:]
-    dT = (g * (z @ A)).sum()
-    return {"theta.W0": dA, "x": g @ flow.T, "t0": -dT, "T": dT}
+    """s' = s M_j for s = [z, x, 1] on every piece of the span: one, or those of a stacked depth."""
+    x, tau, names = leaf["x"], leaf["T"][()] - leaf["t0"][()], [name for name in leaf if name[:5] in ("theta", "alpha")]
+    layers = [leaf[name] if name[:5] == "alpha" else leaf[name][None] for name in names]
+    rows = np.concatenate([layers[0], *(b[:, None] for b in layers[1:])], axis=1)  # (m, [A, B, b], d)
+    fractions = np.array([Decimal(0), *leaf.get("edges", ()), Decimal(1)], dtype=object)
+    d, width = x.shape[1], rows.shape[1]
+    M = [np.concatenate([A, exact(np.zeros((width, width - d)))], axis=1) for A in rows]
+    lengths = tau * np.diff(fractions)
+    control = x if len(layers[0][0]) > d else x[:, :0]
+    start = np.concatenate([x, control, exact(np.ones((len(x), 1)))], axis=1)[:, :width]
+    d_M, d_lengths, d_start = _product_of_flows(M, lengths, start, lambda s: slope(s[:, :d]), d)
+    dT = (np.diff(fractions) * d_lengths).sum()
+    grads = _as_layers(names, layers, np.array(d_M)[:, :, :d])
+    grads |= {"x": d_start[:, :d] + (d_start[:, d : 2 * d] if control.size else 0), "t0": -dT, "T": dT}
+    return grads | ({"edges": tau * (d_lengths[:-1] - d_lengths[1:])} if "edges" in leaf else {})
+
+
+def _product_of_flows(
+    M: list[Exact], lengths: Exact, start: Exact, slope: Slope, d: int
+) -> tuple[list[Exact], Exact, Exact]:
+    """Gradients of M_j, of the lengths and of s(t0), for s(T) = s(t0) e^(M_1 tau_1) .. e^(M_m tau_m)."""
+    s = [start]
+    for M_j, tau_j in zip(M, lengths, strict=True):
+        s.append(s[-1] @ exp_matrix(M_j * tau_j))
+    g, zero = exact(np.zeros(start.shape)), exact(np.zeros(M[0].shape))
+    g[:, :d] = slope(s[-1])
+    d_M, d_lengths = [], []
+    for j in reversed(range(len(M))):
+        d_lengths.append((g * (s[j + 1] @ M[j])).sum())
+        transposed = M[j].T * lengths[j]
+        blocks = np.block([[transposed, s[j].T @ g], [zero, transposed]])
+        d_M.append(lengths[j] * exp_matrix(blocks)[: len(zero), len(zero) :])
+        g = g @ exp_matrix(transposed)
+    return d_M[::-1], np.array(d_lengths[::-1], dtype=object), g
+
+
+def _as_layers(names: list[str], layers: list[Exact], d_rows: Exact) -> dict[str, Exact]:
+    """Gradients of the rows [A, B, b] (m, width, d) as those of the leaves W0 and b0."""
+    i = layers[0].shape[1]
+    parts = [d_rows[:, :i], *(d_rows[:, i] for _ in layers[1:])]
+    return {name: g if name[:5] == "alpha" else g[0] for name, g in zip(names, parts, strict=True)}
 
 
 def _cosine_flow(leaf: dict[str, Exact], slope: Slope) -> dict[str, Exact]:

@@ -132,7 +132,13 @@ def data_control() -> Entry:
 def reflection() -> Entry:
     """z' = z A + x B + b, z(0) = x: what learns x -> -x in one dimension."""
     model = NeuralODE(Linear(4, 2), control="x")
-    return Entry("reflection", "(10) linear field with control", drawn_problem(model, 370, _loss(373)))
+    return Entry("reflection", "closed form (10): z' = z A + x B + b", drawn_problem(model, 370))
+
+
+def stacked_linear() -> Entry:
+    """z' = z A_j + b_j on three pieces."""
+    model = NeuralODE(Linear(2, 2), theta=Stacked(3), span=(0.25, 1.75))
+    return Entry("stacked_linear", "closed form (4): z' = z A_j + b_j", drawn_problem(model, 420))
 
 
 def adaptive_depth() -> Entry:
@@ -166,7 +172,7 @@ def everything() -> Entry:
 
 
 ENTRIES: tuple[Callable[[], Entry], ...] = (
-    galerkin_fourier, galerkin_legendre, galerkin_chebyshev, galerkin_monomial, galerkin_rbf, stacked, stacked_fixed,
-    function_space, zero_augmented, input_layer, input_network, partial_input, second_order, third_order, data_control,
-    reflection, adaptive_depth, adaptive_follows, fixed_end, everything,
+    galerkin_fourier, galerkin_legendre, galerkin_chebyshev, galerkin_monomial, galerkin_rbf, stacked, stacked_linear,
+    stacked_fixed, function_space, zero_augmented, input_layer, input_network, partial_input, second_order, third_order,
+    data_control, reflection, adaptive_depth, adaptive_follows, fixed_end, everything,
 )  # fmt: skip

@@ -51,7 +51,7 @@ def test_sine_and_cosine_round_to_those_of_the_c_library(t):
     assert abs(float(c) - math.cos(t)) <= EPS
 
 
-@pytest.mark.parametrize("name", ["exp", "linear", "cosine"])
+@pytest.mark.parametrize("name", ["exp", "linear", "cosine", "reflection", "stacked_linear"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_closed_form_is_the_limit_of_tight_solves(name, reduction):
     """Every leaf agrees with the discrete adjoint of dop853 at 1e-13 to 11 digits, what that tolerance leaves."""
