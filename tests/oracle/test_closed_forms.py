@@ -66,12 +66,14 @@ def test_closed_form_is_the_limit_of_tight_solves(name, reduction):
 
 
 def test_other_problems_have_no_closed_form():
-    """A bias, a time input, another loss, a readout, a running loss or a T per sample: no closed form is claimed."""
+    """A time input, another loss, a readout, a running loss, columns or a T per sample: no closed form is claimed."""
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((2, 3, 2))
     loss = rn.Loss(rn.SquaredError(y))
     cases = [
-        (rn.NeuralODE(rn.MLP(2, 2)), loss, None),
+        (rn.NeuralODE(rn.MLP(3, 2), control=rn.Columns(0, 1)), loss, None),
+        (rn.NeuralODE(rn.MLP(2, 2), theta=rn.Galerkin(rn.Legendre(2))), loss, None),
+        (rn.NeuralODE(rn.MLP(2, 2), theta=rn.Stacked(2, interval=(0.0, 1.0))), loss, None),
         (rn.NeuralODE(rn.MLP(2, 2, bias=False, time="first")), loss, None),
         (rn.NeuralODE(rn.MLP(2, 2, bias=False, skip=True)), loss, None),
         (rn.NeuralODE(rn.MLP(2, 4, 2, bias=False)), loss, None),
