@@ -1,4 +1,4 @@
-"""theta(t) = sum_j alpha_j psi_j(u(t)), and its derivatives in u and alpha; u(t) on the span or on an interval. (4)-(6)"""
+"""theta(t) = sum_j alpha_j psi_j(u(t)) and its derivatives in u and alpha; u on the span or on an interval.    (4)-(6)"""
 
 import re
 
@@ -208,7 +208,7 @@ def test_coordinate(interval, own, rng):
     """u is 0 and 1 at the interval's ends, straight between; jvp and vjp are its complex step in t, t0 and T."""
     depth, shape = Ends(interval), (3,) if own else ()
     args = tuple(np.array(rng.uniform(*ends, shape)) for ends in ((0, 1), (-0.3, 0.0), (1.2, 1.9)))
-    t, t0, T = args
+    _, t0, T = args
     lo, hi = (t0, T) if interval == "span" else interval
     np.testing.assert_allclose(coordinate(depth, lo + 0.25 * (hi - lo), t0, T), 0.25 * np.ones(shape), rtol=8 * EPS)
     d, g = normals_like(rng, args), rng.standard_normal(shape)

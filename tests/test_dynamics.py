@@ -354,7 +354,7 @@ def test_theta_that_depends_on_t(interval, own_t, rng):
         return dynamics.jvp(args[0], args[1], values, d[0], d[1], along)
 
     def sizes(d):  # |sin|, |cos| <= 1; u is t / length plus at most 1, and a rounding of it moves either by as much
-        (t, y, alpha, t0, T), (dt, dy, dalpha, dt0, dT) = absolute(args), absolute(d)
+        (t, y, alpha, t0, _), (dt, dy, dalpha, dt0, dT) = absolute(args), absolute(d)
         length = 1.0 if interval == "span" else 2.0
         u = (t + t0 + 0.5) / length
         du = (dt + (1 + u) * dt0 + u * dT) / length
