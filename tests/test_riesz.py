@@ -129,6 +129,15 @@ def test_the_solves_gram_tends_to_the_integral(method, order):
     assert abs(np.log2(off[0] / off[1]) - order) < 0.3
 
 
+def test_weights_are_positive_backwards():
+    """From 1.75 to 0.25 steps are negative and G is not; RK4 integrates products of two hats exactly."""
+    problem = nodal(2, span=(1.75, 0.25), interval="span")
+    solution = rn.solve(problem, rn.Solver("rk4", n_steps=3))
+    # a dozen terms below 1
+    want = 1.5 / 6 * np.array([[2, 1], [1, 2]])
+    np.testing.assert_allclose(rn.gram(problem, solution).matrix, want, rtol=0, atol=24 * EPS)
+
+
 def test_condition_of_monomials():
     """Ten monomials: the Hilbert matrix, of condition 1.6025e13; four Legendre polynomials: 1."""
     # the smallest eigenvalue errs by m EPS of the largest, 10 * 2.2e-16 * 1.6e13 = 4 % of itself; G likewise
