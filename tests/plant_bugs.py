@@ -42,8 +42,10 @@ LAYERS, FIELD, FIELDS, MAPS = "tests/test_layers.py", "tests/test_field.py", "te
 LOSS, RUNNING, OBJECTIVE = "tests/test_loss.py", "tests/test_running.py", "tests/test_objective.py"
 TABLEAU = "tests/test_tableau.py"
 VALUES = "tests/test_values.py"
+RIESZ, TORCHDYN = "tests/test_riesz.py", "tests/test_torchdyn_bases.py"
 GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
 EXTERNAL = "tests/oracle/test_external.py"
+DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
 ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
 
 BUGS = (
@@ -126,6 +128,17 @@ BUGS = (
     Bug("continuous: error of the integrals not looked at", "gradients/continuous.py", "if self.integral_error > allowed:", "if False:", CONTINUOUS + " tests/gradients/test_reliability.py"),
     Bug("quadrature: half a panel too much", "gradients/quadrature_adjoint.py", "weight = np.asarray(half * span.length)", "weight = np.asarray(2 * half * span.length)", CLOSED),
     Bug("backsolve: never refuses", "gradients/backsolve_adjoint.py", "bad = ~(off <= allowed)", "bad = off < 0", CONTINUOUS),
+    # function space, torchdyn's bases, live coefficients
+    Bug("riesz: exact mass matrix for a solve's gradient", "riesz.py", "exact = solved is None or (isinstance(solved, GradientResult) and solved.method in CONTINUOUS)", "exact = True", RIESZ),
+    Bug("riesz: psi at the step's end", "riesz.py", "np.asarray(stage_time(t, t_new, h, c))", "np.asarray(t_new + 0 * c)", RIESZ),
+    Bug("riesz: signed steps", "riesz.py", "np.abs(h) * b", "h * b", RIESZ),
+    Bug("riesz: always the first cell", "riesz.py", "            i += 1", "            i += 0", RIESZ),
+    Bug("riesz: sum over the batch for the mean", "riesz.py", ".T @ psi / len(psi)", ".T @ psi", RIESZ),
+    Bug("riesz: singular matrices solved", "riesz.py", "if low > len(eigenvalues) * EPS * high else np.inf", "", RIESZ),
+    Bug("torchdyn: true harmonics", "torchdyn_bases.py", "np.linspace(0, self.deg, self.deg)", "1.0 * np.arange(self.deg)", TORCHDYN),
+    Bug("torchdyn: sines before cosines", "torchdyn_bases.py", "np.concatenate([np.cos(angle), np.sin(angle)]", "np.concatenate([np.sin(angle), np.cos(angle)]", TORCHDYN),
+    Bug("torchdyn: |t| without its sign in the slope", "torchdyn_bases.py", "side(u)[..., None] * self.numbers / 2", "np.ones(np.shape(u))[..., None] * self.numbers / 2", TORCHDYN),
+    Bug("depth: dead coefficients", "bases.py", "np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0])", "0 * np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0])", "tests/test_live_init.py"),
     # bookkeeping and oracle
     Bug("leaves in the wrong order", "arrays.py", "parts.append(leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", "parts.insert(0, leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", VALUES + " tests/test_arrays.py"),
     Bug("closed form: forgotten tau", "oracle/closed_forms.py", "dA = tau * exp_matrix(blocks)[:d, d:]", "dA = exp_matrix(blocks)[:d, d:]", ORACLE),
@@ -144,6 +157,15 @@ BUGS = (
     Bug("parts: jumps in the wrong place", "oracle/parts.py", 't_obs[k] = grads["t_obs"][0]', 't_obs[0] = grads["t_obs"][0]', DIAGNOSIS),
     Bug("external: status ignored", "oracle/external.py", "if status != 0:", "if False:", EXTERNAL),
     Bug("external: children survive", "oracle/external.py", "os.killpg(process.pid, signal.SIGKILL)", "process.kill()", EXTERNAL),
+    # problem files
+    Bug("depth file: layers forgotten when read", "depth_document.py", 'layers = None if node["layers"] is None else tuple(node["layers"])', "layers = None", DEPTH_FILE),
+    Bug("depth file: interval from zero", "depth_document.py", 'return real(node["lo"], (*place, "lo")), real(', "return 0.0, real(", DEPTH_FILE),
+    Bug("depth file: width of the bells forgotten", "depth_document.py", 'None if basis.width is None else encode(basis.width)', "None", DEPTH_FILE),
+    Bug("depth file: T written as the number that it is", "problem_document.py", "encode(T) if adaptive is None else of_adaptive(adaptive)", "encode(T)", DEPTH_FILE),
+    Bug("part file: columns from the first", "part_document.py", 'return Columns(node["start"], node["stop"])', 'return Columns(0, node["stop"])', DEPTH_FILE),
+    Bug("loss file: noise of the first draw only", "loss_document.py", 'decode(node["noise"], (*place, "noise"))', 'decode(node["noise"], (*place, "noise"))[:1]', LOSS_FILE),
+    Bug("problem file: a theta per sample is not counted", "problem_file.py", "own * _own_units(params, loss)", "0 * _own_units(params, loss)", "tests/test_problem_file.py"),
+    Bug("problem file: tangents are not counted", "problem_file.py", "(1 + _tangents(loss))", "(1 + 0 * _tangents(loss))", LOSS_FILE),
 )  # fmt: skip
 
 
