@@ -17,6 +17,7 @@ TERMS = {
     "linear": lambda rng: rn.LinearFunctional(rng.standard_normal((3, 4))),
     "linear, one c": lambda rng: rn.LinearFunctional(rng.standard_normal(4)),
     "cross-entropy": lambda rng: rn.CrossEntropy([2, 0, 3]),
+    "standard normal": lambda rng: rn.StandardNormal(),
     "user": lambda rng: wave(),
 }
 Y = np.array([[1.0, 2, 0], [3, 5, -1]])
@@ -59,6 +60,15 @@ def test_cross_entropy_by_hand():
     g = term.grad(T, Y)[1]
     assert_close(g, softmax - [[1, 0, 0], [0, 0, 1]], 1 + np.abs(Y).max(), 2 * LIBRARY + 6)
     assert_close(g.sum(axis=1), np.zeros(2), 2.0, LIBRARY + 6)  # softmax sums to 1
+
+
+def test_standard_normal_by_hand():
+    """|y|^2 / 2 + k log(2 pi) / 2: at 0 in one dimension log sqrt(2 pi), and e^-L integrates to 1."""
+    term = rn.StandardNormal()
+    np.testing.assert_array_equal(term.grad(T, Y)[1], Y)
+    assert_close(term.value(T, Y), np.array([5.0, 35.0]) / 2 + 1.5 * math.log(2 * math.pi), 22, LIBRARY + 4)
+    y = np.arange(-12, 12.25, 0.5)[:, None]  # the trapezoidal rule errs by e^(-2 pi^2 / h^2) = e^-79
+    assert_close(0.5 * np.exp(-term.value(T, y)).sum(), 1.0, 1.0, LIBRARY + 75 + len(y))  # exp of up to 73
 
 
 def test_user_loss_by_hand():
