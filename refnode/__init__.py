@@ -9,6 +9,7 @@
 | (3) -log p(x), l = -tr(df/dz)                   | l            | CNF, Divergence, StandardNormal      | flows.py     |
 | (4) theta(t) = theta_i on [s_i, s_i+1]          | theta_i, s_i | Stacked, StackedNODE                 | depth.py     |
 | (5) dloss/dtheta(t) = a^T df/dtheta + dl/dtheta | theta(t)     | FunctionSpace                        | depth.py     |
+| (5) descent: r = G^-1 dloss/dalpha              | G            | riesz, gram                          | descent.py   |
 | (6) theta(t) = sum_j alpha_j psi_j(t)           | alpha, psi   | Galerkin, GalNODE, Fourier, Legendre | bases.py     |
 | (7) z(t0) = [x, 0]                              | h_x          | ZeroAugment, ANODE                   | maps.py      |
 | (8) z(t0) = h_x(x)                              | h_x, h_y     | Linear, MLP, PartialInput, ILNODE    | maps.py      |
@@ -32,6 +33,7 @@ from refnode.architectures import (
 from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
 from refnode.check import check_field
 from refnode.depth import Constant, FunctionSpace, Galerkin, Stacked
+from refnode.descent import Gram, gram, riesz
 from refnode.divergence import Divergence
 from refnode.errors import (
     BackendUnavailable,
@@ -68,7 +70,6 @@ from refnode.oracle.ladder import Truth, reference
 from refnode.oracle.problems import catalogue
 from refnode.problem_file import load_problem
 from refnode.result_file import save_result
-from refnode.riesz import Gram, gram, riesz
 from refnode.running import (
     Harmonic,
     Kinetic,

@@ -42,7 +42,7 @@ LAYERS, FIELD, FIELDS, MAPS = "tests/test_layers.py", "tests/test_field.py", "te
 LOSS, RUNNING, OBJECTIVE = "tests/test_loss.py", "tests/test_running.py", "tests/test_objective.py"
 TABLEAU = "tests/test_tableau.py"
 VALUES = "tests/test_values.py"
-RIESZ, TORCHDYN = "tests/test_riesz.py", "tests/test_torchdyn_bases.py"
+RIESZ, TORCHDYN = "tests/test_descent.py", "tests/test_torchdyn_bases.py"
 GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
 EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
@@ -129,12 +129,12 @@ BUGS = (
     Bug("quadrature: half a panel too much", "gradients/quadrature_adjoint.py", "weight = np.asarray(half * span.length)", "weight = np.asarray(2 * half * span.length)", CLOSED),
     Bug("backsolve: never refuses", "gradients/backsolve_adjoint.py", "bad = ~(off <= allowed)", "bad = off < 0", CONTINUOUS),
     # function space, torchdyn's bases, live coefficients
-    Bug("riesz: exact mass matrix for a solve's gradient", "riesz.py", "exact = solved is None or (isinstance(solved, GradientResult) and solved.method in CONTINUOUS)", "exact = True", RIESZ),
-    Bug("riesz: psi at the step's end", "riesz.py", "np.asarray(stage_time(t, t_new, h, c))", "np.asarray(t_new + 0 * c)", RIESZ),
-    Bug("riesz: signed steps", "riesz.py", "np.abs(h) * b", "h * b", RIESZ),
-    Bug("riesz: always the first cell", "riesz.py", "            i += 1", "            i += 0", RIESZ),
-    Bug("riesz: sum over the batch for the mean", "riesz.py", ".T @ psi / len(psi)", ".T @ psi", RIESZ),
-    Bug("riesz: singular matrices solved", "riesz.py", "if low > len(eigenvalues) * EPS * high else np.inf", "", RIESZ),
+    Bug("riesz: exact mass matrix for a solve's gradient", "descent.py", "exact = solved is None or (isinstance(solved, GradientResult) and solved.method in CONTINUOUS)", "exact = True", RIESZ),
+    Bug("riesz: psi at the step's end", "descent.py", "np.asarray(stage_time(t, t_new, h, c))", "np.asarray(t_new + 0 * c)", RIESZ),
+    Bug("riesz: signed steps", "descent.py", "np.abs(h) * b", "h * b", RIESZ),
+    Bug("riesz: always the first cell", "descent.py", "            i += 1", "            i += 0", RIESZ),
+    Bug("riesz: sum over the batch for the mean", "descent.py", ".T @ psi / len(psi)", ".T @ psi", RIESZ),
+    Bug("riesz: singular matrices solved", "descent.py", "if low > len(eigenvalues) * EPS * high else np.inf", "", RIESZ),
     Bug("torchdyn: true harmonics", "torchdyn_bases.py", "np.linspace(0, self.deg, self.deg)", "1.0 * np.arange(self.deg)", TORCHDYN),
     Bug("torchdyn: sines before cosines", "torchdyn_bases.py", "np.concatenate([np.cos(angle), np.sin(angle)]", "np.concatenate([np.sin(angle), np.cos(angle)]", TORCHDYN),
     Bug("torchdyn: |t| without its sign in the slope", "torchdyn_bases.py", "side(u)[..., None] * self.numbers / 2", "np.ones(np.shape(u))[..., None] * self.numbers / 2", TORCHDYN),

@@ -39,5 +39,5 @@ def test_condition_numbers_are_those_of_the_page(name, row):
         params = {leaf: np.zeros(shape) for leaf, shape in model.shapes.items()}
         condition = rn.gram(rn.Problem(model, params, x, rn.Loss(terminal=rn.SquaredError(x)))).condition
         want = np.inf if shown == "none left" else float(shown)
-        # half a unit in the second digit, and as much for what monomials lose (see test_riesz.py)
+        # half a unit in the second digit, and as much for what monomials lose (see test_descent.py)
         assert condition == pytest.approx(want, rel=0.1)
