@@ -32,6 +32,7 @@ from refnode.architectures import (
 )
 from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
 from refnode.check import check_field
+from refnode.dense_costate import Costate, costate
 from refnode.depth import Constant, FunctionSpace, Galerkin, Stacked
 from refnode.descent import Gram, gram, riesz
 from refnode.divergence import Divergence
@@ -108,6 +109,7 @@ __all__ = [
     "Constant",
     "Controller",
     "CosineField",
+    "Costate",
     "CrossEntropy",
     "DataControlledNODE",
     "Divergence",
@@ -172,6 +174,7 @@ __all__ = [
     "certify",
     "check_field",
     "compare",
+    "costate",
     "digits",
     "digits_left",
     "grade",
