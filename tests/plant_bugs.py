@@ -40,6 +40,7 @@ DENSE = "tests/test_dense.py"
 DYNAMICS = "tests/test_dynamics.py"
 LAYERS, FIELD, FIELDS, MAPS = "tests/test_layers.py", "tests/test_field.py", "tests/test_fields.py", "tests/test_maps.py"
 LOSS, RUNNING, OBJECTIVE = "tests/test_loss.py", "tests/test_running.py", "tests/test_objective.py"
+DIVERGENCE, FLOWS = "tests/test_divergence.py", "tests/test_flows.py"
 TABLEAU = "tests/test_tableau.py"
 VALUES = "tests/test_values.py"
 RIESZ, TORCHDYN = "tests/test_descent.py", "tests/test_torchdyn_bases.py"
@@ -87,6 +88,21 @@ BUGS = (
     Bug("dynamics: dropped dl/dt", "dynamics.py", "return Cotangents(g_t + f_t + depth_t", "return Cotangents(f_t + depth_t", DYNAMICS),
     Bug("dynamics: dropped shift of the second order", "dynamics.py", "g_z = g_z + f_z + self._shift_vjp(g_rate)", "g_z = g_z + f_z", DYNAMICS),
     Bug("dynamics: detached control", "dynamics.py", "g_x = g_x if f_x is None or control is None else g_x + f_x", "g_x = g_x", DYNAMICS),
+    # divergences and flows
+    Bug("standard normal: forgotten constant", "loss.py", "+ y.shape[1] * np.log(2 * np.pi) / 2", "", LOSS),
+    Bug("divergence: dropped curvature in the cotangent", "divergence.py", "g_u = slope * g_h + curvature * (images[k - 1] * g_s).sum(axis=0)", "g_u = slope * g_h", DIVERGENCE),
+    Bug("divergence: dropped curvature in the jvp", "divergence.py", "curvature * du * images[k - 1] + slope * dw", "slope * dw", DIVERGENCE),
+    Bug("divergence: slope instead of curvature", "divergence.py", "dh, ds = slope * du, curvature * du", "dh, ds = slope * du, slope * du", DIVERGENCE),
+    Bug("divergence: forgotten skip term", "divergence.py", 'if self.mlp.skip else images[-1]', 'if False else images[-1]', DIVERGENCE),
+    Bug("divergence: forgotten cotangent of t", "divergence.py", "g_t, g_h = g_t + g_h[:, -1], g_h[:, :-1]", "g_h = g_h[:, :-1]", DIVERGENCE),
+    Bug("divergence: detached control", "divergence.py", "x=control_vjp(self.control, at.x, g_x))", "x=0 * control_vjp(self.control, at.x, g_x))", DIVERGENCE),
+    Bug("divergence: directions in the first block", "divergence.py", "[np.zeros((k, b, before)), v,", "[v, np.zeros((k, b, before)),", DIVERGENCE),
+    Bug("divergence: Hutchinson's sum for mean", "divergence.py", "return self.noise, 1 / len(self.noise)", "return self.noise, 1.0", DIVERGENCE),
+    Bug("divergence: dl/dtheta of the trace left out", "divergence.py", "theta=g_theta, x=control_vjp", "x=control_vjp", FLOWS),
+    Bug("flow: the wrong sign of the trace", "flows.py", "running=-1.0 * divergence", "running=divergence", FLOWS),
+    Bug("flow: a sample's path with the span turned round", "flows.py", "Span(span.end, span.start)", "Span(span.start, span.end)", FLOWS),
+    Bug("flow: segments of a sample's path in the wrong order", "flows.py", "reversed(list(enumerate(segments(problem, values))))", "enumerate(segments(problem, values))", FLOWS),
+    Bug("flow: control by the sample let in", "flows.py", 'if control != "none":', "if False:", FLOWS),
     # Runge-Kutta steps
     Bug("stage at the step's end", "steps.py", "return t_new if c == 1 else t + c * h", "return t_new if c > 0 else t", STEPS),
     Bug("step adjoint: forgotten later stages", "steps.py", "(b[i] * g + np.tensordot(a[:, i], g_Y, axes=1))", "(b[i] * g)", STEPS),
@@ -139,6 +155,9 @@ BUGS = (
     Bug("torchdyn: sines before cosines", "torchdyn_bases.py", "np.concatenate([np.cos(angle), np.sin(angle)]", "np.concatenate([np.sin(angle), np.cos(angle)]", TORCHDYN),
     Bug("torchdyn: |t| without its sign in the slope", "torchdyn_bases.py", "side(u)[..., None] * self.numbers / 2", "np.ones(np.shape(u))[..., None] * self.numbers / 2", TORCHDYN),
     Bug("depth: dead coefficients", "bases.py", "np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0])", "0 * np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0])", "tests/test_live_init.py"),
+    Bug("costate: sides swapped", "dense_costate.py", 'if side == "before" else', 'if side == "after" else', "tests/test_dense_costate.py"),
+    Bug("costate: H without the upstream factor", "dense_costate.py", "dynamics.width - dynamics.d), problem.loss.scale)", "dynamics.width - dynamics.d), 1.0)", "tests/test_dense_costate.py"),
+    Bug("costate: segments in the order of the backward pass", "dense_costate.py", "tuple(reversed(found))", "tuple(found)", "tests/test_dense_costate.py"),
     # bookkeeping and oracle
     Bug("leaves in the wrong order", "arrays.py", "parts.append(leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", "parts.insert(0, leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", VALUES + " tests/test_arrays.py"),
     Bug("closed form: forgotten tau", "oracle/closed_forms.py", "dA = tau * exp_matrix(blocks)[:d, d:]", "dA = exp_matrix(blocks)[:d, d:]", ORACLE),

@@ -283,6 +283,8 @@ def rows(problem, index):
     def taken(term):
         data = {name: getattr(term, name) for name in ("target", "c", "labels", "w") if hasattr(term, name)}
         data = {name: a[index] for name, a in data.items() if a.ndim == 2 or name == "labels"}  # else the same for all
+        if getattr(term, "noise", None) is not None:
+            data["noise"] = term.noise[:, index]
         return replace(term, weight=term.factor(problem.batch), reduction="sum", **data)
 
     loss = problem.loss
