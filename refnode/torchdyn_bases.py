@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.arrays import Array, count
-from refnode.bases import polynomials
+from refnode.bases import NoKinks, polynomials
 
 
 @dataclass(frozen=True)
-class OfDegree:
-    """What they share: deg numbers n_k, one function for each unless said otherwise, no kinks."""
+class OfDegree(NoKinks):
+    """What they share: deg numbers n_k, and one function for each unless said otherwise."""
 
     deg: int
 
@@ -32,16 +32,6 @@ class OfDegree:
     def m(self) -> int:
         """deg."""
         return self.deg
-
-    @property
-    def kinks(self) -> Array:
-        """None."""
-        return np.zeros(0)
-
-    @property
-    def jumps(self) -> bool:
-        """False."""
-        return False
 
     @property
     def numbers(self) -> Array:
