@@ -195,12 +195,12 @@ def _check_rows(name: str, a: Array, batch: int, width: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Losses at given times strictly inside the span, in the order in which depth passes them.
+    """Losses at given times behind t0 and not behind T, in the order in which depth passes them.
 
     Parameters
     ----------
     times    t_k (K,); they are a leaf, `t_obs`, with a gradient of their own
-    terms    one point loss per time. A loss at the end of the span is the terminal loss: it moves with T
+    terms    one point loss per time. One at T stays at its time when T moves; the terminal loss moves with T
     """
 
     times: Any  # array-like given, read-only float64 kept

@@ -64,6 +64,14 @@ def test_every_problem_comes_back_bit_for_bit(tmp_path_factory, problem):
     assert {k: g.tobytes() for k, g in got.grads.items()} == {k: g.tobytes() for k, g in want.grads.items()}
 
 
+@pytest.mark.parametrize("entry", rn.catalogue(), ids=lambda entry: entry.name)
+def test_every_problem_of_the_catalogue_comes_back(tmp_path, entry):
+    """Any program that reads files can be graded on the whole catalogue."""
+    path = saved(entry.problem, tmp_path)
+    fits(json.loads(path.read_text()))
+    assert_same(rn.load_problem(path), entry.problem)
+
+
 EXTREME = [-0.0, 5e-324, -2.2250738585072009e-308, 2.2250738585072014e-308, 1e308, -1.7976931348623157e308, math.pi]
 
 
@@ -73,6 +81,17 @@ def test_every_float_comes_back_bit_for_bit(a):
     """encode and decode are inverse on all of float64, -0.0 and subnormals included."""
     b = json_file.decode(json.loads(json.dumps(json_file.encode(a))), ())
     assert (b.shape, b.tobytes()) == (a.shape, a.tobytes())
+
+
+def test_an_observation_at_the_end_comes_back(tmp_path):
+    """A time may be the very T: it stays a time, and does not become the terminal loss."""
+    seen = rn.Observations([0.5, 1.0], [rn.StandardNormal(), rn.StandardNormal()])
+    model = rn.NeuralODE(rn.CosineField(1))
+    problem = rn.Problem(model, {"theta.k": [1.0]}, np.ones((1, 1)), rn.Loss(observations=seen))
+    again = rn.load_problem(saved(problem, tmp_path))
+    assert_same(again, problem)
+    assert again["t_obs"][-1] == again["T"]
+    assert again.loss.terminal is None
 
 
 def test_extreme_leaves_come_back(tmp_path):
@@ -328,12 +347,14 @@ def test_deep_answers_are_read_or_refused(tmp_path, good, depth):
 
 
 def read_or_refused(path):
-    """Read a file; nothing but a ProblemFileError that names it may come out."""
+    """Read a file; nothing but a ProblemFileError that names it may come out: the rest of its message, or None."""
     try:
         rn.load_problem(path)
     except rn.ProblemFileError as error:
         if not str(error).startswith(f"{path}: "):
             raise
+        return str(error).removeprefix(f"{path}: ")
+    return None
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path):
@@ -430,7 +451,8 @@ PARTS = st.recursive(
 
 @given(st.data())
 def test_documents_with_a_strange_part_are_read_or_refused(tmp_path_factory, good, good_zoo, data):
-    """Whatever stands in the place of any part of a document: a Problem or a ProblemFileError."""
+    """Whatever stands in the place of any part of a document: a Problem, or a ProblemFileError that gives a place of
+    the document and says in words, not in the schema's keywords, what is allowed there."""
     document = copy.deepcopy(data.draw(st.sampled_from([good, good_zoo])))
     parent, key, node = None, None, document
     while isinstance(node, dict | list) and node and (parent is None or data.draw(st.integers(0, 3))):
@@ -439,7 +461,10 @@ def test_documents_with_a_strange_part_are_read_or_refused(tmp_path_factory, goo
     parent[key] = data.draw(PARTS)
     path = tmp_path_factory.mktemp("strange") / "p.json"
     path.write_text(json.dumps(document))
-    read_or_refused(path)
+    message = read_or_refused(path)
+    if message is not None:
+        assert message.startswith("/")
+        assert not re.search(r"must be of (type|\w+(Items|imum)) ", message)
 
 
 # ---------------------------------------------------------------- gradient files
