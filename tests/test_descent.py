@@ -199,6 +199,27 @@ def test_representer_is_theorem_1():
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-9 * np.max(np.abs(want)))
 
 
+@pytest.mark.parametrize("steps", ["shared", "own"])
+@pytest.mark.parametrize("method", ["bosh3", "dopri5", "dop853"])
+@pytest.mark.parametrize("basis", BASES, ids=repr)
+def test_representer_of_a_parameter_norm_is_theta(basis, method, steps):
+    """c |theta(t)|^2, the mean over the batch, has v = 2 c theta(t), which the basis has: r = 2 c alpha.
+
+    The solve's weights are in gradient and Gram matrix alike and leave no trace: by any tableau equal to round-off.
+    """
+    rng = np.random.default_rng(5)
+    model = rn.NeuralODE(FIELD, theta=rn.Galerkin(basis), span=(0.25, 1.5))
+    params = {name: rng.standard_normal(shape) for name, shape in model.shapes.items()}
+    x = rng.standard_normal((4, 2))
+    ends = (0.25, np.array([1.5, 1.0, 2.0, 0.75])) if steps == "own" else None
+    problem = rn.Problem(model, params, x, rn.Loss(running=(0.3 * rn.ParameterNorm(),)), ends)
+    result = rn.gradient(problem, "discrete", rn.Solver(method, tol=1e-5, steps=steps))
+    G = rn.gram(problem, result)
+    got, want = flat(rn.riesz(problem, result)), 2 * 0.3 * flat(params)
+    # h from the ends of a step errs by EPS t / h, some hundred, where the solve had it from fractions; G^-1 magnifies
+    np.testing.assert_allclose(got, want, rtol=0, atol=1000 * EPS * G.condition * np.max(np.abs(want)))
+
+
 def test_span_length_divides_the_gradient_of_an_orthonormal_basis():
     """The measure is dt: with psi orthonormal in u over a span of length 1.5, r = gradient / 1.5."""
     problem = constant(rn.Legendre(4), span=(2.0, 0.5), interval="span")
