@@ -111,3 +111,24 @@ class CosineField:
         c, s = np.cos(column(t)), np.sin(column(t))
         g_theta = g * c * z
         return -(theta * s * z * g).sum(axis=1), theta * c * g, g_theta.sum(0) if theta.ndim == 1 else g_theta, None
+
+    def trace(self, t: Array, z: Array, theta: Array, x: Array | None, v: Array) -> Array:  # v (K, b, d)
+        """sum_k v_k . (df/dz) v_k = sum_j s_j theta_j cos(t) (b,) with s = sum_k v_k^2 (see `refnode.divergence`)."""
+        return ((v**2).sum(axis=0) * theta * np.cos(column(t))).sum(axis=1)
+
+    def trace_jvp(
+        self, t: Array, z: Array, theta: Array, x: Array | None, v: Array,
+        dt: Array, dz: Array, dtheta: Array, dx: Array | None,
+    ) -> Array:  # fmt: skip
+        """Its change (b,)."""
+        turn = dtheta * np.cos(column(t)) - theta * np.sin(column(t)) * column(dt)
+        return ((v**2).sum(axis=0) * turn).sum(axis=1)
+
+    def trace_vjp(
+        self, t: Array, z: Array, theta: Array, x: Array | None, v: Array, g: Array
+    ) -> tuple[Array, Array, Array, None]:
+        """Cotangents of t (b,), z (b, d), theta (d,) or (b, d) for g (b,)."""
+        s = column(g) * (v**2).sum(axis=0)
+        g_theta = s * np.cos(column(t))
+        g_t = -(s * theta * np.sin(column(t))).sum(axis=1)
+        return g_t, np.zeros(z.shape), g_theta.sum(axis=0) if theta.ndim == 1 else g_theta, None

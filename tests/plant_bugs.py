@@ -98,6 +98,7 @@ BUGS = (
     Bug("divergence: detached control", "divergence.py", "x=control_vjp(self.control, at.x, g_x))", "x=0 * control_vjp(self.control, at.x, g_x))", DIVERGENCE),
     Bug("divergence: directions in the first block", "divergence.py", "[np.zeros((k, b, before)), v,", "[v, np.zeros((k, b, before)),", DIVERGENCE),
     Bug("divergence: Hutchinson's sum for mean", "divergence.py", "return self.noise, 1 / len(self.noise)", "return self.noise, 1.0", DIVERGENCE),
+    Bug("divergence: the cosine field's trace stands still", "fields.py", "g_t = -(s * theta * np.sin(column(t))).sum(axis=1)", "g_t = np.zeros(len(z))", FLOWS),
     Bug("divergence: dl/dtheta of the trace left out", "divergence.py", "theta=g_theta, x=control_vjp", "x=control_vjp", FLOWS),
     Bug("flow: the wrong sign of the trace", "flows.py", "running=-1.0 * divergence", "running=divergence", FLOWS),
     Bug("flow: a sample's path with the span turned round", "flows.py", "Span(span.end, span.start)", "Span(span.start, span.end)", FLOWS),

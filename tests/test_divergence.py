@@ -15,6 +15,7 @@ from refnode.dynamics import dynamics_of
 from refnode.errors import InvalidArgument
 from refnode.layers import ACTIVATIONS
 from tests.help import (
+    LIBRARY,
     STEP,
     absolute,
     assert_adjoint,
@@ -207,6 +208,34 @@ def test_derivatives(drawn):
     assert isinstance(back, rn.RunningArgs)
     assert_vjp(value, back, at, g, sizes, n)
     assert_adjoint(back, jvp, d, g, sizes, n + sum(part.size for part in d))
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own t and theta"])
+def test_derivatives_of_the_cosine_fields_trace(own, rng):
+    """tr = sum_j theta_j cos t, or its estimate: jvp and vjp are its complex steps; cos and sin are below 1."""
+    f, v = rn.CosineField(2), rng.standard_normal((2, BATCH, 2))
+    lead = (BATCH,) if own else ()
+    args = (np.array(rng.standard_normal(lead)), *(rng.standard_normal(s) for s in ((BATCH, 2), (*lead, 2))))
+    d, g, n = normals_like(rng, args), rng.standard_normal(BATCH), 4 * LIBRARY + 40
+
+    def trace(*args):
+        return f.trace(*args, None, v)
+
+    def jvp(d):
+        return f.trace_jvp(*args, None, v, *d, None)
+
+    def sizes(d):
+        dt, _, dtheta = absolute(d)
+        by_t = np.abs(args[2]) * dt[..., None]
+        return ((v**2).sum(axis=0) * (1 + np.abs(args[0])[..., None]) * (dtheta + by_t)).sum(axis=1)
+
+    back = f.trace_vjp(*args, None, v, g)
+    assert back[3] is None
+    assert_jvp(trace, jvp, args, d, sizes, n)
+    assert_vjp(trace, back[:3], args, g, sizes, n)
+    assert_adjoint(back[:3], jvp, d, g, sizes, n)
+    want = np.einsum("kbi,bij,kbj->b", v, jacobian(f, (*args, None)), v)
+    assert_close(trace(*args), want, sizes((np.zeros(lead), None, np.abs(args[2]))), n)
 
 
 # ---------------------------------------------------------------- Hutchinson

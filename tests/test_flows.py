@@ -99,6 +99,28 @@ def test_gradients_of_a_linear_flow(method):
     assert_same(g.grads, want, {name: 100 * TOL * np.max(np.abs(leaf)) for name, leaf in want.items()})
 
 
+@pytest.mark.parametrize("trace", ["exact", "hutchinson"])
+@pytest.mark.parametrize("method", ["discrete", "quadrature"])
+def test_a_flow_that_depends_on_t(method, trace, rng):
+    """z' = k cos(t) z: log p(x) = log q(x e^(k S)) + S sum k, S = sin T - sin t0, and its gradient, by pencil.
+
+    The Jacobian is diagonal, so that noise of signs estimates its trace without error.
+    """
+    k, (t0, T) = np.array([0.7, -1.2]), (0.25, 1.75)
+    flow = rn.CNF(rn.CosineField(2), span=(t0, T), trace=trace)
+    noise = flow.draw_noise(rng, 3) if trace == "hutchinson" else None
+    S = np.sin(T) - np.sin(t0)
+    z = X * np.exp(k * S)
+    log_p = -(z**2).sum(axis=1) / 2 - np.log(2 * np.pi) + S * k.sum()
+    got = flow.log_density({"theta.k": k}, X, SHARP, noise)
+    np.testing.assert_allclose(got, log_p, atol=100 * TOL * np.max(np.abs(log_p)), rtol=0)
+    by_S = (z**2 * k).sum() - 3 * k.sum()
+    want = {"theta.k": (z**2 * S).sum(axis=0) - 3 * S, "x": z * np.exp(k * S), "T": by_S * np.cos(T)}
+    want["t0"] = -by_S * np.cos(t0)
+    g = rn.gradient(flow.problem({"theta.k": k}, X, noise, reduction="sum"), method, SHARP)
+    assert_same(g.grads, want, {name: 100 * TOL * np.max(np.abs(leaf)) for name, leaf in want.items()})
+
+
 # ---------------------------------------------------------------- change of variables
 
 @settings(max_examples=40)

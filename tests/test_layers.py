@@ -98,7 +98,7 @@ def test_next_to_zero(u):
 
 @every_activation
 def test_extremes_are_finite_for_real_and_complex_numbers(act):
-    """From subnormals to 1e300 no value, slope or curvature is NaN or infinite, nor under the complex step, and nothing warns."""
+    """From subnormals to 1e300 no value, slope or curvature is NaN or infinite, or warns, nor in the complex step."""
     activation = ACTIVATIONS[act]
     for u in (EXTREMES, EXTREMES + 1j * STEP):
         for out in (activation.value(u), activation.slope(u), activation.curvature(u)):
