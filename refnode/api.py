@@ -14,7 +14,7 @@ from refnode.forward import Forward, dense_segment, loss_per_sample, solve_forwa
 from refnode.gradients import METHODS, MethodName
 from refnode.gradients.result import GradientResult, Stats, stats_of
 from refnode.integrate import Statistics
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.solver import Solver
 
 Backend = Literal["auto", "numpy", "cpu", "cuda"]

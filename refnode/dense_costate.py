@@ -20,7 +20,7 @@ from refnode.dense import DenseSegment
 from refnode.dynamics import dynamics_of
 from refnode.errors import InvalidArgument
 from refnode.gradients.continuous import BackwardPass
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.solver import Solver
 from refnode.span import Span
 

@@ -25,7 +25,7 @@ from refnode.arrays import Array, one_of
 from refnode.depth import Galerkin, coordinate
 from refnode.errors import InvalidArgument, UnreliableGradient, describe
 from refnode.gradients.result import GradientResult
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.segments import bounds, segments
 from refnode.steps import stage_time
 from refnode.tableau import Tableau

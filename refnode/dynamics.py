@@ -17,7 +17,8 @@ import numpy as np
 
 from refnode.arrays import Array, read_only
 from refnode.depth import coordinate, coordinate_jvp, coordinate_vjp
-from refnode.model import Model, Problem
+from refnode.model import Model
+from refnode.problem import Problem
 from refnode.running import RunningArgs, RunningLoss
 from refnode.values import Values
 

@@ -30,7 +30,8 @@ from refnode.forward import right_hand_side
 from refnode.integrate import Statistics, segment_steps
 from refnode.loss import Loss, Reduction, StandardNormal
 from refnode.maps import Columns
-from refnode.model import Model, Problem
+from refnode.model import Model
+from refnode.problem import Problem
 from refnode.segments import segments
 from refnode.solver import Solver
 from refnode.span import Span

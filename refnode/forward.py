@@ -14,8 +14,8 @@ from refnode.dense import DenseSegment
 from refnode.dynamics import Dynamics, dynamics_of, initial_y
 from refnode.integrate import Statistics, Step, check_finite, prescribed_steps, segment_steps
 from refnode.loss import PointLoss
-from refnode.model import Problem
 from refnode.objective import point_loss
+from refnode.problem import Problem
 from refnode.segments import Bound, bounds, segments
 from refnode.solver import Solver
 from refnode.steps import Rhs

@@ -13,7 +13,7 @@ from refnode.maps import Map
 from refnode.running import RunningArgs, RunningLoss
 
 if TYPE_CHECKING:
-    from refnode.model import Problem
+    from refnode.problem import Problem
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -5,8 +5,9 @@ from typing import Any
 from refnode.depth_document import of_adaptive, of_depth
 from refnode.json_file import encode
 from refnode.loss_document import of_loss
-from refnode.model import Model, Problem
+from refnode.model import Model
 from refnode.part_document import of_control, of_field, of_map
+from refnode.problem import Problem
 
 FORMAT, VERSION = "refnode.problem", 1
 

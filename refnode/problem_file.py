@@ -22,8 +22,9 @@ from refnode.json_file import MAX_BYTES, Place, decode, pointer, read_json, step
 from refnode.loss import Loss
 from refnode.loss_document import to_loss
 from refnode.maps import Network
-from refnode.model import Model, Problem
+from refnode.model import Model
 from refnode.part_document import to_control, to_field, to_map
+from refnode.problem import Problem
 from refnode.problem_document import FORMAT, VERSION, document
 from refnode.schema import check_schema
 

@@ -22,7 +22,7 @@ from refnode.span import Span
 from refnode.values import Values, resolved
 
 if TYPE_CHECKING:
-    from refnode.model import Problem
+    from refnode.problem import Problem
 
 
 class Bound(NamedTuple):

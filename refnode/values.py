@@ -9,7 +9,8 @@ import numpy as np
 from refnode.arrays import Array, Shapes, flatten, unflatten
 
 if TYPE_CHECKING:
-    from refnode.model import Model, Problem
+    from refnode.model import Model
+    from refnode.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)

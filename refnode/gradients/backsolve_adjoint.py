@@ -7,7 +7,7 @@ from refnode.errors import NumericalError, UnreliableGradient
 from refnode.forward import solve_forward
 from refnode.gradients.continuous import TINY, BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.solver import Solver
 from refnode.steps import stages_of_step
 

@@ -11,7 +11,7 @@ from refnode.gradients.finite_difference import leaf_sizes
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.loss import CrossEntropy, LinearFunctional, SquaredError, StandardNormal
 from refnode.maps import Columns, Identity, Network, PartialInput, ZeroAugment
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 from refnode.solver import Solver
 from refnode.values import Values, directions, named, resolved, unnamed

@@ -18,8 +18,8 @@ from refnode.dynamics import Cotangents, dynamics_of
 from refnode.errors import UnreliableGradient
 from refnode.forward import Forward, point_terms, right_hand_side
 from refnode.integrate import Statistics, Step, prescribed_steps, segment_steps
-from refnode.model import Problem
 from refnode.objective import point_loss_vjp
+from refnode.problem import Problem
 from refnode.segments import bounds, bounds_vjp, like_end, segments
 from refnode.solver import Solver
 from refnode.span import Span

@@ -12,8 +12,8 @@ from refnode.dynamics import Cotangents, dynamics_of
 from refnode.errors import InvalidArgument
 from refnode.forward import Forward, Keep, point_terms, right_hand_side, solve_forward
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.model import Problem
 from refnode.objective import point_loss_vjp
+from refnode.problem import Problem
 from refnode.segments import bounds, bounds_vjp, like_end, segments
 from refnode.solver import Solver
 from refnode.span import Span

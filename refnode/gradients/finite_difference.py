@@ -8,7 +8,7 @@ import numpy as np
 from refnode.arrays import Array, count, positive
 from refnode.forward import Grid, loss_per_sample, replay, solve_forward
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.segments import bounds
 from refnode.solver import Solver
 from refnode.values import Direction, Values, directions, resolved, unnamed

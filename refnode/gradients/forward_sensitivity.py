@@ -11,8 +11,8 @@ from refnode.forward import Forward, Grid, point_terms, right_hand_side, solve_f
 from refnode.gradients.finite_difference import leaf_sizes, size_along
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.integrate import Statistics, Step, segment_steps
-from refnode.model import Problem
 from refnode.objective import point_loss_jvp
+from refnode.problem import Problem
 from refnode.segments import bounds, bounds_jvp, segments, segments_jvp
 from refnode.solver import Solver
 from refnode.span import Span

@@ -6,7 +6,7 @@ from refnode.arrays import Array, flag
 from refnode.forward import dense_segment, solve_forward
 from refnode.gradients.continuous import BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.solver import Solver
 from refnode.steps import stage_time, stages_of_step
 

@@ -12,7 +12,7 @@ from refnode.errors import UnreliableGradient
 from refnode.forward import dense_segment, solve_forward
 from refnode.gradients.continuous import TINY, BackwardPass, integrals
 from refnode.gradients.result import GradientResult, gradient_result
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.solver import Solver
 from refnode.span import Span
 

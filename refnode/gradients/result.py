@@ -8,7 +8,7 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.errors import NonFiniteState
 from refnode.forward import Forward, loss_per_sample
-from refnode.model import Problem
+from refnode.problem import Problem
 from refnode.solver import Solver
 from refnode.values import Values, named
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from refnode.arrays import Array
 from refnode.errors import ProgramFailed
-from refnode.model import Problem
+from refnode.problem import Problem
 
 Gradient = Callable[[Problem, Any], Any]  # (problem, tol) -> {leaf: array-like}
 

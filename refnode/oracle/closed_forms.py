@@ -24,7 +24,7 @@ from refnode.field import MLP
 from refnode.fields import CosineField
 from refnode.loss import SquaredError
 from refnode.maps import Identity
-from refnode.model import Problem
+from refnode.problem import Problem
 
 PRECISION = 60  # decimal digits; inputs of moderate size lose a few of them to cancellation in the series
 

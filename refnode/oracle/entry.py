@@ -8,7 +8,8 @@ import numpy as np
 
 from refnode.arrays import Array
 from refnode.loss import Loss, SquaredError
-from refnode.model import Model, Problem
+from refnode.model import Model
+from refnode.problem import Problem
 
 BATCH = 3
 

@@ -16,7 +16,7 @@ import numpy as np
 from refnode.arrays import Array, positive
 from refnode.errors import InvalidArgument, ProblemFileError, ProgramFailed
 from refnode.json_file import MAX_BYTES, Place, decode, pointer, read_json
-from refnode.model import Problem
+from refnode.problem import Problem
 
 TIMEOUT = 600.0  # seconds
 TAIL = 2000  # bytes of a program's messages that are looked at

@@ -11,7 +11,6 @@ import numpy as np
 from refnode.api import digits_left
 from refnode.arrays import positive
 from refnode.errors import InvalidArgument
-from refnode.model import Problem
 from refnode.oracle.answer import Answer, Gradient, ask, is_float64
 from refnode.oracle.case import Case, relative
 from refnode.oracle.diagnosis import diagnose
@@ -20,6 +19,7 @@ from refnode.oracle.own_solution import NOT_ASSESSED, GridLoss, assess
 from refnode.oracle.parts import parts_of
 from refnode.oracle.problems import catalogue
 from refnode.oracle.report_card import Graded, Report, Trial, verdict
+from refnode.problem import Problem
 
 TOLS = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
 PROBLEMS = ("linear", "mild", "concat_time")  # an MLP and a squared error at T: what every library can do

@@ -22,8 +22,8 @@ from refnode.gradients.interpolating_adjoint import interpolating_adjoint
 from refnode.gradients.quadrature_adjoint import quadrature_adjoint
 from refnode.gradients.result import GradientResult
 from refnode.layers import ACTIVATIONS
-from refnode.model import Problem
 from refnode.oracle.closed_forms import closed_form
+from refnode.problem import Problem
 from refnode.solver import Solver
 
 Kind = Literal["closed form", "proven", "verified", "estimated"]

@@ -17,8 +17,8 @@ from refnode.arrays import Array
 from refnode.errors import NumericalError
 from refnode.forward import solve_forward
 from refnode.gradients.finite_difference import extrapolate, leaf_sizes
-from refnode.model import Problem
 from refnode.oracle.answer import as_float64, as_given, in_words
+from refnode.problem import Problem
 from refnode.segments import bounds
 from refnode.solver import Solver
 from refnode.values import named

@@ -13,9 +13,9 @@ from refnode.field import MLP
 from refnode.fields import CosineField
 from refnode.gradients import METHODS
 from refnode.loss import Loss, Observations, SquaredError, observe
-from refnode.model import Problem
 from refnode.oracle import zoo
 from refnode.oracle.entry import BATCH, Claim, Entry, draw_params, drawn_problem, normal, terminal
+from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 
 

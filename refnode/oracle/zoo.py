@@ -14,8 +14,8 @@ from refnode.depth import FunctionSpace, Galerkin, Stacked
 from refnode.field import MLP, Linear
 from refnode.loss import Loss, Observations, SquaredError, observe
 from refnode.maps import PartialInput, ZeroAugment
-from refnode.model import Problem
 from refnode.oracle.entry import BATCH, Entry, drawn_problem, normal
+from refnode.problem import Problem
 from refnode.running import Kinetic, ParameterNorm, SquaredNorm
 
 
