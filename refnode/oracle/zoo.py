@@ -12,9 +12,10 @@ from refnode.architectures import NeuralODE
 from refnode.bases import Chebyshev, Fourier, GaussianRBF, Legendre, Monomial
 from refnode.depth import FunctionSpace, Galerkin, Stacked
 from refnode.field import MLP, Linear
+from refnode.flows import CNF
 from refnode.loss import Loss, Observations, SquaredError, observe
 from refnode.maps import PartialInput, ZeroAugment
-from refnode.oracle.entry import BATCH, Entry, drawn_problem, normal
+from refnode.oracle.entry import BATCH, Entry, draw_params, drawn_problem, normal
 from refnode.problem import Problem
 from refnode.running import Kinetic, ParameterNorm, SquaredNorm
 
@@ -154,6 +155,40 @@ def adaptive_follows() -> Entry:
     return Entry("adaptive_follows", "T = g(x), psi at t / T", drawn_problem(model, 390, _loss(393)))
 
 
+# ---------------------------------------------------------------- continuous normalising flows
+
+def _flow_entry(name: str, about: str, flow: CNF, seed: int, condition: bool = False, draws: int = 0) -> Entry:
+    """A flow's negative log-likelihood of random data."""
+    x = normal((BATCH, flow.model.state_width), seed + 1)
+    noise = np.sign(normal((draws, BATCH, flow.field.width_out), seed + 2)) if draws else None
+    c = normal((BATCH, flow.condition), seed + 3) if condition else None
+    return Entry(name, about, flow.problem(draw_params(flow.model, seed), x, noise, c))
+
+
+def cnf() -> Entry:
+    """log p(x) with the exact trace."""
+    return _flow_entry("cnf", "flow, exact trace", CNF(MLP(2, 6, 2, act="softplus")), 430)
+
+
+def cnf_hutchinson() -> Entry:
+    """log p(x) with two fixed noises for the trace, and a Galerkin depth."""
+    flow = CNF(MLP(2, 4, 2, act="softplus"), trace="hutchinson", theta=Galerkin(Legendre(2)))
+    return _flow_entry("cnf_hutchinson", "flow, Hutchinson's trace, Legendre depth", flow, 440, draws=2)
+
+
+def cnf_conditional() -> Entry:
+    """log p(x | c): the field sees the condition."""
+    flow = CNF(MLP(3, 6, 2, act="tanh", time="first"), condition=1)
+    return _flow_entry("cnf_conditional", "flow given a condition", flow, 450, condition=True)
+
+
+def cnf_second_order() -> Entry:
+    """A flow of positions and velocities."""
+    return _flow_entry("cnf_second_order", "flow of order 2", CNF(MLP(4, 6, 2), order=2), 460)
+
+
+# ---------------------------------------------------------------- ends and everything
+
 def fixed_end() -> Entry:
     """An observation at T: the same value as a terminal loss, another dloss/dT, for it stays where it is."""
     model = NeuralODE(MLP(2, 4, 2, time="first"), span=(0.25, 1.25))
@@ -174,5 +209,6 @@ def everything() -> Entry:
 ENTRIES: tuple[Callable[[], Entry], ...] = (
     galerkin_fourier, galerkin_legendre, galerkin_chebyshev, galerkin_monomial, galerkin_rbf, stacked, stacked_linear,
     stacked_fixed, function_space, zero_augmented, input_layer, input_network, partial_input, second_order, third_order,
-    data_control, reflection, adaptive_depth, adaptive_follows, fixed_end, everything,
+    data_control, reflection, adaptive_depth, adaptive_follows, cnf, cnf_hutchinson, cnf_conditional, cnf_second_order,
+    fixed_end, everything,
 )  # fmt: skip
