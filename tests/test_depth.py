@@ -1,4 +1,4 @@
-"""theta(t) = sum_j alpha_j psi_j(u(t)) and its derivatives in u and alpha; u on the span or on an interval.    (4)-(6)"""
+"""theta(t) = sum_j alpha_j psi_j(u(t)), its derivatives in u and alpha; u on the span or on an interval.     (4)-(6)"""
 
 import re
 
