@@ -334,8 +334,9 @@ def rescaled(problem):
     return rn.Problem(model, params, np.hstack([problem.x, g[:, None]]), loss)
 
 
-@pytest.mark.parametrize("basis", [rn.Fourier(1), rn.Legendre(2)], ids=str)
-@pytest.mark.parametrize("interval", ["span", (0.0, 2.0)], ids=["psi at t / T", "psi at t"])
+@pytest.mark.parametrize(
+    ("interval", "basis"), [("span", rn.Fourier(1)), ((0.0, 2.0), rn.Legendre(2))], ids=["psi at t / T", "psi at t"]
+)
 def test_adaptive_depth_is_a_rescaled_field(interval, basis):
     """dloss/dw = sum_i dloss/dg_i dg_i/dw with dloss/dg_i from s = t / g on [0, 1], for both ways to take psi.
 
@@ -468,7 +469,8 @@ def vjp_at(t, rest, a):
 def test_ends_of_a_basis_that_follows_the_span(depth):
     """dT = H(T) - int u q dt and dt0 = -H(t0) - int (1 - u) q dt, where q dt is what theta'(t) does.
 
-    H(T) and -H(t0) are the gradients of the pinned problem. Without the integral dT is wrong by 4 % (hats), or by its sign and size (Fourier).
+    H(T) and -H(t0) are the gradients of the pinned problem. Without the integral dT
+    is wrong by 4 % (hats), or in sign and size (Fourier).
     """
     problem = network(depth)
     t0, T = (float(end) for end in problem.span)
