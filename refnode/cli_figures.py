@@ -11,8 +11,8 @@ import click
 from refnode import figure_data, figures as draw
 from refnode.dense_costate import Costate, costate
 from refnode.errors import InvalidArgument
+from refnode.oracle.entry import Entry
 from refnode.oracle.problems import catalogue
-from refnode.problem import Problem
 from refnode.problem_file import load_problem
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Pictures:
     """The pictures of a problem, by name, each drawn when it is asked for; its costate is solved for once."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, entry: Entry) -> None:
+        self.problem, self.faint = entry.problem, entry.faint
 
     @cached_property
     def costate(self) -> Costate:
@@ -57,7 +57,7 @@ class Pictures:
 
     def errors(self) -> "Figure":
         """The error of every gradient method against the tolerance."""
-        return draw.draw_errors(figure_data.method_errors(self.problem))
+        return draw.draw_errors(figure_data.method_errors(self.problem, faint=self.faint))
 
     @property
     def drawings(self) -> dict[str, Callable[[], "Figure"]]:
@@ -93,16 +93,15 @@ def figures(name: str, out: str, form: str, pictures: list[str]) -> None:
     sense. Needs matplotlib: pip install 'refnode[figures]'.
     """
     draw.require_matplotlib()
-    problem = load_problem(name) if name.endswith(".json") else catalogue(name)[0].problem
-    folder, stem = _folder(out), Path(name).stem
-    drawings, written = Pictures(problem).drawings, 0
+    entry = Entry(Path(name).stem, "", load_problem(name)) if name.endswith(".json") else catalogue(name)[0]
+    folder, drawings, written = _folder(out), Pictures(entry).drawings, 0
     for picture in pictures:
         try:
             figure = drawings[picture]()
         except InvalidArgument as error:
             click.echo(f"skipped {picture}: {error.argument} is {error.was}; this picture needs it {error.allowed}")
             continue
-        path = folder / f"{stem}_{picture}.{form}"
+        path = folder / f"{entry.name}_{picture}.{form}"
         folder.mkdir(exist_ok=True)
         draw.save_figure(figure, path, form)
         click.echo(f"wrote {path}")

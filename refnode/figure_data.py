@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from refnode.api import compare, gradient
+from refnode.api import digits_left, gradient
 from refnode.arrays import Array, unflatten
 from refnode.dense_costate import Costate, segment_of
 from refnode.depth import Constant, coordinate, with_edges
@@ -254,18 +254,24 @@ class MethodErrors:
 
 
 def method_errors(
-    problem: Problem, tols: Sequence[float] = TOLS, methods: Sequence[str] = tuple(METHODS), tableau: str = "dopri5"
+    problem: Problem,
+    tols: Sequence[float] = TOLS,
+    methods: Sequence[str] = tuple(METHODS),
+    faint: Sequence[str] = (),
 ) -> MethodErrors:
-    """Errors against the best truth there is (`rn.reference`)."""
+    """Errors of dopri5 against the best truth there is (`rn.reference`), each leaf's relative to its largest entry.
+
+    faint    leaves that are measured by the largest leaf instead (see `refnode.oracle.entry.Entry`)
+    """
     truth = reference(problem)
-    errors = {}
+    scale = truth.scales(faint)
+    errors = {method: np.full(len(tols), np.nan) for method in methods}
     for method in methods:
-        found = []
-        for tol in tols:
+        for k, tol in enumerate(tols):
             try:
-                result = gradient(problem, method, Solver(tableau, tol=tol))  # type: ignore[arg-type]
-                found.append(10.0 ** -min(compare(result, truth).values()))
+                grads = gradient(problem, method, Solver(tol=tol)).grads  # type: ignore[arg-type]
             except NumericalError:
-                found.append(np.nan)
-        errors[method] = np.array(found)
-    return MethodErrors(np.array(tols), errors, 10.0 ** -min(truth.digits().values()))
+                continue
+            off = {leaf: float(np.max(np.abs(grads[leaf] - mid), initial=0.0)) for leaf, mid in truth.grads.items()}
+            errors[method][k] = 10.0 ** -min(digits_left(off[leaf], scale[leaf]) for leaf in off)
+    return MethodErrors(np.array(tols), errors, 10.0 ** -min(truth.digits(faint).values()))
