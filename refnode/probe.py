@@ -39,7 +39,7 @@ def probe(problem: "Problem") -> None:
     rate = np.concatenate([z[:, model.field.width_out :], f], axis=1) if model.order > 1 else f
     for k, running in enumerate(problem.loss.running):
         seen = rate if running.of == "state" else f
-        _probe_running(f"running[{k}]", running, RunningArgs(values.t0, z, theta, values.x, seen))
+        _probe_running(f"running[{k}]", running, RunningArgs(values.t0, z, theta, values.x, seen), problem)
 
 
 def _theta(problem: "Problem") -> Array:
@@ -61,6 +61,7 @@ def _probe_field(problem: "Problem", z: Array) -> Array:
         was = "an attempt to change its arguments in place"
         raise InvalidArgument("field.forward", was, "a function that leaves them as they are") from error
     same_row_by_row("field.forward", lambda t: field.forward(t, z, theta, x), t, len(z))
+    _same_for_rows("field.forward", lambda theta: field.forward(t, z, theta, x), problem)
     still = (np.zeros(np.shape(t)), np.zeros(z.shape), np.zeros(theta.shape), None if x is None else np.zeros(x.shape))
     returned("field.jvp", field.jvp(t, z, theta, x, *still), f.shape)
     parts = _parts("field.vjp", field.vjp(t, z, theta, x, np.zeros(f.shape)), 4)
@@ -89,10 +90,11 @@ def _probe_point(name: str, term: PointLoss, t: Array, y: Array) -> None:
     returned(f"{name}.grad, derivative in y", g_y, y.shape)
 
 
-def _probe_running(name: str, term: RunningLoss, at: RunningArgs) -> None:
+def _probe_running(name: str, term: RunningLoss, at: RunningArgs, problem: "Problem") -> None:
     batch = (len(at.z),)
     returned(f"{name}.value", term.value(at), batch)
     same_row_by_row(f"{name}.value", lambda t: term.value(at._replace(t=t)), at.t, len(at.z))
+    _same_for_rows(f"{name}.value", lambda theta: term.value(at._replace(theta=theta)), problem)
     zero = RunningArgs(*(np.zeros(np.shape(a)) for a in at))
     returned(f"{name}.jvp", term.jvp(at, zero), batch)
     back = _parts(f"{name}.vjp", term.vjp(at, np.zeros(batch)), 5)
@@ -116,6 +118,31 @@ def same_row_by_row(name: str, function: Callable[[Array], Array], t: Array, bat
         size = np.max(np.abs(alone), initial=0.0)
         if rows.shape[:1] != (batch,) or not np.allclose(rows[k], alone, rtol=1e-9, atol=1e-9 * size, equal_nan=True):
             raise InvalidArgument(name, f"another value for t of shape ({batch},) than for each t alone", allowed)
+
+
+def _same_for_rows(name: str, function: Callable[[Array], Array], problem: "Problem") -> None:
+    """Raise unless function(theta) for theta (b, p) gives each sample what its row alone gives it.
+
+    Where theta(t) varies and samples have depths of their own, a function written for (p,) would mix them silently.
+    """
+    depth, values, batch = problem.model.depth, problem.resolved, problem.batch
+    u = np.broadcast_to(coordinate(depth, values.t0, values.t0, values.T), (batch,))
+    theta = depth.forward(u, problem.layout.cells[0], values.alpha, problem.model.field.shapes)
+    if theta.ndim == 1:
+        return
+    theta = theta * (1 + 2.0**-10 * np.arange(batch)[:, None])
+    allowed = "a function of theta (p,) and (b, p) alike, a row for each sample: index it as theta[..., k]"
+    try:
+        rows = np.asarray(function(theta))
+    except (ValueError, IndexError) as error:
+        was = f"{type(error).__name__} for theta of shape {theta.shape}: {error}"
+        raise InvalidArgument(name, was, allowed) from error
+    for k in {0, batch - 1}:
+        alone = np.asarray(function(theta[k]))[k]
+        size = np.max(np.abs(alone), initial=0.0)
+        if rows.shape[:1] != (batch,) or not np.allclose(rows[k], alone, rtol=1e-9, atol=1e-9 * size, equal_nan=True):
+            was = f"another value for theta of shape {theta.shape} than for each row alone"
+            raise InvalidArgument(name, was, allowed)
 
 
 def returned(name: str, value: Any, shape: tuple[int, ...]) -> Array:

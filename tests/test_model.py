@@ -445,7 +445,7 @@ def test_times_inside_the_span(times, span):
 )
 def test_times_outside_the_span(times, span):
     """Times outside, on t0, out of order or doubled are refused; the message has times, span and a way out."""
-    with refused(f"observations.times: got times {times} in the span from ..; must be behind t0, not behind T .."):
+    with refused(f"observations.times: got times {times} in the span from ..; must be behind t0, not behind T, .."):
         observed(times, span)
     with refused("observations.times: ..; a loss that moves with T is terminal"):
         observed(times, span)
@@ -478,6 +478,38 @@ def test_a_field_that_returns_a_wrong_shape_is_named():
     )
     with refused("field.vjp, cotangent of theta: got a result of shape (3, 2), .. of shape (2,)"):
         problem_with(rn.NeuralODE(field), params={"theta.k": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize("theta", [rn.Galerkin(rn.Fourier(1)), rn.Stacked(2)], ids=["Galerkin", "stacked"])
+def test_functions_that_mix_the_rows_of_theta_are_named(theta):
+    """Where theta(t) varies, samples at depths of their own have a row of it each: a sum over all rows is refused.
+
+    With a constant theta, (p,) always, the same functions are taken.
+    """
+    summed = rn.UserRunning(
+        lambda at: (at.theta**2).sum() * np.ones(len(at.z)),
+        lambda at, d: 2 * (at.theta * d.theta).sum() * np.ones(len(at.z)),
+        lambda at, g: rn.no_cotangent(at)._replace(theta=2 * at.theta * g.sum()),
+    )
+    first = rn.UserField(
+        forward=lambda t, z, theta, x: theta[0] * z,
+        jvp=lambda t, z, theta, x, dt, dz, dtheta, dx: theta[0] * dz + dtheta[0] * z,
+        vjp=lambda t, z, theta, x, g: (np.zeros(len(z)), theta[0] * g, np.array([(z * g).sum()]), None),
+        shapes={"k": (1,)},
+        width=2,
+    )
+    words = r"theta \(p,\) and \(b, p\) alike"
+    for depth, taken in ((rn.Constant(), True), (theta, False)):
+        models = (rn.NeuralODE(rn.MLP(2, 2), theta=depth), rn.NeuralODE(first, theta=depth))
+        losses = (rn.Loss(running=summed), rn.Loss(running=rn.SquaredNorm()))
+        names = (r"running\[0\]\.value", "field.forward")
+        for model, loss, name in zip(models, losses, names, strict=True):
+            params = {n: np.ones(s) if n != "edges" else model.edges for n, s in model.shapes.items()}
+            if taken:
+                rn.Problem(model, params, np.ones((3, 2)), loss)
+                continue
+            with pytest.raises(InvalidArgument, match=rf"^{name}: got .*{words}"):
+                rn.Problem(model, params, np.ones((3, 2)), loss)
 
 
 # ---------------------------------------------------------------- leaves by name

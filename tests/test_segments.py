@@ -202,6 +202,21 @@ def test_magnitude_bounds_the_vjp(problem, seed):
         assert (np.abs(a) <= m * (1 + 32 * EPS)).all()
 
 
+@pytest.mark.parametrize("down", [False, True])
+def test_what_waits_moves_with_its_end(down):
+    """A break that a sample passes at its T moves with that T alone, one it passes at its t0 with that t0."""
+    span = (np.array([0.0, 0.6, 0.0]), np.array([0.4, 2.0, 2.0]))
+    problem = problem_with(rn.Stacked([0.25, 0.75], (0.0, 2.0)), span[::-1] if down else span)
+    one = problem.layout.bounds.index(next(b for b in problem.layout.bounds if (b.kind, b.number) == ("break", 0)))
+    g = [np.zeros(3) for _ in problem.layout.bounds]
+    g[one] = np.array([1.0, 10.0, 100.0])
+    back = bounds_vjp(problem, problem.values, g)
+    near, far = (back.T, back.t0) if down else (back.t0, back.T)
+    np.testing.assert_array_equal(near, [0, 10, 0])
+    np.testing.assert_array_equal(far, [1, 0, 0])
+    np.testing.assert_array_equal(back.edges, [200, 0])
+
+
 def test_edges_by_hand():
     """d t / d edge is the interval's length, signed; d t / d T is the fraction where the interval is the span."""
     for interval, span, length, share in (("span", (0.5, -1.5), -2.0, 0.25), ((0.0, 4.0), (0.0, 3.0), 4.0, 0.0)):
