@@ -222,7 +222,7 @@ def draw_errors(found: MethodErrors) -> "Figure":
     for n, ((name, errors), style) in enumerate(zip(found.errors.items(), styles, strict=True)):
         finite = np.isfinite(errors)
         label = name if finite.all() else f"{name} (refuses{' some' if finite.any() else ''})"
-        size = max(10.0 - n, 3.0)
+        size = max(8.0 - 0.7 * n, 2.0)
         ax.plot(found.tols, errors, marker="osD^v<>PX"[n % 9], markersize=size, fillstyle="none", label=label, **style)
     ax.plot(found.tols, 100 * found.tols, color="black", linestyle=":", label="claim: 100 tol")
     ax.axhspan(0, found.radius, color="0.9", zorder=0, label="radius of the truth")
