@@ -4,17 +4,20 @@ import ast
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 import refnode as rn
 from validation import scoreboard
-from validation.board import picture, table
-from validation.board.scores import Score, load, save, score, verdict
+from validation.board import expected, picture, table
+from validation.board.scores import Board, Score, load, save, score, verdict, word
 from validation.board.worker import Worker, timed
 from validation.peers import scipy_adapter
 from validation.peers.configurations import CONFIGURATIONS, chosen
@@ -81,28 +84,34 @@ def test_nan_is_zero_digits_and_writable(cosine, tmp_path):
     got = score("cosine", "mine", 1e-7, entry, truth, {**truth.grads, "x": truth.grads["x"] * np.nan}, 0.5, 0.5)
     assert got.digits["x"] == 0.0
     assert got.blown is None
-    save(tmp_path / "board.json", {}, [1e-7], [got])
-    assert load(tmp_path / "board.json")[2] == [got]
+    save(tmp_path / "board.json", Board({}, [1e-7], 1.0, scores=[got]))
+    assert load(tmp_path / "board.json").scores == [got]
     assert verdict([got]) == "wrong in x, not finite, no exception"
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "found", "said"),
     [
-        ([fake(1e-3, x=1.5, T=1.1), fake(1e-7, x=5.1, T=6.0)], "ok"),
-        ([fake(1e-3, x=0.5), fake(1e-7, x=5.1)], "ok at the tightest"),
-        ([fake(1e-3, x=4.0, t0=0.0), fake(1e-7, x=5.1, t0=0.2)], "wrong in t0"),
-        ([fake(1e-3, x=0.0), replace(fake(1e-7, x=0.0), blown=4e14)], "wrong, 4e+14 times the truth, no exception"),
-        ([fake(1e-7, x=4.0), fake(1e-9, x=4.2)], "stays at 4.2 in x"),
-        ([fake(1e-7, x=4.0), fake(1e-9, x=5.5)], "short: 5.5 in x"),
-        ([fake(1e-3, x=3.0), fake(1e-7, "timeout", "more than 10 CPU seconds")], "ok; timeout at 1e-07: more than 10"),
-        ([fake(1e-3, "raised", "ValueError: no\nmore"), fake(1e-7, "not run")], "raised at 1e-03: ValueError: no"),
-        ([replace(fake(1e-3, x=3.0), missing=["t0", "T"])], "ok; no t0, T"),
-        ([replace(fake(1e-11, x=8.8), bounded=["x"])], "ok"),
+        ([fake(1e-3, x=1.5, T=1.1), fake(1e-7, x=5.1, T=6.0)], "right", "right"),
+        ([fake(1e-3, x=0.5), fake(1e-7, x=5.1)], "right", "right from 1e-07"),
+        ([fake(1e-3, x=4.0, t0=0.0), fake(1e-7, x=5.1, t0=0.2)], "wrong", "wrong in t0"),
+        ([fake(1e-3, x=4.0), fake(1e-7, x=0.2, w=0.1, k=0.3)], "wrong", "wrong"),
+        ([replace(fake(1e-7, x=0.0), blown=4e14)], "wrong", "wrong in x, up to 4e+14 times the truth, no exception"),
+        ([replace(fake(1e-3, x=0.0), blown=4e14), fake(1e-7, x=5.1)], "wrong", "wrong, up to 4e+14 times the truth"),
+        ([fake(1e-3, x=0.0)], "short", "short: 0.0 in x"),
+        ([fake(1e-7, x=4.0), fake(1e-9, x=4.2)], "short", "stays at 4.2 in x"),
+        ([fake(1e-7, x=4.0), fake(1e-9, x=5.5)], "short", "short: 5.5 in x"),
+        ([fake(1e-3, x=3.0), fake(1e-7, "timeout", "late")], "right", "right; timeout at 1e-07: late"),
+        ([fake(1e-3, "raised", "ValueError: no\nmore"), fake(1e-7, "not run")], "none", "raised at 1e-03: Value"),
+        ([fake(1e-3, "n/a", "one span")], "n/a", ""),
+        ([replace(fake(1e-3, x=3.0), missing=["t0", "T"])], "right", "right; no t0, T"),
+        ([replace(fake(1e-11, x=8.8), bounded=["x"])], "right", "right"),
+        ([replace(fake(1e-11, x=0.0), bounded=["x"])], "right", "right"),
     ],
 )
-def test_verdict(scores, said):
-    """Scores over the tolerances, in words."""
+def test_verdict(scores, found, said):
+    """Scores over the tolerances, in a word and in a few; a blow-up at any tolerance is wrong, whatever comes after."""
+    assert word(scores) == found
     assert verdict(scores).startswith(said)
 
 
@@ -113,25 +122,28 @@ def board():
     """A board with every outcome there is."""
     outcomes = [
         ("refnode discrete", fake(1e-3, theta_W0=3.0, t0=2.0), fake(1e-7, theta_W0=7.0, t0=6.0)),
+        ("torchdiffeq adjoint", replace(fake(1e-3, x=0.0), blown=1e12), replace(fake(1e-7, x=0.0), blown=3e18)),
         ("torchdyn adjoint", fake(1e-3, theta_W0=3.0, t0=0.0), fake(1e-7, theta_W0=7.0, t0=0.0)),
         ("diffrax backsolve, Tsit5", fake(1e-3, "timeout", "more than 10 CPU seconds"), fake(1e-7, "not run")),
         ("torchode autodiff", fake(1e-3, "crashed", "exit status -11"), fake(1e-7, "raised", "ValueError: a | b")),
         ("scipy interpolated, RK45", fake(1e-3, "n/a", "one span"), fake(1e-7, "n/a", "one span")),
     ]
-    return [replace(s, configuration=name) for name, *scores in outcomes for s in scores]
+    scores = [replace(s, configuration=name) for name, *scores in outcomes for s in scores]
+    problems = {"mild": {"about": "2-8-2 tanh", "truth": "estimated"}}
+    return Board({"numpy": "2"}, list(TOLERANCES), 10.0, problems, scores)
 
 
 def test_the_file_is_read_back(tmp_path):
     """What is saved is what is loaded, and no draft is left."""
-    save(tmp_path / "board.json", {"numpy": "2"}, TOLERANCES, board())
-    assert load(tmp_path / "board.json") == ({"numpy": "2"}, list(TOLERANCES), board())
+    save(tmp_path / "board.json", board())
+    assert load(tmp_path / "board.json") == board()
     assert [path.name for path in tmp_path.iterdir()] == ["board.json"]
 
 
 def test_the_table_has_a_row_for_every_configuration():
     """Digits, words for what did not return, reasons for what does not apply; no pipe breaks a row."""
-    text = table.page({"numpy": "2"}, TOLERANCES, board(), {"mild": ("2-8-2 tanh", "estimated")})
-    assert "| refnode discrete | 3.0 | 7.0 | theta.W0 | 6.0 t0 | 0.01 .. 0.01 | ok |" in text
+    text = table.page(board())
+    assert "| refnode discrete | 3.0 | 7.0 | theta.W0 | 6.0 t0 | 0.01 .. 0.01 | right |" in text
     assert "| torchdyn adjoint | 3.0 | 7.0 | theta.W0 | 0.0 t0 | 0.01 .. 0.01 | wrong in t0 |" in text
     assert "| diffrax backsolve, Tsit5 | timeout | - |" in text
     assert "| torchode autodiff | crashed | raised |" in text
@@ -140,13 +152,95 @@ def test_the_table_has_a_row_for_every_configuration():
     assert all(len(re.findall(r"(?<!\\)\|", line)) in (3, 8) for line in tables)
 
 
-def test_the_picture_is_drawn(tmp_path):
-    """A PNG and an SVG, whatever is missing from a panel."""
+def test_the_table_begins_with_who_is_right():
+    """One row a configuration: on how many problems it is right, short, wrong, silent; and where it is wrong."""
+    text = table.page(board())
+    first = text[: text.index("![")]
+    assert "5 other libraries returned a gradient in 2 cases; in 2 of them it is wrong" in first
+    assert "| refnode discrete | 1 |  |  |  |  |  |" in first
+    assert "| torchdiffeq adjoint |  |  | **1** |  |  | mild: up to 3e+18 times the truth |" in first
+    assert "| torchdyn adjoint |  |  | **1** |  |  | t0 on mild |" in first
+    assert "| diffrax backsolve, Tsit5 |  |  |  | 1 |  |  |" in first
+    assert "| scipy interpolated, RK45 |  |  |  |  | 1 |  |" in first
+
+
+def test_the_limits_stand_in_the_table():
+    """A reader learns what counted as too long, and at which tolerances."""
+    text = table.page(board())
+    assert "took more than 10 CPU seconds (30 more where it compiles)" in text
+    assert "at which it returned (1e-07 unless it raised there)" in text
+
+
+def test_what_is_wrong_is_bold():
+    """In the overview a gradient without one right digit cannot be overlooked; one that truth cannot tell is not it."""
+    wrong = fake(1e-7, x=0.3)
+    assert table.loud(wrong) == "**0.3**"
+    assert table.loud(replace(wrong, bounded=["x"])) == ">=0.3"
+    assert table.loud(fake(1e-7, x=1.3)) == "1.3"
+
+
+def test_the_pictures_are_drawn(tmp_path):
+    """A PNG and an SVG, whatever is missing from a panel, and a smaller one of fewer problems."""
     pytest.importorskip("matplotlib")
     paths = [tmp_path / "board.png", tmp_path / "board.svg"]
-    picture.draw(board(), CONFIGURATIONS, {"mild": "2-8-2 tanh"}, paths)
+    picture.draw(board(), CONFIGURATIONS, paths)
     assert paths[0].read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in paths[1].read_text("utf-8")
+    drawn = paths[1].read_text("utf-8")
+    assert "<svg" in drawn
+    assert list(picture.few(replace(board(), problems={"mild": {}, "exp": {}})).problems) == ["mild"]
+
+
+def test_panels_say_what_they_cannot_draw():
+    """Wrong gradients and how far they go, and those that did not return, stand in words beside the lines."""
+    mine = {name: scores for (_, name), scores in board().cells().items()}
+    assert picture.wrong_words(mine) == "1 wrong, up to 3e+18 times the truth; 1 in times only"
+    assert picture.refusals(mine) == "2 raise or time out"
+    assert picture.wrong_words({}) == picture.refusals({}) == ""
+
+
+# ---------------------------------------------------------------- what is expected
+
+
+def test_a_board_is_as_it_states(tmp_path):
+    """What a board states of itself does not differ from it, and counts every cell."""
+    expected.write(tmp_path / "e.json", board())
+    assert expected.differences(tmp_path / "e.json", board()) == []
+    assert expected.count(tmp_path / "e.json") == 6
+    cell = expected.read(tmp_path / "e.json")["torchdyn adjoint"]["mild"]
+    assert cell == {"word": "wrong", "digits": 7.0, "times": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"digits": {"theta.W0": 6.4, "t0": 6.0}}, "refnode discrete on mild: expected {'word': 'right'"),
+        ({"digits": {"theta.W0": 7.0, "t0": 5.4}}, "refnode discrete on mild: expected"),
+        ({"digits": {"theta.W0": 7.0}}, "refnode discrete on mild: expected"),
+        ({"blown": 1e9}, "refnode discrete on mild: expected"),
+        ({"outcome": "raised"}, "refnode discrete on mild: expected"),
+    ],
+)
+def test_what_differs_is_said(tmp_path, change, said):
+    """Half a digit more or less is a machine's; another word, fewer digits, no gradient of t0 are not."""
+    expected.write(tmp_path / "e.json", board())
+    close, other = board(), board()
+    close.scores[1] = replace(close.scores[1], digits={"theta.W0": 7.3, "t0": 5.6})
+    other.scores[1] = replace(other.scores[1], **change)
+    assert expected.differences(tmp_path / "e.json", close) == []
+    (line,) = expected.differences(tmp_path / "e.json", other)
+    assert line.startswith(said)
+
+
+def test_what_was_not_run_is_a_difference(tmp_path):
+    """A cell of the file that the board lacks does not pass."""
+    expected.write(tmp_path / "e.json", board())
+    rest = replace(board(), scores=board().scores[2:])
+    (line,) = expected.differences(tmp_path / "e.json", rest)
+    assert line.endswith("found nothing: not run")
+    with pytest.raises(SystemExit) as ended:
+        scoreboard.compare(tmp_path / "e.json", rest)
+    assert ended.value.code == 1
+    scoreboard.compare(tmp_path / "e.json", board())
 
 
 # ---------------------------------------------------------------- workers
@@ -189,11 +283,11 @@ def test_the_file_is_written_by_one_lane_at_a_time(cosine, monkeypatch):
     """Lanes run at once, but save one after the other, each all scores there are, in order."""
     busy, saved = [], []
 
-    def keep(scores):
+    def keep(kept):
         assert not busy
         busy.append(True)
         time.sleep(0.01)
-        saved.append([s.configuration for s in scores])
+        saved.append([s.configuration for s in kept.scores])
         busy.pop()
 
     def run_cell(worker, entry, configuration, *rest):
@@ -201,12 +295,47 @@ def test_the_file_is_written_by_one_lane_at_a_time(cosine, monkeypatch):
 
     monkeypatch.setattr(scoreboard, "run_cell", run_cell)
     entry = replace(cosine[0], name="mild")
-    cells = [(entry, c) for c in CONFIGURATIONS]
-    scores = scoreboard.run(cells, {"mild": None}, (1e-3,), 1.0, 4, [], keep)
-    assert [s.configuration for s in scores] == [c.name for c in CONFIGURATIONS]
+    cells, mine = [(entry, c) for c in CONFIGURATIONS], Board({}, [1e-3], 1.0)
+    scoreboard.run(mine, cells, {"mild": None}, 4, keep)
+    assert [s.configuration for s in mine.scores] == [c.name for c in CONFIGURATIONS]
     assert sorted(len(names) for names in saved) == list(range(1, len(CONFIGURATIONS) + 1))
-    assert scoreboard.run(cells, {"mild": None}, (1e-3,), 1.0, 4, scores, keep) == scores
+    scoreboard.run(mine, cells, {"mild": None}, 4, keep)
     assert len(saved) == len(CONFIGURATIONS)
+
+
+def command(folder, *more):
+    """The command that runs SciPy's six configurations on one problem."""
+    part = ["--problems", "linear", "--peers", "scipy", "--lanes", "1", "--out", str(folder)]
+    return [sys.executable, "-W", "ignore", "-m", "validation.scoreboard", *part, *more]
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path):
+    """Killed after its first cells, a run continues with --resume: what was scored stays, the rest is added."""
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "scoreboard.json"
+    with subprocess.Popen(command(tmp_path), cwd=ROOT, stderr=subprocess.DEVNULL) as first:
+        while not file.exists():
+            assert first.poll() is None
+            time.sleep(0.01)
+        first.kill()
+    before = load(file).scores
+    assert 0 < len(before) < 30
+    assert not (tmp_path / "scoreboard.md").exists()
+    subprocess.run(command(tmp_path, "--resume"), cwd=ROOT, stderr=subprocess.DEVNULL, check=True)
+    after = load(file).scores
+    assert len(after) == 30
+    assert after[: len(before)] == before
+    assert (tmp_path / "scoreboard.md").exists()
+
+
+def test_a_run_of_other_versions_is_not_continued(tmp_path):
+    """Scores of other versions, tolerances or limits are not mixed."""
+    save(tmp_path / "s.json", board())
+    assert scoreboard.earlier(tmp_path / "s.json", board()) == board().scores
+    assert scoreboard.earlier(tmp_path / "none.json", board()) == []
+    for other in (replace(board(), limit=5.0), replace(board(), environment={}), replace(board(), tolerances=[1e-3])):
+        with pytest.raises(click.ClickException, match="other versions, tolerances or limits"):
+            scoreboard.earlier(tmp_path / "s.json", other)
 
 
 def test_after_a_timeout_tighter_tolerances_are_not_tried(cosine):
@@ -255,7 +384,7 @@ def test_configurations_are_chosen_by_library_or_name():
         chosen(["nobody"])
 
 
-@pytest.mark.parametrize("name", ["theta_running", "observations", "cosine", "backwards"])
+@pytest.mark.parametrize("name", ["theta_running", "observations", "cosine", "backwards", "fixed_end"])
 def test_scipys_adjoint_by_hand_agrees(name):
     """Derivatives that share nothing with refnode's agree with its reference to 9 digits in every leaf."""
     (entry,) = rn.catalogue(name)
@@ -291,3 +420,13 @@ def test_torch_is_installed_first_and_torchdyn_without_dependencies():
     assert first_pin.startswith("torch==")
     assert installs[1].endswith("install -r validation/peers/requirements.txt")
     assert installs[2].endswith("install --no-deps -r validation/peers/requirements-torchdyn.txt")
+
+
+def test_problems_that_nobody_can_express_are_left_out():
+    """The board's problems are those that at least one adapter can translate; others say why they cannot."""
+    names = scoreboard.expressible_problems()
+    assert {"mild", "contracting", "own_T", "fixed_end"} <= set(names)
+    assert not {"galerkin_fourier", "second_order", "data_control", "input_layer"} & set(names)
+    (entry,) = rn.catalogue("fixed_end")
+    with pytest.raises(NotSupported, match="no observation at an end"):
+        check(entry.problem)

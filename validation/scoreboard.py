@@ -1,12 +1,13 @@
 """The scoreboard: every library's gradients, and refnode's own methods, on the catalogue, against refnode's reference.
 
-    python -m validation.scoreboard                       all of it: ten minutes on two cores
-    python -m validation.scoreboard --quick               six problems, two tolerances, limits of five seconds
+    python -m validation.scoreboard                       all that others can express: half an hour of one core
+    python -m validation.scoreboard --quick               six problems, two tolerances
     python -m validation.scoreboard --problems mild --problems stiff --peers diffrax --peers "torchdyn adjoint"
 
-In the environment that validation/peers/install.sh makes. Writes scoreboard.json, .md, .png and .svg into
-validation/results, or, if only a part is run, into run/scoreboard. The JSON file is written as the run goes;
---resume continues from it. A library that raises, crashes or takes too long is a row of the table.
+In the environment that validation/peers/install.sh makes. Writes scoreboard.json, .md, .png and .svg, and a smaller
+picture, into validation/results, or, if only a part is run, into run/scoreboard. The JSON file is written as the run
+goes: --resume continues from it, --redraw only writes the other files anew. A library that raises, crashes or takes too
+long is a row of the table. --expect FILE compares with what the file states, and exits with status 1 if it differs.
 """
 
 import os
@@ -21,15 +22,16 @@ from rich.console import Console
 
 import refnode as rn
 from refnode.environment import environment_facts
-from validation.board import picture, table
+from validation.board import expected, picture, table
 from validation.board.jobs import GradientJob, TruthJob
-from validation.board.scores import Score, load, save, score
+from validation.board.scores import Board, Score, load, save, score
 from validation.board.worker import THREADS, Worker
 from validation.peers.configurations import CONFIGURATIONS, PACKAGES, chosen
+from validation.peers.support import expressible
 
 TOLERANCES, QUICK_TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11), (1e-3, 1e-7)
-LIMIT, QUICK_LIMIT = 10.0, 5.0
-COMPILING = 30.0  # more for a first call that compiles
+LIMIT = 10.0  # CPU seconds of one gradient
+COMPILING = table.COMPILING  # more for a first call that compiles
 QUICK_PROBLEMS = ("linear", "cosine", "mild", "contracting", "theta_running", "backwards")
 HERE = Path(__file__).parent
 console = Console(stderr=True, width=140)
@@ -67,6 +69,11 @@ def in_lanes(items, lanes, work):
             worker.stop()
 
 
+def expressible_problems():
+    """The names of the catalogue's problems that at least one other library can be given."""
+    return [entry.name for entry in rn.catalogue() if expressible(entry.problem)]
+
+
 def truths(names, lanes):
     """The reference of every problem."""
     answers = in_lanes(names, lanes, lambda worker, name: worker.ask(TruthJob(name)))
@@ -94,24 +101,24 @@ def run_cell(worker, entry, configuration, truth, tolerances, limit):
     return scores
 
 
-def run(cells, truth, tolerances, limit, lanes, done, keep):
-    """All cells, one library after the other, those of `done` left out; keep(scores) is called after each."""
-    scores = {(s.problem, s.configuration, s.tol): s for s in done}
-    todo = [(e, c) for e, c in cells if any((e.name, c.name, tol) not in scores for tol in tolerances)]
+def run(board, cells, truth, lanes, keep):
+    """Add the scores of all cells that the board lacks, one library after the other; keep(board) after each cell."""
+    scores = {(s.problem, s.configuration, s.tol): s for s in board.scores}
+    todo = [(e, c) for e, c in cells if any((e.name, c.name, tol) not in scores for tol in board.tolerances)]
     started, one_at_a_time = time.perf_counter(), Lock()
 
     def work(worker, cell):
         entry, configuration = cell
-        new = run_cell(worker, entry, configuration, truth[entry.name], tolerances, limit)
+        new = run_cell(worker, entry, configuration, truth[entry.name], board.tolerances, board.limit)
         told = " ".join(table.cell(s) for s in new)
         with one_at_a_time:
             console.print(f"{time.perf_counter() - started:5.0f} s  {entry.name:14s} {configuration.name:40s} {told}")
             scores.update({(s.problem, s.configuration, s.tol): s for s in new})
-            keep(in_order(scores, cells, tolerances))
+            board.scores = in_order(scores, cells, board.tolerances)
+            keep(board)
 
     for library in dict.fromkeys(c.library for _, c in todo):  # a worker imports one library only
         in_lanes([cell for cell in todo if cell[1].library == library], lanes, work)
-    return in_order(scores, cells, tolerances)
 
 
 def in_order(scores, cells, tolerances):
@@ -120,50 +127,68 @@ def in_order(scores, cells, tolerances):
     return [scores[key] for key in keys if key in scores]
 
 
-def earlier(path, environment, tolerances):
-    """The scores of an interrupted run with the same versions and tolerances."""
+def earlier(path, board):
+    """The scores of an interrupted run with the same versions, tolerances and limit."""
     if not path.exists():
         return []
-    was, at, scores = load(path)
-    if was != environment or at != list(tolerances):
-        raise click.ClickException(f"{path.name} is of other versions or tolerances: run without --resume")
-    return scores
+    was = load(path)
+    if (was.environment, was.tolerances, was.limit) != (board.environment, board.tolerances, board.limit):
+        raise click.ClickException(f"{path.name} is of other versions, tolerances or limits: run without --resume")
+    return was.scores
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Six problems, two tolerances, limits of five seconds.")
+@click.option("--quick", is_flag=True, help="Six problems, two tolerances.")
 @click.option("--problems", multiple=True, help="A catalogue problem; may be repeated.")
 @click.option("--peers", multiple=True, help="A library, or one configuration's whole name; may be repeated.")
 @click.option("--resume", is_flag=True, help="Continue the run whose JSON file is there.")
+@click.option("--redraw", is_flag=True, help="Run nothing: write tables and pictures from the JSON file that is there.")
 @click.option("--lanes", type=click.IntRange(1), default=min(2, os.cpu_count() or 1), help="Processes at once.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the four files.")
-def main(quick, problems, peers, resume, lanes, out):
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the files.")
+@click.option("--expect", type=click.Path(dir_okay=False, path_type=Path), help="A file that states the verdicts.")
+@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Write such a file.")
+def main(quick, problems, peers, resume, redraw, lanes, out, expect, state):
     """Grade other libraries' gradients, and refnode's own, on refnode's catalogue."""
     part = quick or problems or peers
     out = out or (Path("run") / "scoreboard" if part else HERE / "results")
     out.mkdir(parents=True, exist_ok=True)
     os.environ |= THREADS  # for the workers, before they import anything
-    tolerances, limit = (QUICK_TOLERANCES, QUICK_LIMIT) if quick else (TOLERANCES, LIMIT)
-    entries = rn.catalogue(*(problems or (QUICK_PROBLEMS if quick else ())))
-    cells = [(entry, configuration) for entry in entries for configuration in chosen(peers)]
-    environment, file = versions(), out / "scoreboard.json"
-    done = earlier(file, environment, tolerances) if resume else []
+    file = out / "scoreboard.json"
+    if redraw:
+        write_pages(out, load(file))
+        return
+    board = Board(versions(), list(QUICK_TOLERANCES if quick else TOLERANCES), LIMIT)
+    entries = rn.catalogue(*(problems or (QUICK_PROBLEMS if quick else expressible_problems())))
+    board.scores = earlier(file, board) if resume else []
     truth = truths([entry.name for entry in entries], lanes)
-    scores = run(cells, truth, tolerances, limit, lanes, done, lambda s: save(file, environment, tolerances, s))
-    write_pages(out, environment, tolerances, scores, entries, truth)
+    board.problems = {e.name: {"about": e.about, "truth": truth[e.name].kind} for e in entries}
+    cells = [(entry, configuration) for entry in entries for configuration in chosen(peers)]
+    run(board, cells, truth, lanes, lambda board: save(file, board))
+    write_pages(out, board)
+    if state:
+        expected.write(state, board)
+    if expect:
+        compare(expect, board)
 
 
-def write_pages(out, environment, tolerances, scores, entries, truth):
-    """The table and the picture."""
-    about = {entry.name: (entry.about, truth[entry.name].kind) for entry in entries}
-    (out / "scoreboard.md").write_text(table.page(environment, tolerances, scores, about), "utf-8")
-    paths = [out / "scoreboard.png", out / "scoreboard.svg"]
-    picture.draw(scores, CONFIGURATIONS, {name: words for name, (words, _) in about.items()}, paths)
+def write_pages(out, board):
+    """The table and the pictures."""
+    (out / "scoreboard.md").write_text(table.page(board), "utf-8")
+    picture.draw(board, CONFIGURATIONS, [out / "scoreboard.png", out / "scoreboard.svg"])
+    picture.draw(picture.few(board), CONFIGURATIONS, [out / "scoreboard_few.png"])
     spent = os.times()
     cpu = spent.children_user + spent.children_system
-    console.print(
-        f"{len(scores)} scores in {out.name}/scoreboard.md, .png, .svg, .json; the workers took {cpu:.0f} CPU s"
-    )
+    console.print(f"{len(board.scores)} scores in {out.name}/scoreboard.*; the workers took {cpu:.0f} CPU s")
+
+
+def compare(path, board):
+    """Say what differs from the file, and end with status 1 if anything does."""
+    found = expected.differences(path, board)
+    for line in found:
+        console.print(line)
+    console.print(f"{len(found)} of {expected.count(path)} cells differ from {path.name}")
+    if found:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def score(problem, configuration, tol, entry, truth, grads, seconds, first):
         digits={leaf: round(value, 2) for leaf, value in digits.items()},
         bounded=[leaf for leaf in found if errors[leaf] <= radius[leaf]],
         missing=[leaf for leaf in truth.grads if leaf not in grads],
-        blown=finite(max((largest(g) / scale[leaf] for leaf, g in found.items() if scale[leaf]), default=0.0)),
+        blown=finite(max((times(largest(g), scale[leaf]) for leaf, g in found.items()), default=0.0)),
         seconds=float(f"{seconds:.3g}"),
         first=float(f"{first:.3g}"),
     )
@@ -79,6 +79,13 @@ def largest(a):
     return size if math.isfinite(size) else math.inf
 
 
+def times(size, scale):
+    """size / scale; where every true gradient is zero there is no scale, and only infinity counts."""
+    if math.isinf(size):
+        return size
+    return size / scale if scale else 0.0
+
+
 def finite(value):
     """The value to three digits, or None, which JSON has, for infinity."""
     return float(f"{value:.3g}") if math.isfinite(value) else None
@@ -86,9 +93,40 @@ def finite(value):
 
 # ---------------------------------------------------------------- what it amounts to
 
+WORDS = ("right", "short", "wrong", "none", "n/a")
+BLOWN = 100.0  # times the truth: not an error of digits any more
+
+
+def word(scores):
+    """What the scores of one configuration on one problem, over all tolerances, amount to.
+
+    "right"    at the tightest tolerance that returned, every leaf has -log10(tol) - 2 digits, or all that are known
+    "short"    not so many, but at least one in every leaf
+    "wrong"    at the tightest tolerance a leaf has not one digit; or, anywhere, an entry is 100 times too large
+    "none"     nothing was returned;  "n/a"  the problem does not apply
+    """
+    returned = [s for s in scores if s.outcome == "returned"]
+    if not returned:
+        return "n/a" if scores[0].outcome == "n/a" else "none"
+    last = returned[-1]
+    if blown(returned) > BLOWN or wrong_leaves(last):
+        return "wrong"
+    return "right" if len(last.kept()) == len(last.digits) else "short"
+
+
+def wrong_leaves(last):
+    """Leaves without one digit, where the tolerance asks for more than that."""
+    lost = [leaf for leaf, digits in last.digits.items() if digits < 1 and leaf not in last.bounded]
+    return lost if last.tol < 1e-3 else []
+
+
+def blown(returned):
+    """The largest entry of any leaf at any tolerance, against the largest true one of that leaf; inf if not finite."""
+    return max(math.inf if s.blown is None else s.blown for s in returned)
+
 
 def verdict(scores):
-    """The scores of one configuration on one problem, loosest tolerance first, in a few words."""
+    """The same in a few words, with leaf, digits and what went wrong besides."""
     returned = [s for s in scores if s.outcome == "returned"]
     notes = [f"{s.outcome} at {s.tol:.0e}: {shortened(s.message)}" for s in scores if s.outcome in STOPPED][:1]
     if returned:
@@ -99,28 +137,35 @@ def verdict(scores):
 
 def in_words(returned):
     """Whether the digits follow the tolerance, and in which leaves they do not."""
-    last = returned[-1]
-    if all(len(s.kept()) == len(s.digits) for s in returned):
-        return "ok"
-    wrong = [leaf for leaf, digits in last.digits.items() if digits < 1]
-    if wrong and last.tol < 1e-3:
-        right = [digits for leaf, digits in last.digits.items() if leaf not in wrong]
-        where = f"wrong in {', '.join(wrong)}" if right and min(right) >= 2 else "wrong"
-        return where + blown_up(last)
-    short = [leaf for leaf in last.digits if leaf not in last.kept()]
-    if not short:
-        return "ok at the tightest"
-    leaf = min(short, key=lambda leaf: last.digits[leaf])
+    last, found = returned[-1], word(returned)
+    if found == "wrong":
+        return f"wrong{where(last)}{too_large(blown(returned))}"
+    if found == "right":
+        looser = [s for s in returned if len(s.kept()) < len(s.digits)]
+        return f"right from {tighter(returned, looser[-1]):.0e}" if looser else "right"
+    leaf = min((leaf for leaf in last.digits if leaf not in last.kept()), key=lambda leaf: last.digits[leaf])
     before = returned[-2].digits[leaf] if len(returned) > 1 else 0.0
-    word = "stays at" if last.digits[leaf] - before < 0.5 else "short:"
-    return f"{word} {last.digits[leaf]:.1f} in {leaf}"
+    stays = len(returned) > 1 and last.digits[leaf] - before < 0.5
+    return f"{'stays at' if stays else 'short:'} {last.digits[leaf]:.1f} in {leaf}"
 
 
-def blown_up(last):
+def tighter(returned, score):
+    """The next tolerance after the score's."""
+    return returned[returned.index(score) + 1].tol
+
+
+def where(last):
+    """The leaves that are wrong, if they are few."""
+    wrong = wrong_leaves(last)
+    few = wrong and len(wrong) < max(3, len(last.digits) / 2)
+    return f" in {', '.join(wrong)}" if few else ""
+
+
+def too_large(times):
     """How much too large, if it is."""
-    if last.blown is None:
+    if times == math.inf:
         return ", not finite, no exception"
-    return f", {last.blown:.0e} times the truth, no exception" if last.blown > 100 else ""
+    return f", up to {times:.0e} times the truth, no exception" if times > BLOWN else ""
 
 
 def shortened(message, length=70):
@@ -132,10 +177,36 @@ def shortened(message, length=70):
 # ---------------------------------------------------------------- the file
 
 
-def save(path, environment, tolerances, scores):
+@dataclass
+class Board:
+    """A run.
+
+    environment    versions and machine
+    tolerances     from the loosest to the tightest
+    limit          CPU seconds allowed for one gradient
+    problems       name -> {"about", "truth"}
+    scores         in the order of problems, configurations, tolerances
+    """
+
+    environment: dict
+    tolerances: list
+    limit: float
+    problems: dict = field(default_factory=dict)
+    scores: list = field(default_factory=list)
+
+    def cells(self):
+        """(problem, configuration) -> its scores, loosest tolerance first."""
+        found = {}
+        for s in self.scores:
+            found.setdefault((s.problem, s.configuration), []).append(s)
+        return found
+
+
+def save(path, board):
     """Write the board so that the file is the old one or the whole new one: one line a score."""
-    head = {"format": "refnode.scoreboard", "version": 1, "environment": environment, "tolerances": list(tolerances)}
-    lines = ",\n".join(json.dumps(asdict(s), allow_nan=False, separators=(",", ":")) for s in scores)
+    head = {"format": "refnode.scoreboard", "version": 1, **asdict(board)}
+    del head["scores"]
+    lines = ",\n".join(json.dumps(asdict(s), allow_nan=False, separators=(",", ":")) for s in board.scores)
     text = json.dumps(head, indent=1)[:-2] + ',\n "scores": [\n' + lines + "\n]}\n"
     draft = Path(path).with_suffix(".tmp")
     draft.write_text(text, "utf-8")
@@ -143,6 +214,7 @@ def save(path, environment, tolerances, scores):
 
 
 def load(path):
-    """Environment, tolerances and scores of a file."""
-    board = json.loads(Path(path).read_text("utf-8"))
-    return board["environment"], board["tolerances"], [Score(**s) for s in board["scores"]]
+    """The Board of a file."""
+    node = json.loads(Path(path).read_text("utf-8"))
+    keys = ("environment", "tolerances", "limit", "problems")
+    return Board(*(node[key] for key in keys), [Score(**s) for s in node["scores"]])

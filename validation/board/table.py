@@ -1,54 +1,129 @@
-"""The scoreboard as Markdown: an overview at one tolerance, then one table a problem."""
+"""The scoreboard as Markdown: who is right at a glance, an overview at one tolerance, then one table a problem."""
 
-from validation.board.scores import verdict
+import math
+
+from validation.board.scores import BLOWN, TIMES, blown, verdict, word, wrong_leaves
 
 OVERVIEW = 1e-7
 
-HEAD = """\
-# Scoreboard
+COUNTED = """\
+Each row is a library and a way to get a gradient; each number counts problems. A gradient is held to -log10(tol) - 2
+digits in every leaf (parameters, inputs, times) that the library returns, at rtol = atol = tol.
 
-How many digits of each library's gradient are right, on each problem of refnode's catalogue, at rtol = atol = tol.
-A number is -log10(max |g - g*| / max |g*|) of the worst leaf among parameters and inputs, against refnode's reference
-g*; `>=` where the reference's own radius hides what is beyond. Gradients of times (t0, T, observation times), where the
-library has them, stand beside, at the tightest tolerance. Every number came back without an exception: a 0.0 is a wrong
-gradient that nothing gave away. Seconds are CPU seconds of one gradient on one thread, compilation left out, from the
-loosest tolerance to the tightest.
-
-**ok** means -log10(tol) - 2 digits or more at every tolerance, in every leaf returned. What is not ok may be a defect,
-or the price of a method on a hard problem: the known defects are in [findings](../peers/findings/README.md).
+- **right**: so many digits at the tightest tolerance at which it returned ({tightest} unless it raised there).
+- **short**: fewer, but at least one digit in every leaf.
+- **wrong**: *no exception*, and there a leaf has not a single right digit; or, at any tolerance, a number is more than
+  {blown:.0f} times too large.
+- **none**: it raised, crashed or took more than {limit:g} CPU seconds ({compiling:g} more where it compiles).
+- **n/a**: the library, or its adapter, cannot express the problem; the reasons stand under each problem's table.
 """
 
+HEAD = """\
+A number is -log10(max |g - g*| / max |g*|) of the worst leaf among parameters and inputs, against refnode's reference
+g*; `>=` where the reference's own radius hides what is beyond. Gradients of times (t0, T, observation times), where the
+library has them, stand beside, at the tightest tolerance. Seconds are CPU seconds of one gradient on one thread,
+compilation left out, from the loosest tolerance to the tightest.
 
-def page(environment, tolerances, scores, entries):
-    """The whole page. entries: name -> (what the problem is, kind of truth)."""
-    problems = list(dict.fromkeys(s.problem for s in scores))
-    lines = [HEAD, "![Digits against seconds](scoreboard.png)", ""]
-    lines += [", ".join(f"{name} {value}" for name, value in environment.items()) + ".", ""]
+The problems are those of refnode's catalogue that at least one of the other libraries can be given; refnode's methods
+on all of the catalogue are in the [certificate](certificate.md).
+
+What is not right may be a defect, or the price of a method on a hard problem: defects, each with a reproducer and a
+proof of the right value, are in [findings](../peers/findings/README.md). After a timeout, smaller tolerances are not
+run.
+"""
+
+COMPILING = 30.0
+
+
+def page(board):
+    """The whole page."""
+    problems, numbers = list(board.problems), {"blown": BLOWN, "limit": board.limit, "compiling": COMPILING}
+    lines = ["# Scoreboard: is the gradient right?", "", f"**{headline(board)}**", "", *glance(board), ""]
+    lines += [COUNTED.format(tightest=f"{min(board.tolerances):.0e}", **numbers)]
+    lines += ["![Digits against seconds](scoreboard.png)", "", HEAD]
+    lines += [", ".join(f"{name} {value}" for name, value in board.environment.items()) + ".", ""]
     lines += ["Regenerate: `python -m validation.scoreboard`, in the environment of `validation/peers/install.sh`.", ""]
-    if OVERVIEW in tolerances:
-        lines += overview(problems, scores)
+    if OVERVIEW in board.tolerances:
+        lines += overview(problems, board.scores)
     for problem in problems:
-        about, kind = entries[problem]
+        about, kind = board.problems[problem].values()
         lines += [f"## {problem}: {about}", "", f"Truth: {kind}.", ""]
-        lines += problem_table(tolerances, [s for s in scores if s.problem == problem])
-    return "\n".join(lines) + "\n"
+        lines += problem_table(board.tolerances, [s for s in board.scores if s.problem == problem])
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+# ---------------------------------------------------------------- at a glance
+
+
+def headline(board):
+    """What a reader should take away, counted."""
+    others = {cell: word(scores) for cell, scores in board.cells().items() if not cell[1].startswith("refnode ")}
+    returned = [found for found in others.values() if found in ("right", "short", "wrong")]
+    wrong, libraries = returned.count("wrong"), {name.partition(" ")[0] for _, name in others}
+    own = [word(scores) for cell, scores in board.cells().items() if cell[1].startswith("refnode ")]
+    return (
+        f"{len(libraries)} other libraries returned a gradient in {len(returned)} cases; in {wrong} of them it is "
+        f"wrong, and nothing was raised. refnode's own methods: {own.count('wrong')} of {len(own)}."
+    )
+
+
+def glance(board):
+    """One row a configuration: on how many problems it is right, and where it is wrong."""
+    cells, lines = board.cells(), header(["", "right", "short", "wrong", "none", "n/a", "where it is wrong"])
+    for name in dict.fromkeys(s.configuration for s in board.scores):
+        mine = {problem: scores for (problem, configuration), scores in cells.items() if configuration == name}
+        words = [word(scores) for scores in mine.values()]
+        counts = [str(words.count(w)) if words.count(w) else "" for w in ("right", "short", "wrong", "none", "n/a")]
+        counts[2] = f"**{counts[2]}**" if counts[2] else ""
+        lines.append(row([name, *counts, faults(mine)]))
+    return lines
+
+
+def faults(mine):
+    """The problems on which it is wrong: those where only gradients of times are, and those that blow up, apart."""
+    returned = {problem: [s for s in scores if s.outcome == "returned"] for problem, scores in mine.items()}
+    wrong = [problem for problem, scores in mine.items() if word(scores) == "wrong"]
+    blew = {problem: times for problem in wrong if (times := blown(returned[problem])) > BLOWN}
+    rest = [problem for problem in wrong if problem not in blew]
+    only = [problem for problem in rest if set(wrong_leaves(returned[problem][-1])) <= set(TIMES)]
+    said = [f"{', '.join(blew)}: {largest(blew.values())}"] if blew else []
+    others = [problem for problem in rest if problem not in only]
+    said += [", ".join(others)] if others else []
+    if only:
+        leaves = dict.fromkeys(leaf for problem in only for leaf in wrong_leaves(returned[problem][-1]))
+        said.append(f"{', '.join(leaves)} on {', '.join(only) if len(only) < 4 else f'{len(only)} problems'}")
+    return "; ".join(said)
+
+
+def largest(times):
+    """A factor in words."""
+    return f"up to {max(times):.0e} times the truth" if max(times) < math.inf else "NaN or infinity"
+
+
+# ---------------------------------------------------------------- problem by problem
 
 
 def overview(problems, scores):
     """Digits at one tolerance: configurations down, problems across."""
     at = {(s.configuration, s.problem): s for s in scores if s.tol == OVERVIEW}
     names = list(dict.fromkeys(s.configuration for s in scores))
-    lines = [f"## All problems at tol {OVERVIEW:.0e}: parameters and inputs", "", *header(["configuration", *problems])]
+    lines = [f"## All problems at tol {OVERVIEW:.0e}: parameters and inputs", "", *header(["", *problems])]
     for name in names:
-        lines.append(row([name, *(cell(at.get((name, problem))) for problem in problems)]))
-    return [*lines, ""]
+        lines.append(row([name, *(loud(at.get((name, problem))) for problem in problems)]))
+    return [*lines, "", "Bold: returned without an exception, and not one digit is right.", ""]
+
+
+def loud(score):
+    """The cell, in bold type where a returned gradient has not one right digit."""
+    text = cell(score)
+    returned = score is not None and score.outcome == "returned"
+    wrong = returned and score.worst() not in score.bounded and score.digits[score.worst()] < 1
+    return f"**{text}**" if wrong else text
 
 
 def problem_table(tolerances, scores):
     """One row a configuration; those to which the problem does not apply are listed below."""
-    lines = header(
-        ["configuration", *(f"{tol:.0e}" for tol in tolerances), "worst leaf", "times", "seconds", "outcome"]
-    )
+    lines = header(["", *(f"{tol:.0e}" for tol in tolerances), "worst leaf", "times", "seconds", "outcome"])
     reasons = {}
     for name in dict.fromkeys(s.configuration for s in scores):
         mine = [s for s in scores if s.configuration == name]

@@ -61,7 +61,7 @@ class NumpyProblem:
     """Field, Hamiltonian and point losses of a problem, and theta as one flat vector."""
 
     def __init__(self, problem):
-        check(problem)
+        check(problem, observed_end=True)
         self.problem, self.net, self.scale = problem, problem.model.field, problem.loss.scale
         self.terms = [(self.scale * term.factor(problem.batch), term) for term in problem.loss.running]
         self.leaf = part(problem.leaves(), "theta")

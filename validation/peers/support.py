@@ -15,10 +15,11 @@ def require(condition: bool, reason: str) -> None:
         raise NotSupported(reason)
 
 
-def check(problem: rn.Problem, own_span: bool = False) -> None:
+def check(problem: rn.Problem, own_span: bool = False, observed_end: bool = False) -> None:
     """Raise NotSupported unless the translations beside this file can express the problem.
 
-    own_span    whether the library can solve every sample over a span of its own
+    own_span        whether the library can solve every sample over a span of its own
+    observed_end    whether an observation may stand at t0 or T, a second time beside it
     """
     model, loss = problem.model, problem.loss
     points = [loss.terminal] if loss.terminal is not None else []
@@ -34,6 +35,17 @@ def check(problem: rn.Problem, own_span: bool = False) -> None:
     require(all(isinstance(term, built_in) for term in loss.running), "a running loss is not built in")
     require(all(isinstance(beta, rn.Harmonic) for beta in tracked), "a tracked path is not harmonic")
     require(own_span or all(end.ndim == 0 for end in problem.span), "one span for the whole batch, no T per sample")
+    twice = any((end == t).any() for end in problem.span for t in problem.leaves().get("t_obs", ()))
+    require(observed_end or not twice, "times rise strictly, so no observation at an end of the span")
+
+
+def expressible(problem: rn.Problem) -> bool:
+    """Whether at least one of the translations can express the problem."""
+    try:
+        check(problem, own_span=True, observed_end=True)
+    except NotSupported:
+        return False
+    return True
 
 
 def readout(problem: rn.Problem) -> rn.MLP | None:
