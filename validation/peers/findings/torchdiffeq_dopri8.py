@@ -1,4 +1,4 @@
-"""torchdiffeq: dopri8 does not reach its tolerance, because the end point is read off a quartic interpolant."""
+"""torchdiffeq: with dopri8 the tolerance is not reached, because the end point is read off a quartic interpolant."""
 
 # z' = cos(t) z, z(0) = 1. The solver steps beyond T and interpolates back with a polynomial of degree 4 through the
 # last step. An order 8 method takes long steps, over which that polynomial errs by far more than the tolerance.

@@ -21,7 +21,7 @@ class Field(torch.nn.Module):
 
 t0, T, k = 2.5, 0.25, 0.75
 z_T = math.exp(k * (math.sin(T) - math.sin(t0)))
-for sensitivity in ("autograd", "adjoint", "interpolated_adjoint"):
+for sensitivity in ("autograd", "interpolated_adjoint", "adjoint"):
     field, x = Field(), torch.ones(1, 1, dtype=torch.float64, requires_grad=True)
     tolerances = dict.fromkeys(("rtol", "atol", "rtol_adjoint", "atol_adjoint"), 1e-8)
     span = torch.tensor([t0, T], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""torchdyn: float64 problems are solved with float32 coefficients, so that no tolerance gives more than 8 digits."""
+"""torchdyn: float64 problems are solved with float32 coefficients: no tolerance gives more than about 8 digits."""
 
 # z' = k cos(t) z. Two causes. A solver given by name has its tableau rounded to float32, then cast to float64. And the
 # controller's factors are float32 tensors of shape (1,), beside which a float64 scalar dt counts as a mere number: from

@@ -27,5 +27,5 @@ for sensitivity in ("autograd", "adjoint"):
     z = ODEProblem(Field(), "dopri5", sensitivity=sensitivity, **tolerances).odeint(x, span)[1]
     (z[-1] ** 2 / 2).sum().backward()
     got = span.grad.tolist()
-    print(f"{sensitivity}: dloss/dt0 got {got[0]:.6f}, should be {-(z_T**2) * k * math.cos(t0):.6f}")
     print(f"{sensitivity}: dloss/dT  got {got[1]:.6f}, should be {z_T**2 * k * math.cos(T):.6f}")
+    print(f"{sensitivity}: dloss/dt0 got {got[0]:.6f}, should be {-(z_T**2) * k * math.cos(t0):.6f}")
