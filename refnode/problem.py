@@ -78,10 +78,12 @@ class Problem:
         depth = self.model.adaptive
         if depth is None:
             return t0, self._checked_end("T", span[1])
-        if span[1] is not None and span[1] is not depth:
-            raise InvalidArgument("T", span[1], "None: the model computes it from x")
         w_T = unnamed(dict(self.params) | {"x": self.x, "t0": t0}, self).w_T
-        return t0, self._checked_end("T", t0 + depth.forward(w_T, self.x))
+        T = self._checked_end("T", t0 + depth.forward(w_T, self.x))
+        given: Any = span[1]  # dataclasses.replace hands back the T that was computed
+        if not (given is None or given is depth or np.array_equal(given, T)):
+            raise InvalidArgument("T", given, "None: the model computes it from x")
+        return t0, T
 
     def _checked_end(self, name: str, end: Any) -> Array:
         number = float64(name, end)

@@ -1,6 +1,7 @@
 """T_i = t0 + softplus(network(x_i)): positive lengths, their derivatives, and where T goes in the record of numbers."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,15 @@ def test_vjp_is_adjoint_to_jvp(seed):
 
 
 # ---------------------------------------------------------------- its place in the record
+
+def test_replace_keeps_an_adaptive_problem():
+    """dataclasses.replace changes a loss and keeps T computed; another T than the computed one is refused."""
+    before = problem_with()
+    after = replace(before, loss=replace(before.loss, scale=2.0))
+    np.testing.assert_array_equal(after.span[1], before.span[1])
+    with pytest.raises(rn.InvalidArgument, match="None: the model computes it from x"):
+        replace(before, span=(before.span[0], before.span[1] + 1.0))
+
 
 def test_leaves_of_an_adaptive_problem():
     """The network's leaves are T.W0 ..; T itself is none, and neither has a gradient of its own."""

@@ -139,9 +139,10 @@ def leaf_sizes(problem: Problem, values: Values) -> Values:
     leaves = problem.leaves()
     sizes = {name: np.full(leaf.shape, np.max(np.abs(leaf), initial=0.0) or 1.0) for name, leaf in leaves.items()}
     times = bounds(problem, resolved(values, problem))
-    gap = min(float(np.max(np.abs(b - a))) for a, b in pairwise(times)) or 1.0
-    gaps = {name: np.full(leaves[name].shape, gap) for name in ("t0", "T", "t_obs") if name in leaves}
-    return unnamed(sizes | gaps, problem)
+    gaps = [float(np.max(np.abs(b - a))) for a, b in pairwise(times)]
+    gap = min((one for one in gaps if one > 0), default=1.0)
+    ends = {name: np.full(leaves[name].shape, gap) for name in ("t0", "T", "t_obs") if name in leaves}
+    return unnamed(sizes | ends, problem)
 
 
 def size_along(sizes: Values, direction: Direction) -> float:
