@@ -294,4 +294,5 @@ def constant_coefficients(basis: Basis) -> Array:
         rows.append(basis.psi((lo + hi) / 2 + (hi - lo) / 2 * nodes, cell))
         sizes.append(np.sqrt(weights * (hi - lo) / 2))
     size = np.concatenate(sizes)
-    return np.asarray(np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0])
+    c = np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]
+    return np.where(np.abs(c - np.rint(c)) < 1e-9, np.rint(c) + 0.0, c)  # bases that hold 1 do so in whole numbers

@@ -150,6 +150,5 @@ HOSTILE_FLOW = {  # what: (change of the document of flow_problem, the message b
     "of the state": (put(*TERM, "of", value="state"), r"/loss/running/0/of: got an unknown key; must be among kind, trace, noise"),
     "a field of its own": (put(*TERM, "field", value={}), r"/loss/running/0/field: got an unknown key"),
     "a trace that jumps": (put("model", "field", "act", value="relu"), RELU),
-    "a field without a trace": (put("model", "field", value={"kind": "cosine", "width": 2}), r"/model/field: got .*CosineField.*; must be an MLP, or a field that knows its trace"),
     "normal with a mean": (put("loss", "terminal", "mean", value=vector(0.0)), r"/loss/terminal/mean: got an unknown key; must be among kind, weight, reduction"),
 }  # fmt: skip

@@ -13,7 +13,7 @@ import refnode as rn
 from refnode.forward import loss_per_sample, replay, solve_forward
 from refnode.gradients.finite_difference import extrapolate, leaf_sizes
 from refnode.gradients.result import zero_grads
-from refnode.values import directions, named
+from refnode.values import directions, named, resolved
 from tests.gradients.problems import (
     EPS,
     SMOOTH,
@@ -36,7 +36,7 @@ def central_bound(problem, solver, step=EPS ** (1 / 3)):
                  most exp(L |T - t0|) times; two losses, over 2 h
     """
     values, sizes = problem.values, leaf_sizes(problem, problem.values)
-    forward = solve_forward(problem, values, solver)
+    forward = solve_forward(problem, problem.resolved, solver)
     steps = sum(len(fractions) - 1 for fractions in forward.grid.fractions)
     roundings = steps * solver.tableau.stages * (operations(problem) + solver.tableau.stages + 3)
     bounds = zero_grads(values)
@@ -45,7 +45,7 @@ def central_bound(problem, solver, step=EPS ** (1 / 3)):
         size = np.max(getattr(sizes, name)[index])
         M = np.zeros(problem.batch)
         for phase in np.exp(2j * np.pi * (np.arange(8) + 0.5) / 8):
-            moved = values.shifted(size / 4 * phase, direction.along)
+            moved = resolved(values.shifted(size / 4 * phase, direction.along), problem)
             loss = loss_per_sample(problem, moved, replay(problem, moved, forward.grid, solver.tableau))
             M = np.maximum(M, 2 * np.abs(loss))
         truncation = (step * size) ** 2 * M / (size / 4) ** 3
