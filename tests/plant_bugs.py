@@ -188,7 +188,7 @@ BUGS = (
     Bug("torchdyn: true harmonics", "torchdyn_bases.py", "np.linspace(0, self.deg, self.deg)", "1.0 * np.arange(self.deg)", TORCHDYN),
     Bug("torchdyn: sines before cosines", "torchdyn_bases.py", "np.concatenate([np.cos(angle), np.sin(angle)]", "np.concatenate([np.sin(angle), np.cos(angle)]", TORCHDYN),
     Bug("torchdyn: |t| without its sign in the slope", "torchdyn_bases.py", "side(u)[..., None] * self.numbers / 2", "np.ones(np.shape(u))[..., None] * self.numbers / 2", TORCHDYN),
-    Bug("depth: dead coefficients", "bases.py", "np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0])", "0 * np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0])", "tests/test_live_init.py"),
+    Bug("depth: dead coefficients", "bases.py", "np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "0 * np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "tests/test_live_init.py"),
     Bug("costate: sides swapped", "dense_costate.py", 'if side == "before" else', 'if side == "after" else', "tests/test_dense_costate.py"),
     Bug("costate: H without the upstream factor", "dense_costate.py", "dynamics.width - dynamics.d), problem.loss.scale)", "dynamics.width - dynamics.d), 1.0)", "tests/test_dense_costate.py"),
     Bug("costate: segments in the order of the backward pass", "dense_costate.py", "tuple(reversed(found))", "tuple(found)", "tests/test_dense_costate.py"),
