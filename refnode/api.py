@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from refnode.arrays import Array, finite, float64, one_of, rectangular
-from refnode.dense import DenseSegment
+from refnode.dense import DenseSegment, by_row, segment_of
 from refnode.errors import BackendUnavailable, InvalidArgument, NonFiniteState
 from refnode.forward import Forward, dense_segment, loss_per_sample, solve_forward
 from refnode.gradients import METHODS, MethodName
@@ -18,6 +18,8 @@ from refnode.problem import Problem
 from refnode.solver import Solver
 
 Backend = Literal["auto", "numpy", "cpu", "cuda"]
+DType = Literal["float64", "float32"]
+BACKENDS = ("auto", "numpy", "cpu", "cuda")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,9 @@ class Solution:
             raise InvalidArgument("t", f"shape {times.shape}", "of shape () or (K,)")
         if times.ndim == 1:
             return np.array([self.z(one) for one in times]).reshape(len(times), *self.z_T.shape)
-        return self._segment(times)(times)[:, : self.problem.model.state_width]
+        segment = segment_of([dense.span for dense in self.dense], times, "before", self.problem.batch)
+        d = self.problem.model.state_width
+        return by_row(segment, lambda i: self.dense[i](times)[:, :d])
 
     def y(self, t: Any) -> Array:
         """yhat(t) = h_y(z(t)), shaped like z(t) with the readout's width."""
@@ -65,15 +69,6 @@ class Solution:
             return h_y.forward(w_y, z)
         return np.array([h_y.forward(w_y, row) for row in z]).reshape(len(z), *self.y_T.shape)
 
-    def _segment(self, t: Array) -> DenseSegment:
-        for segment in self.dense:
-            low = np.minimum(segment.span.start, segment.span.end)
-            high = np.maximum(segment.span.start, segment.span.end)
-            if np.all((low <= t) & (t <= high)):
-                return segment
-        t0, T = self.problem.span  # type: ignore[misc]
-        raise InvalidArgument("t", float(t), f"inside every sample's span, from {t0.tolist()} to {T.tolist()}")
-
 
 def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "auto") -> Solution:
     """Solve a problem forwards: z(t), yhat(t), loss and statistics.                                        (2)
@@ -81,7 +76,9 @@ def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "au
     Raises StepUnderflow, TooManySteps or NonFiniteState, with t, h and samples, rather than return a wrong number.
     """
     _check(problem, solver)
-    choose_backend(backend)
+    one_of("backend", backend, BACKENDS)
+    if backend in ("cpu", "cuda"):
+        raise BackendUnavailable(f"backend={backend!r}: solve has no compiled kernels; use 'numpy' or 'auto'")
     values = problem.resolved
     forward = solve_forward(problem, values, solver, keep="steps")
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
@@ -102,6 +99,7 @@ def gradient(
     solver: Solver = Solver(),
     *,
     backend: Backend = "auto",
+    dtype: DType = "float64",
     **options: Any,
 ) -> GradientResult:
     """The gradient of a problem's loss with respect to every leaf, by one of `refnode.gradients.METHODS`.
@@ -112,32 +110,51 @@ def gradient(
     method     "discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous",
                "complex_step", "central" or "richardson"; print(refnode.method_table()) tells them apart
     solver     Solver
-    backend    "numpy", or "auto", which is numpy until compiled kernels are installed
+    backend    "numpy", the story; "cpu", compiled kernels, so far for method "discrete" with shared steps; "auto", for
+               now the story
+    dtype      "float64", or "float32" for states and parameters in the kernels; the result is float64
     options    of the method, such as store="states" for "discrete"
 
     Raises
     ------
-    InvalidArgument       for an unknown method, backend or option
+    InvalidArgument       for an unknown method, backend, dtype or option
+    BackendUnavailable    for a backend that does not take this problem, method or solver, with the reason
     NumericalError        for a computation that would have returned a wrong number (see refnode.errors)
     """
     _check(problem, solver)
     one_of("method", method, tuple(METHODS))
-    name, reason = choose_backend(backend)
-    function: Callable[..., GradientResult] = METHODS[method].function
+    one_of("backend", backend, BACKENDS)
+    one_of("dtype", dtype, ("float64", "float32"))
     unknown = sorted(set(options) - set(METHODS[method].options))
     if unknown:
         allowed = ", ".join(METHODS[method].options) or "no option"
         raise InvalidArgument("options", f"{', '.join(unknown)} for method {method!r}", f"among: {allowed}")
-    return replace(function(problem, solver, **options), backend=name, reason=reason)
-
-
-def choose_backend(backend: Backend) -> tuple[str, str]:
-    """The backend that runs, and why."""
-    one_of("backend", backend, ("auto", "numpy", "cpu", "cuda"))
     if backend in ("cpu", "cuda"):
-        message = f"backend={backend!r}: this version of refnode has no compiled kernels; use 'numpy' or 'auto'"
-        raise BackendUnavailable(message)
-    return "numpy", "asked for" if backend == "numpy" else "auto: this version has no compiled kernels"
+        return _by_kernels(problem, method, solver, backend, dtype, options)
+    if dtype != "float64":
+        raise InvalidArgument("dtype", dtype, "'float64', or backend='cpu': the story computes in float64 alone")
+    function: Callable[..., GradientResult] = METHODS[method].function
+    reason = "asked for" if backend == "numpy" else "auto: kernels run where backend='cpu' asks for them"
+    return replace(function(problem, solver, **options), backend="numpy", reason=reason)
+
+
+def _by_kernels(
+    problem: Problem, method: str, solver: Solver, backend: str, dtype: str, options: Mapping[str, Any]
+) -> GradientResult:
+    """The gradient by compiled kernels, or BackendUnavailable with the reason why not."""
+    if backend == "cuda":
+        raise BackendUnavailable("backend='cuda': there are no kernels for a GPU yet; use 'numpy' or 'auto'")
+    from refnode.kernels import cpu, pack
+
+    why = pack.refusal(problem, solver)
+    if options:
+        why = f"the option {next(iter(options))} is not compiled"
+    if method != "discrete":
+        why = f"method {method!r} is not compiled"
+    if why:
+        raise BackendUnavailable(f"backend='cpu': {why}; use 'numpy' or 'auto'")
+    result = cpu.discrete_adjoint(problem, solver, np.dtype(dtype).type)
+    return replace(result, backend="cpu", reason=f"asked for, in {dtype}")
 
 
 def _check(problem: object, solver: object) -> None:

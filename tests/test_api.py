@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 import refnode as rn
-from refnode.api import choose_backend
 from tests.help import EPS
 
 K = np.array([1.0, -0.7])
@@ -158,19 +157,25 @@ def test_a_span_per_sample_is_known_where_all_are():
 # ---------------------------------------------------------------- backend
 
 def test_backends():
-    """numpy and auto run here and say so; cpu and cuda raise BackendUnavailable; other words name the four."""
-    assert choose_backend("numpy") == ("numpy", "asked for")
-    name, reason = choose_backend("auto")
-    assert name == "numpy"
-    assert "no compiled kernels" in reason
+    """numpy and auto run here and say so; what has no kernels raises BackendUnavailable; other words name the four."""
     small = problem((0.3, 0.4))
-    for backend in ("auto", "numpy"):
+    for backend, reason in (("auto", "auto: kernels run where backend='cpu' asks for them"), ("numpy", "asked for")):
         result = rn.gradient(small, "discrete", rn.Solver("rk4", n_steps=1), backend=backend)
-        assert (result.backend, result.reason) == choose_backend(backend)
+        assert (result.backend, result.reason) == ("numpy", reason)
     for backend in ("cpu", "cuda"):
-        for verb in (rn.solve, rn.gradient):
-            with pytest.raises(rn.BackendUnavailable, match=f"backend='{backend}'.*use 'numpy' or 'auto'"):
-                verb(small, backend=backend)
+        with pytest.raises(rn.BackendUnavailable, match=f"backend='{backend}'.*use 'numpy' or 'auto'"):
+            rn.solve(small, backend=backend)
+    with pytest.raises(rn.BackendUnavailable, match=r"backend='cuda'.*use 'numpy' or 'auto'"):
+        rn.gradient(small, backend="cuda")
+    for method, solver, why in (
+        ("discrete", rn.Solver(), "the field is CosineField, not an MLP"),
+        ("discrete", rn.Solver(steps="own"), "the field is CosineField, not an MLP"),
+        ("backsolve", rn.Solver(), "method 'backsolve' is not compiled"),
+    ):
+        with pytest.raises(rn.BackendUnavailable, match=f"backend='cpu': {why}; use 'numpy' or 'auto'"):
+            rn.gradient(small, method, solver, backend="cpu")
+    with pytest.raises(rn.InvalidArgument, match=r"^dtype: got float32; must be 'float64', or backend='cpu'"):
+        rn.gradient(small, dtype="float32")
     with pytest.raises(rn.InvalidArgument, match=r"^backend: got 'gpu'; must be one of 'auto', 'numpy', 'cpu'"):
         rn.solve(small, backend="gpu")
 

@@ -17,7 +17,7 @@ TREES = {name: ast.parse(text, name) for name, text in SOURCES.items()}
 
 FORBIDDEN = {"torch", "jax", "validation", "tests", "benchmarks"}
 LAZY = {"scipy", "matplotlib", "rich", "click", "jsonschema", "numba"}
-FILE_LINES, BODY_LINES = 300, 40
+FILE_LINES, BODY_LINES, KERNEL_LINES = 300, 40, 80
 SKIPPED_FOLDERS = {"__pycache__", "build", "dist"}                 # generated
 
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -71,12 +71,13 @@ def test_files_are_short():
 
 
 def test_functions_are_short():
-    """A function's body is at most 40 lines without its docstring."""
+    """A function's body is at most 40 lines without its docstring, 80 in a kernel, where a call may cost."""
     long = {
         f"{name}:{node.lineno} {node.name}": body_lines(node, SOURCES[name])
         for name, tree in TREES.items()
         for node in ast.walk(tree)
-        if isinstance(node, Function) and body_lines(node, SOURCES[name]) > BODY_LINES
+        if isinstance(node, Function)
+        and body_lines(node, SOURCES[name]) > (KERNEL_LINES if "/kernels/" in name else BODY_LINES)
     }
     assert not long
 

@@ -1,0 +1,88 @@
+"""How kernels are compiled and where the machine code is kept: the one file that knows Numba's caching.
+
+Numba stamps a cached function with the file it stands in, so a caller in another file would run on with the old code of
+a function it had inlined. Here the stamp is a digest of all kernel sources, and of the vector width they were built
+for. A cache folder that cannot be written only costs the time to compile again.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numba
+from numba.core.caching import Cache, CompileResultCacheImpl, _CacheLocator
+
+from refnode.kernels.vectors import vector_bytes
+
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
+
+
+@cache
+def digest() -> str:
+    """Of the sources of all kernels and the width of vectors."""
+    total = hashlib.sha256(f"{vector_bytes()}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+def cache_folder() -> Path:
+    """REFNODE_CACHE_DIR, or refnode/kernels in the user's cache folder."""
+    given = os.environ.get("REFNODE_CACHE_DIR")
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
+    return Path(home or Path.home() / ".cache") / "refnode" / "kernels"
+
+
+class _Locator(_CacheLocator):
+    """Tells Numba where a kernel's machine code lies and what makes it stale."""
+
+    def __init__(self, function: Callable[..., Any], source: str) -> None:
+        self._line = function.__code__.co_firstlineno
+        self._folder = cache_folder() / digest()[:16]
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return digest()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], source: str) -> "_Locator | None":
+        locator = cls(function, source)
+        try:
+            locator.ensure_cache_path()
+        except OSError:
+            return None
+        return locator
+
+
+class _Implementation(CompileResultCacheImpl):
+    _locator_classes: ClassVar = [_Locator]
+
+
+class _KernelCache(Cache):
+    _impl_class = _Implementation
+
+
+def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False) -> Any:
+    """Compile a function at its first call, and keep the machine code for later processes."""
+    if function is None:
+        return lambda f: kernel(f, parallel=parallel)
+    compiled = numba.njit(**OPTIONS, parallel=parallel)(function)
+    with suppress(RuntimeError):  # no folder to write to
+        compiled._cache = _KernelCache(function)
+    return compiled
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """A small function that becomes part of its callers."""
+    return numba.njit(**OPTIONS, inline="always")(function)

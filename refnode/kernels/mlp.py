@@ -1,0 +1,166 @@
+"""The MLP on a tile of samples: forward and vjp, the twins of `refnode.field.MLP`.
+
+A tile is m rows, features innermost. A slot holds what one evaluation leaves for its vjp: the inputs h_0, h_1, .. of
+the layers one after the other, each (m, n_k), and after them the slopes, if the activation is sin. t enters a layer as
+one more row of its weights, which is added beside the bias, so that no input has a column for it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refnode.field import MLP
+from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
+from refnode.kernels.compiled import kernel
+from refnode.kernels.products import add_product
+
+
+class Net(NamedTuple):
+    """An MLP as plain numbers, all int64.
+
+    widths    n_0 .. n_L, without t;  weights, biases   where W_k and b_k begin in theta (-1: no bias)
+    slots     where h_k begins in a slot of one row, and last the row's length;  timed   whether t enters layer k
+    act       number of the activation;  skip   where A begins in theta, or -1;  size   p
+    """
+
+    widths: np.ndarray
+    weights: np.ndarray
+    biases: np.ndarray
+    slots: np.ndarray
+    timed: np.ndarray
+    act: int
+    skip: int
+    size: int
+
+
+def net_of(mlp: MLP) -> Net:
+    """The plain numbers of an MLP."""
+    weights, biases, timed, at = [], [], [], 0
+    for k in range(mlp.depth):
+        i, o = mlp.shapes[f"W{k}"]
+        weights.append(at)
+        biases.append(at + i * o if mlp.bias else -1)
+        timed.append(i - mlp.widths[k])
+        at += i * o + (o if mlp.bias else 0)
+    skip = at if mlp.skip else -1
+    size = at + (mlp.widths[0] * mlp.widths[-1] if mlp.skip else 0)
+    slots = np.concatenate([[0], np.cumsum(mlp.widths[:-1])])
+    arrays = (np.array(a, dtype=np.int64) for a in (mlp.widths, weights, biases, slots, timed))
+    return Net(*arrays, ACT_NUMBERS[mlp.act], skip, size)
+
+
+@kernel
+def slot_size(net):
+    """Numbers of a slot for each row."""
+    return net.slots[-1] * (2 if net.act == SIN else 1)
+
+
+@kernel
+def transpose_weights(net, theta, out):
+    """Every W_k, without its row for t, and A, transposed into the same place of out."""
+    for k in range(net.widths.size - 1):
+        transpose(theta, net.weights[k], net.widths[k], net.widths[k + 1], out)
+    if net.skip >= 0:
+        transpose(theta, net.skip, net.widths[0], net.widths[-1], out)
+
+
+@kernel
+def transpose(theta, at, i, o, out):
+    """(i, o) at `at` of theta as (o, i) there in out, in blocks of 8 by 8 that stay in the cache."""
+    for r0 in range(0, i, 8):
+        for c0 in range(0, o, 8):
+            for r in range(r0, min(i, r0 + 8)):
+                for c in range(c0, min(o, c0 + 8)):
+                    out[at + c * i + r] = theta[at + r * o + c]
+
+
+@kernel
+def fill_rows(C, c0, ldc, m, o, theta, bias, time_row, t):
+    """Rows of C become b + t_s w, each part if there is one (bias, time_row >= 0)."""
+    for s in range(m):
+        row = C[c0 + s * ldc : c0 + s * ldc + o]
+        if bias >= 0:
+            b = theta[bias : bias + o]
+            for j in range(o):
+                row[j] = b[j]
+        else:
+            for j in range(o):
+                row[j] = 0
+        if time_row >= 0:
+            w, t_s = theta[time_row : time_row + o], t[s]
+            for j in range(o):
+                row[j] += t_s * w[j]
+
+
+@kernel
+def mlp_forward(net, theta, t, m, slot, f, f0, ldf):
+    """f (m, o), whose rows begin at f0 + s ldf, from h_0 in the slot; the slot is filled on the way."""
+    last = net.widths.size - 2
+    whole = net.slots[-1] * m
+    for k in range(last + 1):
+        i, o = net.widths[k], net.widths[k + 1]
+        h0 = net.slots[k] * m
+        time_row = net.weights[k] + i * o if net.timed[k] else -1
+        if k < last:
+            u0 = net.slots[k + 1] * m
+            fill_rows(slot, u0, o, m, o, theta, net.biases[k], time_row, t)
+            add_product(slot, u0, o, slot, h0, i, 1, theta, net.weights[k], o, m, o, i)
+            u = slot[u0 : u0 + m * o]
+            apply_act(u, slot[whole + u0 : whole + u0 + m * o] if net.act == SIN else u, net.act)
+        else:
+            fill_rows(f, f0, ldf, m, o, theta, net.biases[k], time_row, t)
+            add_product(f, f0, ldf, slot, h0, i, 1, theta, net.weights[k], o, m, o, i)
+    if net.skip >= 0:
+        i, o = net.widths[0], net.widths[-1]
+        add_product(f, f0, ldf, slot, 0, i, 1, theta, net.skip, o, m, o, i)
+
+
+@kernel
+def add_rows(g, g0, o, G, G0, ldg, m):
+    """g[g0 + j] += sum_s G[s, j]."""
+    total = g[g0 : g0 + o]
+    for s in range(m):
+        row = G[G0 + s * ldg : G0 + s * ldg + o]
+        for j in range(o):
+            total[j] += row[j]
+
+
+@kernel
+def time_vjp(theta, g_theta, time_row, o, t, g_t, G, G0, ldg, m):
+    """What t and its row of weights receive from G (m, o)."""
+    w, g_w = theta[time_row : time_row + o], g_theta[time_row : time_row + o]
+    for s in range(m):
+        row, t_s, total = G[G0 + s * ldg : G0 + s * ldg + o], t[s], 0.0
+        for j in range(o):
+            g_w[j] += t_s * row[j]
+            total += row[j] * w[j]
+        g_t[s] += total
+
+
+@kernel
+def mlp_vjp(net, theta, transposed, t, m, slot, G, G0, ldg, g_h, spare, g_t, g_theta):
+    """Cotangents for G (m, o): g_h (m, n_0) is set, g_t (m,) and g_theta (p,) are added to. spare holds two layers."""
+    last = net.widths.size - 2
+    whole, half = net.slots[-1] * m, spare.size // 2
+    source, s0, lds = G, G0, ldg
+    for k in range(last, -1, -1):
+        i, o = net.widths[k], net.widths[k + 1]
+        h0 = net.slots[k] * m
+        if net.biases[k] >= 0:
+            add_rows(g_theta, net.biases[k], o, source, s0, lds, m)
+        if net.timed[k]:
+            time_vjp(theta, g_theta, net.weights[k] + i * o, o, t, g_t, source, s0, lds, m)
+        add_product(g_theta, net.weights[k], o, slot, h0, 1, i, source, s0, lds, i, o, m)
+        target, t0 = (spare, (k % 2) * half) if k > 0 else (g_h, 0)
+        u = target[t0 : t0 + m * i]
+        for n in range(m * i):
+            u[n] = 0
+        add_product(target, t0, i, source, s0, lds, 1, transposed, net.weights[k], i, m, i, o)
+        if k > 0:
+            h = slot[h0 : h0 + m * i]
+            times_slope(u, h, slot[whole + h0 : whole + h0 + m * i] if net.act == SIN else h, net.act)
+        source, s0, lds = target, t0, i
+    if net.skip >= 0:
+        i, o = net.widths[0], net.widths[-1]
+        add_product(g_theta, net.skip, o, slot, 0, 1, i, G, G0, ldg, i, o, m)
+        add_product(g_h, 0, i, G, G0, ldg, 1, transposed, net.skip, i, m, i, o)

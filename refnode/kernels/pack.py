@@ -1,0 +1,153 @@
+"""A problem as plain arrays for the kernels, or the reason why it is none."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
+from refnode.control import control_of
+from refnode.depth import Constant, Galerkin
+from refnode.field import MLP
+from refnode.kernels import theta
+from refnode.kernels.mlp import net_of
+from refnode.kernels.rates import Rates
+from refnode.kernels.tape import Butcher, Control
+from refnode.kernels.theta import Variance
+from refnode.problem import Problem
+from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
+from refnode.solver import Solver
+from refnode.tableau import Tableau
+from refnode.values import Values
+
+BASES = {
+    Legendre: theta.LEGENDRE, Chebyshev: theta.CHEBYSHEV, Monomial: theta.MONOMIAL, Fourier: theta.FOURIER,
+    GaussianRBF: theta.GAUSSIAN, Hat: theta.HAT, PiecewiseConstant: theta.PIECEWISE,
+}  # fmt: skip
+
+
+class Refusal(Exception):
+    """Why a problem does not pack."""
+
+
+class Packed(NamedTuple):
+    """A problem's dynamics and a solver's numbers."""
+
+    F: Rates
+    V: Variance
+    B: Butcher
+    control: Control
+    x: np.ndarray
+
+
+def refusal(problem: Problem, solver: Solver) -> str:
+    """Why the kernels do not take this problem with this solver; "" if they do."""
+    model, loss = problem.model, problem.loss
+    if type(model.field) is not MLP:
+        return f"the field is {type(model.field).__name__}, not an MLP"
+    for term in loss.running:
+        if type(term) not in (SquaredNorm, Kinetic, ParameterNorm, Tracking):
+            return f"the running loss {type(term).__name__} is not compiled"
+        if type(term) is Tracking and type(term.beta) is not Harmonic:
+            return "the tracked path is not an rn.Harmonic"
+    if solver.steps == "own":
+        return "steps='own' is not compiled"
+    depth = model.depth
+    if type(depth) is Constant:
+        return ""
+    if type(depth) is not Galerkin or type(depth.basis) not in BASES:
+        return f"the depth {type(depth).__name__} is not compiled"
+    own = any(np.ndim(end) for end in problem.span or ())
+    if own and type(depth.basis) is not PiecewiseConstant:
+        return "theta(t) differs between samples whose spans differ"
+    return ""
+
+
+def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Packed:
+    """The plain arrays of a problem that packs."""
+    model = problem.model
+    x = control_of(model.control, values.x)
+    controls = np.zeros(0, dtype) if x is None else np.ascontiguousarray(x, dtype).ravel()
+    rates = _rates(problem, 0 if x is None else x.shape[1], dtype)
+    return Packed(rates, _variance(problem, values, dtype), _butcher(solver.tableau, dtype), _control(solver), controls)
+
+
+def _rates(problem: Problem, n_x: int, dtype: type) -> Rates:
+    model, batch = problem.model, problem.batch
+    squares, tracked = np.zeros(4), []
+    for term in problem.loss.running:
+        c = term.factor(batch)
+        if type(term) is Tracking:
+            tracked.append((c, term.beta.amplitude, 2 * np.pi * term.beta.frequency, term.beta.phase))
+        else:
+            kinetic = 1 if term.of == "field" else 2
+            squares[{SquaredNorm: 0, Kinetic: kinetic, ParameterNorm: 3}[type(term)]] += c
+    d = model.state_width
+    w = d + (1 if problem.loss.running else 0)
+    c = np.array([term[0] for term in tracked])
+    amplitude, omega, phase = (np.array([term[k] for term in tracked]).reshape(len(tracked), d) for k in (1, 2, 3))
+    return Rates(*net_of(model.field), d, w, n_x, squares, c, amplitude, omega, phase)
+
+
+def _variance(problem: Problem, values: Values, dtype: type) -> Variance:
+    depth, leaves = problem.model.depth, problem.model.field.shapes
+    alpha = values.alpha.astype(dtype)
+    if type(depth) is Constant:
+        return Variance(theta.NO_BASIS, 0, 0.0, 1.0, np.zeros(1), alpha, np.zeros((0, alpha.size), dtype))
+    still, A = spread(depth, alpha, leaves)
+    basis = depth.basis
+    nodes = np.zeros(1)
+    if type(basis) is Hat:
+        nodes = np.array([0.0, *basis.nodes, 1.0])
+    elif type(basis) is GaussianRBF:
+        even = (np.linspace(0, 1, basis.m), 1 / (basis.m - 1)) if basis.m > 1 else (np.array([0.5]), 1.0)
+        nodes = np.array([*even[0], basis.width or even[1]])
+    lo, hi = (0.0, 1.0) if depth.interval == "span" else depth.interval
+    return Variance(BASES[type(basis)], int(depth.interval == "span"), lo, hi, nodes, still, A)
+
+
+def spread(depth: Galerkin, alpha: np.ndarray, leaves: dict) -> tuple[np.ndarray, np.ndarray]:
+    """alpha, leaf by leaf, as still (p,) and A (m, p)."""
+    m, still, A, at = depth.basis.m, [], [], 0
+    for name, shape in leaves.items():
+        n = int(np.prod(shape))
+        if depth.varies(name):
+            A.append(alpha[at : at + m * n].reshape(m, n))
+            still.append(np.zeros(n, alpha.dtype))
+            at += m * n
+        else:
+            A.append(np.zeros((m, n), alpha.dtype))
+            still.append(alpha[at : at + n])
+            at += n
+    return np.concatenate(still), np.ascontiguousarray(np.concatenate(A, axis=1))
+
+
+def gathered(problem: Problem, g_still: np.ndarray, g_A: np.ndarray) -> np.ndarray:
+    """The inverse for gradients: alpha's, flat."""
+    depth, leaves = problem.model.depth, problem.model.field.shapes
+    if type(depth) is Constant:
+        return g_still.astype(np.float64)
+    parts, at = [], 0
+    for name, shape in leaves.items():
+        n = int(np.prod(shape))
+        parts.append((g_A[:, at : at + n] if depth.varies(name) else g_still[at : at + n]).ravel())
+        at += n
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _butcher(tableau: Tableau, dtype: type) -> Butcher:
+    zero = np.zeros(tableau.stages)
+    rows = (tableau.b_err, tableau.b_err3)
+    arrays = (tableau.a, tableau.b, tableau.c, *(zero if row is None else row for row in rows))
+    a, b, c, b_err, b_err3 = (np.array(v, dtype) for v in arrays)
+    fsal, two = int(tableau.fsal), int(tableau.b_err3 is not None)
+    return Butcher(a, b, c, b_err, b_err3, fsal, two, tableau.order, tableau.order_err or tableau.order - 1)
+
+
+def _control(solver: Solver) -> Control:
+    controller, q = solver.controller, (solver.tableau.order_err or solver.tableau.order - 1) + 1
+    alpha, beta = (1 / q, 0.0) if controller.kind == "I" else (0.7 / q, 0.4 / q)
+    limits = controller.safety, controller.min_factor, controller.max_factor
+    rtol, atol = solver.rtol or 0.0, solver.atol or 0.0
+    return Control(
+        rtol, atol, int(solver.norm == "max"), alpha, beta, *limits, solver.max_steps, int(solver.adaptive)
+    )

@@ -1,0 +1,137 @@
+"""The dynamics y' = F(t, y), y = [z, q], on a tile: forward and vjp, the twins of `refnode.dynamics.Dynamics`.
+
+    z_i' = z_{i+1},  z_n' = f(t, z, theta, x);     q' = c_z |z|^2 + c_f |f|^2 + c_r |z'|^2 + c_p |theta|^2
+                                                        + sum_k c_k |z - beta_k(t)|^2
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from refnode.kernels.compiled import kernel
+from refnode.kernels.mlp import mlp_forward, mlp_vjp
+
+
+class Rates(NamedTuple):
+    """The dynamics as plain numbers.
+
+    widths .. size        the field's, as in `refnode.kernels.mlp.Net`
+    d, w, controls        widths of z, of y (d or d + 1), and of the control
+    squares               c_z, c_f, c_r, c_p
+    tracked               c_k (n,);  amplitude, omega, phase (n, d) of beta_k = amplitude cos(omega t + phase)
+    """
+
+    widths: np.ndarray
+    weights: np.ndarray
+    biases: np.ndarray
+    slots: np.ndarray
+    timed: np.ndarray
+    act: int
+    skip: int
+    size: int
+    d: int
+    w: int
+    controls: int
+    squares: np.ndarray
+    tracked: np.ndarray
+    amplitude: np.ndarray
+    omega: np.ndarray
+    phase: np.ndarray
+
+
+@kernel
+def rate(F, theta, t, y, y0, x, x0, m, slot, k, k0):
+    """k = F(t, y) (m, w), rows from k0; the slot is left for the vjp."""
+    d, w, n_x = F.d, F.w, F.controls
+    n_0, o = F.widths[0], F.widths[-1]
+    for s in range(m):
+        h = slot[s * n_0 : (s + 1) * n_0]
+        for j in range(d):
+            h[j] = y[y0 + s * w + j]
+        for j in range(n_x):
+            h[d + j] = x[x0 + s * n_x + j]
+    mlp_forward(F, theta, t, m, slot, k, k0 + d - o, w)
+    for s in range(m):
+        for j in range(d - o):
+            k[k0 + s * w + j] = y[y0 + s * w + o + j]
+    if w > d:
+        running_loss(F, theta, t, y, y0, m, k, k0)
+
+
+@kernel
+def squared_norm(theta):
+    """|theta|^2."""
+    total = 0.0
+    for n in range(theta.size):
+        total += theta[n] * theta[n]
+    return total
+
+
+@kernel
+def running_loss(F, theta, t, y, y0, m, k, k0):
+    """The last column of k: q'."""
+    d, w, o = F.d, F.w, F.widths[-1]
+    c_z, c_f, c_r, c_p = F.squares
+    parameters = c_p * squared_norm(theta) if c_p != 0 else 0.0
+    for s in range(m):
+        z, r = y[y0 + s * w : y0 + s * w + d], k[k0 + s * w : k0 + s * w + d]
+        total = parameters
+        for j in range(d):
+            total += c_z * z[j] * z[j] + (c_r + (c_f if j >= d - o else 0.0)) * r[j] * r[j]
+        for n in range(F.tracked.size):
+            for j in range(d):
+                off = z[j] - F.amplitude[n, j] * math.cos(F.omega[n, j] * t[s] + F.phase[n, j])
+                total += F.tracked[n] * off * off
+        k[k0 + s * w + d] = total
+
+
+@kernel
+def running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_theta):
+    """g_rate (m, d) becomes the cotangent of z' with the running loss's; g_y, g_t, g_theta are added to."""
+    d, w, n_0, o = F.d, F.w, F.widths[0], F.widths[-1]
+    c_z, c_f, c_r, c_p = F.squares
+    whole = 0.0
+    for s in range(m):
+        z, r, g_z = slot[s * n_0 : s * n_0 + d], k[k0 + s * w : k0 + s * w + d], g_y[gy0 + s * w : gy0 + s * w + d]
+        g_q = g[g0 + s * w + d]
+        whole += g_q
+        for j in range(d):
+            g_rate[s * d + j] += 2 * (c_r + (c_f if j >= d - o else 0.0)) * g_q * r[j]
+            g_z[j] += 2 * c_z * g_q * z[j]
+        for n in range(F.tracked.size):
+            for j in range(d):
+                angle = F.omega[n, j] * t[s] + F.phase[n, j]
+                g_off = 2 * F.tracked[n] * g_q * (z[j] - F.amplitude[n, j] * math.cos(angle))
+                g_z[j] += g_off
+                g_t[s] += g_off * F.amplitude[n, j] * F.omega[n, j] * math.sin(angle)
+    if c_p != 0:
+        factor = g_theta.dtype.type(2 * c_p * whole)
+        for n in range(theta.size):
+            g_theta[n] += factor * theta[n]
+
+
+@kernel
+def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0, g_t, g_theta, spare):
+    """Cotangents for g (m, w): g_y (m, w) is set; g_x (m, n_x), g_t (m,) and g_theta (p,) are added to.
+
+    slot and k (m, w) are what `rate` left; spare holds (m, d), (m, n_0) and two layers of the network.
+    """
+    d, w, n_x = F.d, F.w, F.controls
+    n_0, o = F.widths[0], F.widths[-1]
+    g_rate, g_h, layers = spare[: m * d], spare[m * d : m * (d + n_0)], spare[m * (d + n_0) :]
+    for s in range(m):
+        for j in range(d):
+            g_rate[s * d + j] = g[g0 + s * w + j]
+        for j in range(w):
+            g_y[gy0 + s * w + j] = 0
+    if w > d:
+        running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_theta)
+    mlp_vjp(F, theta, transposed, t, m, slot, g_rate, d - o, d, g_h, layers, g_t, g_theta)
+    for s in range(m):
+        for j in range(d):
+            g_y[gy0 + s * w + j] += g_h[s * n_0 + j]
+        for j in range(d - o):
+            g_y[gy0 + s * w + o + j] += g_rate[s * d + j]
+        for j in range(n_x):
+            g_x[gx0 + s * n_x + j] += g_h[s * n_0 + d + j]
