@@ -5,15 +5,19 @@ Order and coefficients stand in the tableau; y(theta) = y_n + h sum_i w_i(theta)
 Source   Hairer, Norsett, Wanner, Solving ODEs I, sec. II.6.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
 from refnode.arrays import Array, column
+from refnode.errors import InvalidArgument
 from refnode.integrate import Step
 from refnode.span import Span
 from refnode.steps import Rhs, stage_time
 from refnode.tableau import Tableau
+
+Side = Literal["before", "after"]
 
 
 def with_extra_stages(rhs: Rhs, step: Step, tableau: Tableau) -> Array:
@@ -79,3 +83,24 @@ class DenseSegment:
 def _per_sample(v: Array, batch: int) -> Array:
     """v (N,) or (N, b) as (N, b)."""
     return v if v.ndim == 2 else np.broadcast_to(v[:, None], (len(v), batch))
+
+
+def segment_of(spans: Sequence[Span], t: Array, side: Side, batch: int) -> Array:
+    """The segment (b,) that holds t, () or (b,), of every sample; where two do, the one on the given side.
+
+    A segment of length zero, behind the end of a sample's span, holds nothing, unless the whole span has no length.
+    """
+    low = np.array([np.broadcast_to(np.minimum(span.start, span.end), (batch,)) for span in spans])
+    high = np.array([np.broadcast_to(np.maximum(span.start, span.end), (batch,)) for span in spans])
+    long = high > low
+    holds = (low <= t) & (t <= high) & (long | ~long.any(axis=0))
+    if not holds.any(axis=0).all():
+        allowed = f"inside every sample's span, from {spans[0].start.tolist()} to {spans[-1].end.tolist()}"
+        raise InvalidArgument("t", str(t.tolist()), allowed)
+    return holds.argmax(axis=0) if side == "before" else len(spans) - 1 - holds[::-1].argmax(axis=0)
+
+
+def by_row(segment: Array, on: Callable[[int], Array]) -> Array:
+    """on(i) (b, n) or (b,) with every row taken from the segment that its sample is on."""
+    parts = {int(i): on(int(i)) for i in np.unique(segment)}
+    return np.array([parts[int(i)][row] for row, i in enumerate(segment)])

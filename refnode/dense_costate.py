@@ -8,23 +8,20 @@ there and at the edges of a stacked depth. Between them H is constant where neit
 Source   Massaroli et al. 2020, Prop. 1; Pontryagin et al. 1962; Bryson and Ho 1975, Applied Optimal Control, ch. 2.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from refnode.api import Solution, solve
 from refnode.arrays import Array, float64, one_of
-from refnode.dense import DenseSegment
+from refnode.dense import DenseSegment, Side, by_row, segment_of
 from refnode.dynamics import dynamics_of
 from refnode.errors import InvalidArgument
 from refnode.gradients.continuous import BackwardPass
 from refnode.problem import Problem
 from refnode.solver import Solver
 from refnode.span import Span
-
-Side = Literal["before", "after"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +52,7 @@ class Costate:
         """z(t) (b, d)."""
         t, segment = self._checked(t, "after")
         d, dense = self.problem.model.state_width, self.solution.dense
-        return _by_row(segment, lambda i: dense[i](t)[:, :d])
+        return by_row(segment, lambda i: dense[i](t)[:, :d])
 
     def adj(self, t: Any, side: Side = "after") -> Array:
         """a(t) (b, d).
@@ -63,7 +60,7 @@ class Costate:
         Raises InvalidArgument for t outside a sample's span.
         """
         t, segment = self._checked(t, side)
-        return _by_row(segment, lambda i: self.on_segment[i](t))
+        return by_row(segment, lambda i: self.on_segment[i](t))
 
     def hamiltonian(self, t: Any, side: Side = "after") -> Array:
         """H(t) = a . f + g l (b,), f and l with the theta of that side.
@@ -80,7 +77,7 @@ class Costate:
             adj = np.concatenate([self.on_segment[i](t), g], axis=1)  # [a, g] (b, d + r)
             return (adj * dynamics.forward(t, dense[i](t), values)).sum(axis=1)
 
-        return _by_row(segment, on)
+        return by_row(segment, on)
 
     def _checked(self, t: Any, side: Side) -> tuple[Array, Array]:
         """t, and the segment (b,) that every sample is on."""
@@ -126,25 +123,3 @@ def costate(problem: Problem, solver: Solver = Solver()) -> Costate:
 
     _, adj_t0 = back.run(sweep)
     return Costate(solution, adj_t0, tuple(back.times), tuple(reversed(found)))
-
-
-def segment_of(spans: Sequence[Span], t: Array, side: Side, batch: int) -> Array:
-    """The segment (b,) that holds t, () or (b,), of every sample; where two do, the one on the given side.
-
-    A segment of length zero, behind the end of a sample's span, holds nothing, unless the whole span has no length.
-    """
-    t = np.broadcast_to(t, (batch,))
-    low = np.array([np.broadcast_to(np.minimum(span.start, span.end), (batch,)) for span in spans])
-    high = np.array([np.broadcast_to(np.maximum(span.start, span.end), (batch,)) for span in spans])
-    long = high > low
-    holds = (low <= t) & (t <= high) & (long | ~long.any(axis=0))
-    if not holds.any(axis=0).all():
-        allowed = f"inside every sample's span, from {spans[0].start.tolist()} to {spans[-1].end.tolist()}"
-        raise InvalidArgument("t", str(t.tolist()), allowed)
-    return holds.argmax(axis=0) if side == "before" else len(spans) - 1 - holds[::-1].argmax(axis=0)
-
-
-def _by_row(segment: Array, on: Callable[[int], Array]) -> Array:
-    """on(i) (b, n) or (b,) with every row taken from the segment that its sample is on."""
-    parts = {int(i): on(int(i)) for i in np.unique(segment)}
-    return np.array([parts[int(i)][row] for row, i in enumerate(segment)])

@@ -8,7 +8,8 @@ import numpy as np
 
 from refnode.api import digits_left, gradient
 from refnode.arrays import Array, unflatten
-from refnode.dense_costate import Costate, segment_of
+from refnode.dense import segment_of
+from refnode.dense_costate import Costate
 from refnode.depth import Constant, coordinate, with_edges
 from refnode.dynamics import Dynamics
 from refnode.errors import InvalidArgument, NumericalError

@@ -111,6 +111,17 @@ def test_a_loss_that_is_not_finite_raises():
 
 # ---------------------------------------------------------------- z(t), y(t)
 
+def test_samples_on_different_pieces():
+    """Where edges follow spans that differ, samples pass them at depths of their own: z(t) is that of each alone."""
+    model = rn.NeuralODE(rn.MLP(2, 2), theta=rn.Stacked(3))
+    rng, T = np.random.default_rng(4), np.array([1.0, 0.6, 0.8])
+    params = model.init(rng) | {"alpha.W0": rng.standard_normal((3, 2, 2))}
+    loss = rn.Loss(rn.SquaredError(np.zeros(2)))
+    answer = rn.solve(rn.Problem(model, params, X, loss, (0.0, T)), TIGHT)
+    for t in (0.0, 0.15, 0.25, 0.3, 0.45, 0.55, 0.6):
+        alone = [rn.solve(rn.Problem(model, params, X[k : k + 1], loss, (0.0, T[k])), TIGHT).z(t)[0] for k in range(3)]
+        np.testing.assert_allclose(answer.z(t), alone, **NEAR)
+
 @pytest.mark.parametrize("solver", [TIGHT, rn.Solver("dop853", tol=1e-10, steps="own"), rn.Solver("rk4", n_steps=2000)])
 def test_solution_between_the_steps(solver):
     """z(t) is the closed form at any t of the span, ends and break-points included, with the shape of t in front."""
