@@ -8,7 +8,6 @@ Source   Massaroli et al. 2020, section 3.1; Abramowitz and Stegun, ch. 22 (recu
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -287,12 +286,12 @@ def constant_coefficients(basis: Basis) -> Array:
     >>> constant_coefficients(Fourier(2)).round(12) + 0.0
     array([1., 0., 0., 0., 0.])
     """
-    nodes, weights = np.polynomial.legendre.leggauss(4 * basis.m + 16)
     ends = np.concatenate([[0.0], basis.kinks, [1.0]])
-    rows, sizes = [], []
-    for cell, (lo, hi) in enumerate(pairwise(ends)):
-        rows.append(basis.psi((lo + hi) / 2 + (hi - lo) / 2 * nodes, cell))
-        sizes.append(np.sqrt(weights * (hi - lo) / 2))
-    size = np.concatenate(sizes)
+    nodes, weights = np.polynomial.legendre.leggauss(16 + 4 * basis.m // (len(ends) - 1))
+    u = (ends[:-1, None] + ends[1:, None]) / 2 + np.diff(ends)[:, None] / 2 * nodes  # (cells, points)
+    if all(np.allclose(basis.psi(u_c, cell).sum(axis=-1), 1, rtol=0, atol=1e-12) for cell, u_c in enumerate(u)):
+        return np.ones(basis.m)  # hats and pieces, however many
+    size = np.sqrt(np.multiply.outer(np.diff(ends) / 2, weights)).ravel()
+    rows = [basis.psi(u_c, cell) for cell, u_c in enumerate(u)]
     c = np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]
     return np.where(np.abs(c - np.rint(c)) < 1e-9, np.rint(c) + 0.0, c)  # bases that hold 1 do so in whole numbers

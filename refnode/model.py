@@ -51,7 +51,7 @@ class Model:
         if missing := [m for m in members if isinstance(self.field, type) or not hasattr(self.field, m)]:
             allowed = f"a field; it lacks {', '.join(missing)} (see refnode.field.Field)"
             raise InvalidArgument("field", self.field, allowed)
-        of_depth = ("interval", "learns_edges", "breaks", "shapes", "init", "forward", "jvp", "vjp")
+        of_depth = ("interval", "learns_edges", "breaks", "jumps", "shapes", "init", "forward", "jvp", "vjp")
         if isinstance(self.depth, type) or not all(hasattr(self.depth, m) for m in of_depth):
             raise InvalidArgument("theta", describe(self.depth), "a depth, such as rn.Constant()")
         self.depth.shapes(self.field.shapes)

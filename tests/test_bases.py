@@ -1,6 +1,7 @@
 """The bases psi on [0, 1]: slopes, Gram matrices, kinks, and the constant they can make.                        (6)"""
 
 import re
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -235,6 +236,17 @@ def test_constant_coefficients(name):
     assert c.shape == (basis.m,)
     for cell, lo, hi in cells(basis):
         np.testing.assert_allclose(basis.psi(lo + (hi - lo) * FRACTIONS, cell) @ c, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("basis", [rn.PiecewiseConstant(200), rn.Hat(200)], ids=["pieces", "hats"])
+def test_many_cells_need_no_solve(basis):
+    """Of many hats or pieces the coefficients of 1 are ones, found without least squares over all nodes."""
+    tracemalloc.start()
+    c = constant_coefficients(basis)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(c, np.ones(200))
+    assert peak < 16 * 8 * 200 * 200  # in bytes: 16 nodes or more in each of 200 cells, for 200 functions
 
 
 @pytest.mark.parametrize("name", ["RBF 1", "RBF 4", "RBF of width 0.2"])

@@ -244,6 +244,13 @@ def test_words():
 F = rn.MLP(2, 2)
 
 
+class WithoutJumps:
+    """A depth of one's own that does not say whether theta(t) jumps at its breaks."""
+
+    interval, learns_edges, breaks = "span", False, np.zeros(0)
+    shapes = init = forward = jvp = vjp = staticmethod(lambda *args: {})
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -265,6 +272,7 @@ F = rn.MLP(2, 2)
             "layers: got unknown leaves ['W7']; must be among the field's, ['W0', 'b0']",
         ),
         (lambda: rn.NeuralODE(F, theta=rn.Fourier(1)), "theta: got Fourier(n=1); must be a depth"),
+        (lambda: rn.NeuralODE(F, theta=WithoutJumps()), "theta: got"),
         (lambda: rn.NeuralODE(F, theta=rn.Constant), "theta: got <class 'refnode.depth.Constant'>; must be a depth"),
     ],
 )
