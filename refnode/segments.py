@@ -43,6 +43,16 @@ class Layout:
     bounds: tuple[Bound, ...]
     cells: tuple[int, ...]
 
+    @property
+    def waiting(self) -> tuple[Array, ...]:
+        """For every segment, which samples, () or (b,), have not begun or have ended: it lies at one end of their span.
+
+        What the segment hands to its two bounds would cancel there. It is left out: theta of a cell that the sample
+        never sees may be large, for hats continue beyond their cell, and would leave its round-off.
+        """
+        at = [{"t0": np.array(-1), "T": np.array(1), "t_obs": np.array(0)}.get(b.kind, b.side) for b in self.bounds]
+        return tuple((one == other) & (one != 0) for one, other in pairwise(at))
+
 
 def break_time(depth: Depth, u: Array, t0: Array, T: Array) -> Array:
     """The depth t of a break at the fraction u of the depth's interval."""
@@ -91,6 +101,9 @@ def _breaks(depth: Depth, u: Array, t0: Array, T: Array, sign: float) -> tuple[l
     passed, before = [], 0
     for j, u_j in enumerate(u):
         t = break_time(depth, u_j, t0, T)
+        if depth.interval == "span":  # 0 < u < 1 is inside, where t rounds to an end too
+            passed.append((Bound("break", j), t))
+            continue
         early, late = sign * (t - t0) <= 0, sign * (t - T) >= 0
         if np.all(early):
             before += 1

@@ -272,6 +272,50 @@ def test_observation_on_an_edge():
         assert len(names(problem_with(rn.FunctionSpace(3, interval), (-0.5, 1.5), (edge,)))) == 4
 
 
+def test_an_edge_that_rounds_to_an_end():
+    """An edge within rounding of t0 or T is inside the span all the same, with the gradient of one a little further."""
+    u, solver = np.nextafter(1.0, 0.0), rn.Solver("rk4", n_steps=8)
+    assert 0.7 + 1e-17 * (1.0 - 0.7) == 0.7
+    assert 0.7 + u * (1.0 - 0.7) == 1.0
+    near, inside = [1e-17, u], [1e-9, 1 - 1e-9]
+    problem = problem_with(rn.Stacked(3), (0.7, 1.0))
+    leaves = {name: leaf + np.arange(3.0).reshape(-1, *[1] * (leaf.ndim - 1)) for name, leaf in problem.params.items()
+              if name != "edges"}  # fmt: skip
+    problem = problem.with_leaves(leaves)
+    for method in ("discrete", "complex_step", "backsolve"):
+        got, want = (rn.gradient(problem.with_leaves({"edges": e}), method, solver).grads for e in (near, inside))
+        assert np.all(np.abs(want["edges"]) > 0.1)
+        # moving an edge by 1e-9 of the span changes its gradient by about as much
+        np.testing.assert_allclose(got["edges"], want["edges"], rtol=1e-7)
+
+
+def test_who_waits():
+    """A sample waits on the segments before its t0 and behind its T, not on those between, however short."""
+    spans = np.array([0.3, 0.0, 0.0]), np.array([1.0, 0.2, 1.0])
+    problem = problem_with(rn.FunctionSpace(EDGES, (0.0, 1.0)), spans, ())
+    assert names(problem) == ["t0", "break 0", "break 1", "break 2", "T"]
+    waiting = np.array([np.broadcast_to(w, 3) for w in problem.layout.waiting])
+    assert waiting.tolist() == [[True, False, False], [False, True, False], [False, True, False], [False, True, False]]
+    assert not np.any(problem_with(rn.Stacked(EDGES), times=(0.3, 0.4)).layout.waiting)
+
+
+@pytest.mark.parametrize("method", ["discrete", "backsolve", "forward_continuous"])
+def test_what_a_sample_never_sees_leaves_no_trace(method):
+    """A sample that ends before a hat of width 1e-9 has the dT of its own solve, though theta continues to 1e9 there.
+
+    What would cancel is 1e9 times as large as dT: with its round-off not a digit beyond the seventh would be left.
+    """
+    theta, T = rn.FunctionSpace([0.4, 0.8, 0.8 + 1e-9], (0.0, 1.0)), np.array([0.3, 0.35, 1.0])
+    problem = problem_with(theta, (0.0, T))
+    problem = problem.with_leaves({"alpha.W0": np.random.default_rng(1).standard_normal((5, 2, 2))})
+    solver = rn.Solver("dopri5", tol=1e-10)
+    got = rn.gradient(problem, method, solver).grads["T"]
+    for k in (0, 1):
+        alone = replace(problem, x=X[k : k + 1], span=(0.0, T[k]))
+        want = rn.gradient(alone, method, solver).grads["T"]  # of the mean over one sample, not over three
+        assert abs(3 * got[k] - want) <= 1e-8 * abs(want)  # two solves of tolerance 1e-10, on grids of their own
+
+
 def test_an_adaptive_span_is_no_argument():
     """With adaptive depth T is None: another is refused, and so are observations that some sample does not reach."""
     problem = problem_with(rn.Constant(), network=rn.MLP(2, 3, 1))

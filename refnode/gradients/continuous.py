@@ -42,6 +42,7 @@ class BackwardPass:
         self.problem, self.values, self.forward, self.solver = problem, values, forward, solver
         self.times, self.spans = bounds(problem, values), segments(problem, values)
         self.on_segment = [dynamics_of(problem, i) for i in range(len(self.spans))]
+        self.waiting = problem.layout.waiting
         self.d, self.width = self.on_segment[0].d, self.on_segment[0].width
         self.statistics = Statistics()
         self.grads = values.like(0.0)
@@ -81,8 +82,9 @@ class BackwardPass:
         return resolved_vjp(self.values, grads, self.problem), adj
 
     def hamiltonian(self, i: int, bound: int, adj: Array) -> Array:
-        """H = a . f + g l (b,) at a bound, as segment i sees it."""
+        """H = a . f + g l (b,) at a bound, as segment i sees it; 0 for samples that wait on it."""
         rate = self.on_segment[i].forward(self.times[bound], self.forward.at_bounds[bound], self.values)
+        rate = np.where(column(self.waiting[i]), 0.0, rate)
         return (self.full(adj) * rate).sum(axis=1)
 
     def full(self, adj: Array) -> Array:

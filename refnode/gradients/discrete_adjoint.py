@@ -136,7 +136,7 @@ class ReverseSweep:
         self.problem, self.values, self.tape, self.forward = problem, values, tape, forward
         self.d, self.times = problem.model.state_width, bounds(problem, values)
         self.dynamics = [dynamics_of(problem, i) for i in range(len(tape.spans))]
-        self.nfe = 0
+        self.nfe, self.waiting = 0, problem.layout.waiting
         self.sum, self.magnitude = values.like(0.0), values.like(0.0)
         self.bounds = [np.zeros(problem.batch) for _ in self.times]
         self.bound_magnitude = [np.zeros(problem.batch) for _ in self.times]
@@ -178,6 +178,7 @@ class ReverseSweep:
         for stage in step.stages:
             t0, T = like_end(stage.t0, self.values.t0), like_end(stage.T, self.values.T)
             self._add(alpha=stage.alpha, x=stage.x, t0=t0, T=T)
+        step = step._replace(h=np.where(self.waiting[i], 0.0, step.h))
         self._add_bound(i, (1 - s) * step.t + (1 - s_new) * step.t_new - (s_new - s) * step.h)
         self._add_bound(i + 1, s * step.t + s_new * step.t_new + (s_new - s) * step.h)
         self.g = step.y

@@ -7,7 +7,7 @@ import numpy as np
 
 from refnode.arrays import Array, column
 from refnode.dynamics import Dynamics, dynamics_of, initial_y
-from refnode.forward import Forward, Grid, point_terms, right_hand_side, solve_forward
+from refnode.forward import Forward, Grid, point_terms, solve_forward
 from refnode.gradients.finite_difference import leaf_sizes, size_along
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.integrate import Statistics, Step, segment_steps
@@ -150,7 +150,13 @@ def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
 def _rates_before(problem: Problem, values: Values, at_bounds: Sequence[Array]) -> list[Array]:
     """F (b, w) at every bound, as the segment before it sees it; zero at t0, for y(t0) does not move with t0."""
     pairs = enumerate(zip(bounds(problem, values)[1:], at_bounds[1:], strict=True))
-    return [np.zeros_like(at_bounds[0]), *(dynamics_of(problem, i).forward(t, y, values) for i, (t, y) in pairs)]
+    return [np.zeros_like(at_bounds[0]), *(_rate(problem, values, i, t, y) for i, (t, y) in pairs)]
+
+
+def _rate(problem: Problem, values: Values, i: int, t: Array, y: Array) -> Array:
+    """F (b, w) on segment i; zero for samples that wait on it."""
+    rate = dynamics_of(problem, i).forward(t, y, values)
+    return np.where(column(problem.layout.waiting[i]), 0.0, rate)
 
 
 def _with_tangents(problem: Problem, values: Values, i: int, moving: Sequence[Direction]) -> Rhs:
@@ -191,8 +197,7 @@ def _solve_with_sensitivities(
     atol = np.repeat((solver.atol or 0.0) * np.array(per_block), width)
     at_bounds, before, fractions, rate_before = [y], [np.array(tangents)], [], np.zeros_like(y)
     for i, span in enumerate(segments(problem, values)):
-        rhs = right_hand_side(dynamics_of(problem, i), values)
-        jump = rate_before - rhs(span.start, y)
+        jump = rate_before - _rate(problem, values, i, span.start, y)
         tangents = [s + column(move[i]) * jump for s, move in zip(tangents, moves, strict=True)]
         u, grid = _together([y, *tangents]), [np.zeros(problem.batch if solver.steps == "own" else ())]
         together = _with_tangents(problem, values, i, moving)
@@ -200,7 +205,7 @@ def _solve_with_sensitivities(
             u = step.y_new
             grid.append(step.s_new)
         y, *tangents = _apart(u, width)
-        rate_before = rhs(span.end, y)
+        rate_before = _rate(problem, values, i, span.end, y)
         at_bounds.append(y)
         before.append(np.array(tangents))
         fractions.append(np.array(grid))
