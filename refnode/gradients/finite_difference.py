@@ -134,13 +134,14 @@ def _loss_on_grid(problem: Problem, fractions: tuple[Array, ...], solver: Solver
 def leaf_sizes(problem: Problem, values: Values) -> Values:
     """The scale by which each number is perturbed: the largest entry of its leaf, or 1 for a zero leaf.
 
-    Times are scaled by the shortest segment, a segment by its longest sample.
+    Times are scaled by the shortest segment, a segment by its longest sample; of segments that are next to nothing, by
+    1 % of the longest: bounds may pass each other, for their order is kept.
     """
     leaves = problem.leaves()
     sizes = {name: np.full(leaf.shape, np.max(np.abs(leaf), initial=0.0) or 1.0) for name, leaf in leaves.items()}
     times = bounds(problem, resolved(values, problem))
     gaps = [float(np.max(np.abs(b - a))) for a, b in pairwise(times)]
-    gap = min((one for one in gaps if one > 0), default=1.0)
+    gap = max(min((one for one in gaps if one > 0), default=1.0), 0.01 * max(gaps))
     ends = {name: np.full(leaves[name].shape, gap) for name in ("t0", "T", "t_obs") if name in leaves}
     return unnamed(sizes | ends, problem)
 

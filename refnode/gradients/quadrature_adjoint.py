@@ -119,17 +119,18 @@ def _integrate(segment: Segment, knots: Array, rtol: float, max_panels: int) -> 
     """Add the integrals of (dF/d(alpha, x, t0, T))^T [a, g] over a segment; return their error estimates (4,).
 
     The panel with the largest error is halved until the sum of errors is below rtol of the integrals, or below what
-    rounding does to their panels.
+    rounding does to their panels: t is known to EPS |t|, which is much of a very short segment.
     """
     panels = [_panel(segment, lo, hi) for lo, hi in pairwise(knots) if hi > lo]
     total = [np.sum(parts, axis=0) for parts in zip(*(panel.integrals for panel in panels), strict=True)]
     errors = np.sum([panel.errors for panel in panels], axis=0)
     floor = np.sum([[_largest(part) for part in panel.integrals] for panel in panels], axis=0)
     unit = np.maximum(floor, TINY)
+    rounding = 64 * EPS * (1 + _reach(segment.span))
     heap = [(-float(np.max(panel.errors / unit)), n, panel) for n, panel in enumerate(panels)]
     heapq.heapify(heap)
     count = len(heap)
-    while np.any(errors > np.maximum(rtol * np.array([_largest(part) for part in total]), 64 * EPS * floor + TINY)):
+    while np.any(errors > np.maximum(rtol * np.array([_largest(part) for part in total]), rounding * floor + TINY)):
         if len(heap) >= max_panels:
             message = f"the quadrature of the parameter gradient did not reach {rtol:.1e} with {max_panels} panels"
             t = segment.span.at(np.asarray(heap[0][2].lo))
@@ -163,6 +164,12 @@ def _panel(segment: Segment, lo: float, hi: float) -> Panel:
         for k, part in enumerate(integrals(back_t, back.values).values()):
             total[k], difference[k] = total[k] + w * part, difference[k] + (w - w_gauss) * part
     return Panel(lo, hi, total, np.array([_largest(e) for e in difference]))
+
+
+def _reach(span: Span) -> float:
+    """max |t| over the length of a segment, that of its longest sample."""
+    length = _largest(span.length)
+    return max(_largest(span.start), _largest(span.end)) / length if length > 0 else 0.0
 
 
 def _largest(a: Array) -> float:

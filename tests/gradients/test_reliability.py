@@ -191,3 +191,32 @@ def test_a_tiny_segment_does_not_reset_the_controller():
         solved = rn.solve(rn.Problem(problem.model, problem.params, problem.x, loss), rn.Solver("dopri5", tol=1e-8))
         steps.append(solved.stats.accepted)
     assert steps[1] <= steps[0] + 2 * len(times)
+
+
+def narrow(theta):
+    """Three samples of a small network whose theta has two breaks next to each other, observed behind them."""
+    rng = np.random.default_rng(7)
+    model = rn.NeuralODE(rn.MLP(2, 2), theta=theta, span=(0.1, 1.2))
+    params = {name: leaf if name == "edges" else leaf + 0.3 * rng.standard_normal(leaf.shape)
+              for name, leaf in model.init(rng).items()}  # fmt: skip
+    x, y = rng.standard_normal((2, 3, 2))
+    return rn.Problem(model, params, x, rn.Loss(rn.SquaredError(y), observations=rn.observe([0.55], y[None])))
+
+
+@pytest.mark.parametrize("gap", [1e-6, 1e-9, 1e-13])
+def test_differences_step_over_edges_that_are_next_to_one_another(gap):
+    """Steps in time do not shrink with a segment of no length: a difference over 6e-6 of it would be round-off."""
+    problem, solver = narrow(rn.Stacked([0.4, 0.4 + gap])), rn.Solver("rk4", n_steps=8)
+    want = rn.gradient(problem, "complex_step", solver)
+    # steps are 1 % of the longest segment times 2^-7 or 6e-6, and at most 2^3 shorter: what is left of 16 digits
+    assert min(rn.compare(rn.gradient(problem, "richardson", solver), want).values()) >= 8
+    assert min(rn.compare(rn.gradient(problem, "central", solver), want).values()) >= 6
+
+
+def test_quadrature_asks_no_more_of_a_short_segment_than_t_can_say():
+    """On a hat's cell of width 1e-9, t is known to seven digits of its length: panels are not halved in vain."""
+    problem = narrow(rn.FunctionSpace([0.4, 0.4 + 1e-9, 0.8], (0.0, 1.0)))
+    solver = rn.Solver("dopri5", tol=1e-9)
+    got = rn.gradient(problem, "quadrature", solver, max_panels=100)
+    want = rn.gradient(problem, "discrete", rn.Solver("dop853", tol=1e-11))
+    assert min(rn.compare(got, want).values()) >= 7  # a continuous method's claim, -log10(tol) - 2
