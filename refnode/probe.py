@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refnode.arrays import Array, read_only
-from refnode.depth import coordinate
+from refnode.bases import Basis
+from refnode.depth import Galerkin, coordinate
 from refnode.errors import InvalidArgument
 from refnode.loss import PointLoss
 from refnode.maps import Map
@@ -25,6 +26,8 @@ def probe(problem: "Problem") -> None:
     InvalidArgument    naming the function, what it returned and what it may return
     """
     model, values = problem.model, problem.values
+    if isinstance(model.depth, Galerkin):
+        _probe_basis(model.depth.basis, problem)
     _probe_map("h_x", model.h_x, values.w_x, values.x)
     z = read_only(model.initial_state(values.w_x, values.x))
     f = _probe_field(problem, z)
@@ -47,6 +50,20 @@ def _theta(problem: "Problem") -> Array:
     depth, values = problem.model.depth, problem.resolved
     u = coordinate(depth, values.t0, values.t0, values.T)
     return depth.forward(u, problem.layout.cells[0], values.alpha, problem.model.field.shapes)
+
+
+def _probe_basis(basis: Basis, problem: "Problem") -> None:
+    """psi and slope at u () and (b,), on the first segment."""
+    cell, batch = problem.layout.cells[0], problem.batch
+    for name, function in (("basis.psi", basis.psi), ("basis.slope", basis.slope)):
+        returned(name, function(np.zeros(()), cell), (basis.m,))
+        us = 2.0**-16 * np.arange(batch)
+        rows = returned(f"{name} at u of shape ({batch},)", function(us, cell), (batch, basis.m))
+        for k in {0, batch - 1}:
+            alone = function(np.asarray(us[k]), cell)
+            if not np.allclose(rows[k], alone, rtol=1e-9, atol=1e-9 * np.max(np.abs(alone)), equal_nan=True):
+                was = f"another value for u of shape ({batch},) than for each u alone"
+                raise InvalidArgument(name, was, "a function of u () and (b,) alike, psi_1 .. psi_m in the last axis")
 
 
 def _probe_field(problem: "Problem", z: Array) -> Array:

@@ -244,6 +244,22 @@ def test_words():
 F = rn.MLP(2, 2)
 
 
+class Rows(rn.Legendre):
+    """A basis of one's own that puts the functions first, so that m = b rows pass for samples."""
+
+    def psi(self, u, cell=0):
+        return super().psi(u).T
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_a_basis_of_ones_own_is_tried(m):
+    """psi and slope are called with u () and (b,) at the border: what is not (b, m), or not row by row, is named."""
+    params = rn.NeuralODE(F, theta=rn.Galerkin(rn.Legendre(m))).init(np.random.default_rng(0))
+    was = "another value for u of shape" if m == 3 else r"a result of shape \(2, 3\)"
+    with pytest.raises(InvalidArgument, match=rf"^basis\.psi.*: got {was}"):
+        rn.Problem(rn.GalNODE(F, Rows(m)), params, np.ones((3, 2)), rn.Loss(rn.SquaredError(np.zeros(2))))
+
+
 class WithoutJumps:
     """A depth of one's own that does not say whether theta(t) jumps at its breaks."""
 

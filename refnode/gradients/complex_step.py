@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
+from refnode.depth import Constant, Galerkin
 from refnode.divergence import Divergence
 from refnode.errors import UnreliableGradient
 from refnode.field import MLP
@@ -14,6 +16,14 @@ from refnode.maps import Columns, Identity, Network, PartialInput, ZeroAugment
 from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 from refnode.solver import Solver
+from refnode.torchdyn_bases import (
+    TorchdynChebychev,
+    TorchdynFourier,
+    TorchdynGaussianRBF,
+    TorchdynMultiquadRBF,
+    TorchdynPolynomial,
+    TorchdynVanillaRBF,
+)
 from refnode.values import Values, directions, named, resolved, unnamed
 
 STEP = 2.0**-100  # its square is far below the last digit of anything, and dividing by it is exact
@@ -57,6 +67,9 @@ def complex_step(problem: Problem, solver: Solver) -> GradientResult:
 
 
 BUILT_IN = {
+    Constant, Galerkin, Legendre, Chebyshev, Monomial, Fourier, GaussianRBF, Hat, PiecewiseConstant,
+    TorchdynFourier, TorchdynPolynomial, TorchdynChebychev,
+    TorchdynGaussianRBF, TorchdynVanillaRBF, TorchdynMultiquadRBF,
     MLP, CosineField, Identity, ZeroAugment, Columns, PartialInput, Network,
     SquaredError, LinearFunctional, CrossEntropy, StandardNormal,
     SquaredNorm, Kinetic, ParameterNorm, Tracking, Harmonic, Divergence,
@@ -64,10 +77,11 @@ BUILT_IN = {
 
 
 def has_user_code(problem: Problem) -> bool:
-    """Whether field, maps, losses or targets are anything but refnode's own."""
+    """Whether field, maps, depth, basis, losses or targets are anything but refnode's own."""
     model, loss = problem.model, problem.loss
     observed = loss.observations.terms if loss.observations else ()
-    parts = [model.field, model.h_x, model.h_y, loss.terminal, *observed, *loss.running]
+    depth = [model.depth, getattr(model.depth, "basis", None)]
+    parts = [model.field, model.h_x, model.h_y, *depth, loss.terminal, *observed, *loss.running]
     parts += [term.beta for term in loss.running if hasattr(term, "beta")]
     return any(type(part) not in BUILT_IN for part in parts if part is not None)
 

@@ -220,3 +220,28 @@ def test_quadrature_asks_no_more_of_a_short_segment_than_t_can_say():
     got = rn.gradient(problem, "quadrature", solver, max_panels=100)
     want = rn.gradient(problem, "discrete", rn.Solver("dop853", tol=1e-11))
     assert min(rn.compare(got, want).values()) >= 7  # a continuous method's claim, -log10(tol) - 2
+
+
+class Bent:
+    """1 and |u - 2|^2, a basis of one's own; `safe` or by an absolute value that drops imaginary parts."""
+
+    m, kinks, jumps = 2, np.zeros(0), False
+
+    def __init__(self, safe):
+        self.power = (lambda v: v**2) if safe else lambda v: np.abs(v) ** 2
+
+    def psi(self, u, cell=0):
+        return np.stack([np.ones(np.shape(u)), self.power(np.asarray(u) - 2)], axis=-1)
+
+    def slope(self, u, cell=0):
+        return np.stack([np.zeros(np.shape(u)), 2 * (np.real(u) - 2)], axis=-1)
+
+
+def test_a_basis_that_is_not_complex_safe_is_found():
+    """On a fixed interval u moves with T: the complex step of a basis that drops it is refused."""
+    problem = narrow(rn.Galerkin(Bent(safe=True), (0.0, 1.0)))
+    solver = rn.Solver("rk4", n_steps=8)
+    want, got = (rn.gradient(problem, method, solver) for method in ("discrete", "complex_step"))
+    assert min(rn.compare(got, want).values()) >= 12
+    with pytest.raises(rn.UnreliableGradient, match="not complex-safe"):
+        rn.gradient(narrow(rn.Galerkin(Bent(safe=False), (0.0, 1.0))), "complex_step", solver)
