@@ -76,7 +76,7 @@ def layout(problem: "Problem") -> Layout:
         sign = _direction(t0, T)
         rising = sign if depth.interval != "span" else 1.0
         passed, start = _breaks(depth, u, t0, T, sign)
-        found += passed
+        found += passed[:: int(rising)]  # as they are passed: where two stand at one t, the sort keeps this order
         cells[0] = start if rising > 0 else len(u) - start
         found = _in_order(found, t0, T, sign)
         _check_jumps(depth, found)
@@ -117,7 +117,7 @@ def _in_order(found: list[tuple[Bound, Array]], t0: Array, T: Array, sign: float
     """The bounds sorted by depth, if all samples pass them in one order."""
     ends = sign * np.asarray(t0), sign * np.asarray(T)
     places = [np.clip(sign * t, *ends) for _, t in found]  # a break outside a sample's span waits at its end
-    order = sorted(range(len(found)), key=lambda i: (float(np.mean(places[i])), found[i][0].kind, found[i][0].number))
+    order = sorted(range(len(found)), key=lambda i: (float(np.mean(places[i])), found[i][0].kind))
     for i, j in pairwise(order):
         if np.any(places[i] > places[j]):
             names = " and ".join(f"{found[n][0].kind} {found[n][0].number}" for n in (i, j))

@@ -289,6 +289,15 @@ def test_an_edge_that_rounds_to_an_end():
         np.testing.assert_allclose(got["edges"], want["edges"], rtol=1e-7)
 
 
+def test_edges_of_one_depth_are_passed_in_their_order():
+    """Two edges that differ, but round to one t, are passed in their order, on the way down from the higher one."""
+    edges = [0.4, 0.4 + 1e-15]
+    problem = problem_with(rn.Stacked(edges, (100.0, 101.0)), (101.0, 100.0))
+    assert times_of(problem)[1] == times_of(problem)[2]
+    assert names(problem) == ["t0", "break 1", "break 0", "T"]
+    assert names(problem_with(rn.Stacked(edges, (100.0, 101.0)), (100.0, 101.0))) == ["t0", "break 0", "break 1", "T"]
+
+
 def test_who_waits():
     """A sample waits on the segments before its t0 and behind its T, not on those between, however short."""
     spans = np.array([0.3, 0.0, 0.0]), np.array([1.0, 0.2, 1.0])

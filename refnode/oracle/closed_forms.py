@@ -63,7 +63,7 @@ def sine_cosine(t: Decimal) -> tuple[Decimal, Decimal]:
 
 
 def closed_form(problem: Problem) -> dict[str, Array] | None:
-    """The gradient of every leaf rounded to float64, if the problem has one of the two forms; else None."""
+    """The gradient of every leaf rounded to float64, if the problem has one of the forms above; else None."""
     recipe = _recipe(problem)
     if recipe is None:
         return None
