@@ -29,7 +29,8 @@ class AdaptiveDepth:
             raise InvalidArgument("network", self.network, "an MLP with one output, such as rn.MLP(2, 8, 1)")
         if self.network.width_out != 1:
             raise InvalidArgument("network", f"of output width {self.network.width_out}", "of output width 1")
-        Network(self.network)  # refuses a time input
+        if self.network.time != "none":
+            raise InvalidArgument("network", f"with time={self.network.time!r}", "without time input: T depends on x")
 
     @property
     def shapes(self) -> Shapes:

@@ -15,7 +15,7 @@ from refnode.arrays import Array, Shapes, count, float64, one_of
 from refnode.control import Control, check_control, control_of, control_vjp, control_width
 from refnode.depth import Constant, Depth
 from refnode.errors import InvalidArgument, describe
-from refnode.field import Field
+from refnode.field import MLP, Field
 from refnode.maps import Identity, Map, as_map
 from refnode.values import parts
 
@@ -154,5 +154,7 @@ def _checked_model_span(span: Any) -> tuple[float, float | AdaptiveDepth]:
     """(t0, T) as floats, or T an AdaptiveDepth."""
     if isinstance(span, tuple | list) and len(span) == 2 and isinstance(span[1], AdaptiveDepth):
         return float(float64("span[0]", span[0], ())), span[1]
+    if isinstance(span, tuple | list) and any(isinstance(end, AdaptiveDepth | MLP) for end in span):
+        raise InvalidArgument("span", describe(span), "(t0, T) in numbers, or (t0, rn.AdaptiveDepth(network))")
     t0, T = float64("span", span, (2,)).tolist()
     return t0, T

@@ -184,8 +184,9 @@ def test_init_draws_a_network():
     [
         (lambda: rn.AdaptiveDepth(3), "network: got 3; must be an MLP with one output"),
         (lambda: rn.AdaptiveDepth(rn.MLP(2, 3, 2)), "network: got of output width 2; must be of output width 1"),
-        (lambda: rn.AdaptiveDepth(rn.MLP(2, 1, time="first")), "time: got first; must be 'none'"),
-        (lambda: rn.NeuralODE(rn.MLP(2, 2), span=(DEPTH, 1.0)), "span: got"),
+        (lambda: rn.AdaptiveDepth(rn.MLP(2, 1, time="first")), "network: got with time='first'; must be without time"),
+        (lambda: rn.NeuralODE(rn.MLP(2, 2), span=(DEPTH, 1.0)), "span: got (AdaptiveDepth("),
+        (lambda: rn.NeuralODE(rn.MLP(2, 2), span=(0.0, rn.MLP(2, 1))), "span: got (0.0, MLP(widths=(2, 1)"),
         (
             lambda: rn.Problem(rn.NeuralODE(rn.MLP(3, 3), span=(0.0, DEPTH)), {}, np.zeros((2, 3)),
                                rn.Loss(rn.SquaredError(np.zeros(3)))),
