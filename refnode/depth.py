@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from refnode.arrays import Array, Shapes, float64, unflatten
-from refnode.bases import Basis, Hat, PiecewiseConstant, constant_coefficients
+from refnode.bases import Basis, Hat, PiecewiseConstant, ascending, constant_coefficients
 from refnode.errors import InvalidArgument, describe
 
 Interval = Literal["span"] | tuple[float, float]
@@ -119,6 +119,7 @@ class Galerkin:
         members = ("m", "kinks", "jumps", "psi", "slope")
         if isinstance(self.basis, type) or not all(hasattr(self.basis, m) for m in members):
             raise InvalidArgument("basis", describe(self.basis), "a basis, such as rn.Fourier(5)")
+        ascending("basis.kinks", self.basis.kinks, 0.0, 1.0)
         object.__setattr__(self, "interval", checked_interval(self.interval))
         if self.layers is not None:
             object.__setattr__(self, "layers", checked_layers(self.layers))

@@ -127,6 +127,8 @@ BUGS = (
     Bug("breaks: u for 1 - u", "segments.py", "g_t0 + (1 - u[k]) * inside, g_T + u[k] * inside", "g_t0 + u[k] * inside, g_T + (1 - u[k]) * inside", SEGMENTS),
     Bug("cells: one off on the way down", "segments.py", "cells[0] = start if rising > 0 else len(u) - start", "cells[0] = start if rising > 0 else len(u) - start - 1", SEGMENTS),
     Bug("cells: up on the way down", "segments.py", '(int(rising) if bound.kind == "break" else 0)', '(1 if bound.kind == "break" else 0)', SEGMENTS),
+    Bug("segments: who waits leaves its round-off", "gradients/discrete_adjoint.py", "np.where(self.waiting[i], 0.0, step.h)", "step.h", SEGMENTS),
+    Bug("segments: one order of edges, up or down", "segments.py", "passed[:: int(rising)]", "passed", SEGMENTS),
     Bug("segments: an observation on an edge", "segments.py", "if depth.jumps and one.kind != other.kind and np.any(t == s):", "if False:", SEGMENTS),
     Bug("adaptive: forgotten slope of the softplus", "adaptive.py", 'column(g * ACTIVATIONS["softplus"].slope(net.forward(w, x)[:, 0]))', "column(g)", ADAPTIVE),
     Bug("adaptive: T does not pass t0 on", "values.py", "t0=t0, w_T=g.w_T + g_w, x=g.x + g_x)", "t0=g.t0, w_T=g.w_T + g_w, x=g.x + g_x)", ADAPTIVE),
@@ -136,7 +138,7 @@ BUGS = (
     Bug("discrete adjoint: theta does not move with the ends", "gradients/discrete_adjoint.py", "self._add(alpha=stage.alpha, x=stage.x, t0=t0, T=T)", "self._add(alpha=stage.alpha, x=stage.x)", CLOSED_ZOO),
     Bug("continuous: theta does not move with the ends", "gradients/continuous.py", '"x": back.x, "t0": t0, "T": T}', '"x": back.x, "t0": 0 * t0, "T": 0 * T}', EVERY_METHOD),
     Bug("continuous: H on the wrong side of an edge", "gradients/continuous.py", "self.hamiltonian(i, i + 1, adj)", "self.hamiltonian(min(i + 1, len(self.spans) - 1), i + 1, adj)", EVERY_METHOD),
-    Bug("forward sensitivity: no jump at edges", "gradients/forward_sensitivity.py", "jump = rate_before - rhs(span.start, y)", "jump = rate_before - rhs(span.start, y) if i == 0 else 0 * y", EVERY_METHOD),
+    Bug("forward sensitivity: no jump at edges", "gradients/forward_sensitivity.py", "jump = rate_before - _rate(problem, values, i, span.start, y)", "jump = rate_before - _rate(problem, values, i, span.start, y) if i == 0 else 0 * y", EVERY_METHOD),
     # Runge-Kutta steps
     Bug("stage at the step's end", "steps.py", "return t_new if c == 1 else t + c * h", "return t_new if c > 0 else t", STEPS),
     Bug("step adjoint: forgotten later stages", "steps.py", "(b[i] * g + np.tensordot(a[:, i], g_Y, axes=1))", "(b[i] * g)", STEPS),
@@ -165,7 +167,7 @@ BUGS = (
     Bug("discrete adjoint: x without the input map", "gradients/discrete_adjoint.py", "self._add(w_x=g_w, x=g_x)", "self._add(w_x=g_w)", DISCRETE),
     Bug("binomial: one snapshot too many", "gradients/discrete_adjoint.py", "free = snapshots - len(held) + 1", "free = snapshots - len(held) + 2", DISCRETE),
     Bug("forward sensitivity: forgotten scale", "gradients/forward_sensitivity.py", "return problem.loss.scale * change", "return change", CLOSED + " " + DISCRETE),
-    Bug("forward sensitivity: S(t0) without -F", "gradients/forward_sensitivity.py", "jump = rate_before - rhs(span.start, y)", "jump = rate_before - rhs(span.start, y) if i > 0 else 0 * y", CLOSED),
+    Bug("forward sensitivity: S(t0) without -F", "gradients/forward_sensitivity.py", "jump = rate_before - _rate(problem, values, i, span.start, y)", "jump = rate_before - _rate(problem, values, i, span.start, y) if i > 0 else 0 * y", CLOSED),
     Bug("central differences: one-sided", "gradients/finite_difference.py", "return (loss(up) - loss(down)) / width", "return (loss(up) - loss(values)) / width * 2", DIFFERENCES),
     Bug("Richardson: wrong power of 4", "gradients/finite_difference.py", "(level[1:] - level[:-1]) / (4**j - 1)", "(level[1:] - level[:-1]) / (2**j - 1)", DIFFERENCES),
     # continuous gradients
@@ -189,7 +191,7 @@ BUGS = (
     Bug("torchdyn: sines before cosines", "torchdyn_bases.py", "np.concatenate([np.cos(angle), np.sin(angle)]", "np.concatenate([np.sin(angle), np.cos(angle)]", TORCHDYN),
     Bug("torchdyn: |t| without its sign in the slope", "torchdyn_bases.py", "side(u)[..., None] * self.numbers / 2", "np.ones(np.shape(u))[..., None] * self.numbers / 2", TORCHDYN),
     Bug("depth: dead coefficients", "bases.py", "np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "0 * np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "tests/test_live_init.py"),
-    Bug("costate: sides swapped", "dense_costate.py", 'if side == "before" else', 'if side == "after" else', "tests/test_dense_costate.py"),
+    Bug("costate: sides swapped", "dense.py", 'if side == "before" else', 'if side == "after" else', "tests/test_dense_costate.py"),
     Bug("costate: H without the upstream factor", "dense_costate.py", "dynamics.width - dynamics.d), problem.loss.scale)", "dynamics.width - dynamics.d), 1.0)", "tests/test_dense_costate.py"),
     Bug("costate: segments in the order of the backward pass", "dense_costate.py", "tuple(reversed(found))", "tuple(found)", "tests/test_dense_costate.py"),
     # bookkeeping and oracle

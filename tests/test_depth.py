@@ -260,6 +260,12 @@ def test_a_basis_of_ones_own_is_tried(m):
         rn.Problem(rn.GalNODE(F, Rows(m)), params, np.ones((3, 2)), rn.Loss(rn.SquaredError(np.zeros(2))))
 
 
+class Kinked(rn.Legendre):
+    """A basis of one's own that says it has a kink outside its interval."""
+
+    kinks = np.array([0.5, 1.5])
+
+
 class WithoutJumps:
     """A depth of one's own that does not say whether theta(t) jumps at its breaks."""
 
@@ -275,6 +281,7 @@ class WithoutJumps:
         (lambda: rn.Galerkin(rn.Fourier(1), "time"), "interval: got 'time'; must be 'span' or a pair (lo, hi)"),
         (lambda: rn.Galerkin(rn.Fourier(1), (1.0, 0.0)), "interval: got (1.0, 0.0); must be 'span' or a pair"),
         (lambda: rn.Galerkin(rn.Fourier(1), (1.0, 1.0)), "interval: got (1.0, 1.0); must be 'span' or a pair"),
+        (lambda: rn.Galerkin(Kinked(2)), "basis.kinks: got [0.5, 1.5]; must be ascending numbers strictly"),
         (lambda: rn.Galerkin(rn.Fourier(1), (0.0,)), "interval: got shape (1,); must be of shape (2,)"),
         (lambda: rn.Galerkin(rn.Fourier(1), (0.0, np.inf)), "interval: got"),
         (lambda: rn.Galerkin(rn.Fourier(1), 3.0), "interval: got 3.0; must be 'span' or a pair"),
