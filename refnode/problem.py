@@ -82,7 +82,7 @@ class Problem:
         T = self._checked_end("T", t0 + depth.forward(w_T, self.x))
         given: Any = span[1]  # dataclasses.replace hands back the T that was computed
         if not (given is None or given is depth or np.array_equal(given, T)):
-            raise InvalidArgument("T", given, "None: the model computes it from x")
+            raise InvalidArgument("T", given, "None: the model computes it from x (see Problem.with_leaves)")
         return t0, T
 
     def _checked_end(self, name: str, end: Any) -> Array:
