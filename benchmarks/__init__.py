@@ -1,0 +1,1 @@
+"""How fast refnode is: one script a question, contestants in turn in one run, results in results/."""
