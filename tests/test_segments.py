@@ -328,7 +328,7 @@ def test_what_a_sample_never_sees_leaves_no_trace(method):
 def test_an_adaptive_span_is_no_argument():
     """With adaptive depth T is None: another is refused, and so are observations that some sample does not reach."""
     problem = problem_with(rn.Constant(), network=rn.MLP(2, 3, 1))
-    with refused(r"^T: got 1\.0; must be None: the model computes it from x$"):
+    with refused(r"^T: got 1\.0; must be None: the model computes it from x"):
         rn.Problem(problem.model, problem.params, X, problem.loss, (0.0, 1.0))
     with refused(r"^observations\.times: "):
         problem_with(rn.Constant(), times=(float(np.min(problem.span[1])) + 0.01,), network=rn.MLP(2, 3, 1))
