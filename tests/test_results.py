@@ -10,8 +10,10 @@ import pytest
 
 from validation import check
 from validation.board import expected, table
+from validation.board.known import KNOWN
 from validation.board.scores import blown, load, word
 from validation.peers.configurations import CONFIGURATIONS, LIBRARIES
+from validation.scoreboard import expressible_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, PEERS = ROOT / "validation" / "results", ROOT / "validation" / "peers"
@@ -49,7 +51,8 @@ def test_the_page_is_that_of_the_numbers():
 def test_every_configuration_is_scored_on_every_problem():
     """Five libraries besides refnode, at five tolerances; whatever failed is a score too."""
     assert LIBRARIES == ("refnode", "torchdiffeq", "torchdyn", "torchode", "diffrax", "scipy")
-    assert len(BOARD.problems) >= 20
+    assert set(BOARD.problems) == set(expressible_problems())
+    assert len(BOARD.problems) >= 50
     wanted = {(problem, configuration.name) for problem in BOARD.problems for configuration in CONFIGURATIONS}
     assert set(CELLS) == wanted
     assert all([s.tol for s in scores] == BOARD.tolerances for scores in CELLS.values())
@@ -131,6 +134,60 @@ def test_torchdyns_adjoints_are_wrong_backwards():
     assert at("backwards", "torchdyn autograd", 1e-7).digits["theta.W0"] > 5
 
 
+def test_torchdyns_data_control_misses_a_term():
+    """With its own DataControl the gradient of x has not one digit at any tolerance; with x a parameter it has."""
+    assert all(
+        s.digits["x"] < 1 < s.digits["theta.W0"] for s in CELLS["reflection", "torchdyn autograd, its own layers"]
+    )
+    assert at("reflection", "torchdyn autograd", 1e-7).digits["x"] > 5
+
+
+def test_torchdyns_integral_loss_with_order_above_one_raises():
+    """An AttributeError at every tolerance; carried as one more state, the integral's gradient is right."""
+    for s in CELLS["second_order", "torchdyn autograd, its own layers"]:
+        assert (s.outcome, s.message.partition(":")[0]) == ("raised", "AttributeError")
+    assert at("second_order", "torchdyn autograd", 1e-7).digits["theta.W0"] > 5
+
+
+def test_torchdyns_galerkin_layers_start_where_gradients_are_zero():
+    """To the last digit, for every library and method that needs no differences; only the last bias has a gradient."""
+    for (problem, name), scores in CELLS.items():
+        if problem == "torchdyn_start" and name not in ("refnode central", "refnode richardson"):
+            returned = [s for s in scores if s.outcome == "returned"]
+            assert all(s.digits[leaf] == 16 for s in returned for leaf in ("alpha.W0", "alpha.b0", "alpha.W1")), name
+    assert at("torchdyn_start", "torchdyn autograd, its own layers", 1e-7).digits["alpha.b1"] < 16
+
+
+@pytest.mark.parametrize("problem", ["torchdyn_fourier", "torchdyn_bells", "torchdyn_rbf"])
+def test_torchdyns_bases_are_not_fourier_or_spread_but_their_gradients_are_right(problem):
+    """Its own layers agree with refnode's reference to what float32 leaves; what is wrong are the functions."""
+    last = at(problem, "torchdyn autograd, its own layers", 1e-9)
+    assert last.digits["alpha.W0"] > 5
+
+
+def test_a_parameter_without_effect_crashes_torchdyns_adjoint():
+    """At every tolerance; torchdiffeq's adjoint is right."""
+    assert {s.outcome for s in CELLS["spare", "torchdyn adjoint"]} == {"raised"}
+    assert word(CELLS["spare", "torchdiffeq adjoint"]) == "right"
+
+
+def test_torchdyns_seminorm_does_nothing():
+    """With the flag and without it, the same digits of every leaf on every problem at every tolerance."""
+    for problem in BOARD.problems:
+        pairs = zip(*(CELLS[problem, f"torchdyn adjoint{more}"] for more in ("", ", seminorm")), strict=True)
+        assert all(s.digits == flag.digits for s, flag in pairs if s.outcome == flag.outcome == "returned"), problem
+
+
+@pytest.mark.parametrize("defect", KNOWN, ids=lambda d: d.finding)
+def test_known_defects_stand_on_the_page(defect):
+    """Each is a row with its cell and its reproducer, which the findings show."""
+    page = (RESULTS / "scoreboard.md").read_text("utf-8")
+    (found,) = [row for row in rows(page) if row[0] == defect.claim]
+    assert found[1] == defect.problem
+    assert all(f"{name}: " in found[2] for name in defect.configurations)
+    assert f"## {defect.finding}\n" in FINDINGS
+
+
 def test_torchodes_backpropagation_is_nan_where_the_field_is_zero():
     """Every gradient on `zero` is NaN at every tolerance, status success; its joint backsolve is right."""
     assert all(s.blown is None and s.digits["x"] == 0 for s in CELLS["zero", "torchode autodiff"])
@@ -206,5 +263,8 @@ def test_the_readmes_first_picture_is_the_scoreboard():
     picture = README.index("![")
     assert README[picture:].partition("](")[2].startswith("validation/results/scoreboard_few.png)")
     said = " ".join(README[picture:].split("\n\n")[1].split())
-    (returned, wrong) = re.search(r"in (\d+) cases; in (\d+) of them it is wrong", table.headline(BOARD)).groups()
+    (returned, wrong, share, most) = re.search(
+        r"in (\d+) cases; in (\d+) of them it is wrong, (\d+) of these by (\w+)", table.headline(BOARD)
+    ).groups()
     assert re.search(rf"\b{wrong} of {returned}\b", said)
+    assert f"{share} of these are {most}'s" in said

@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 
 import refnode as rn
+from refnode.segments import bounds
+from tests.help import EPS
 from validation import scoreboard
 from validation.board import expected, picture, table
+from validation.board.known import KNOWN
+from validation.board.problems import OWN, entries
 from validation.board.scores import Board, Score, load, save, score, verdict, word
 from validation.board.worker import Worker, timed
-from validation.peers import scipy_adapter
+from validation.peers import numpy_problem, scipy_adapter
 from validation.peers.configurations import CONFIGURATIONS, chosen
-from validation.peers.support import NotSupported, check
+from validation.peers.support import NotSupported, check, expressible, functions, rescaled, used
 from validation.scoreboard import in_lanes, run_cell
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -384,21 +388,158 @@ def test_configurations_are_chosen_by_library_or_name():
         chosen(["nobody"])
 
 
-@pytest.mark.parametrize("name", ["theta_running", "observations", "cosine", "backwards", "fixed_end"])
+def all_digits(name, gradient, tol):
+    """Digits of every leaf of a problem, none of which may be missing."""
+    (entry,) = entries(name)
+    found = score(name, "", tol, entry, rn.reference(entry.problem), gradient(entry.problem, tol), 0.0, 0.0)
+    assert (found.outcome, found.missing) == ("returned", [])
+    return found.digits
+
+
+BY_HAND = ["theta_running", "observations", "cosine", "backwards", "fixed_end", "own_T", "galerkin_fourier"]
+BY_HAND += ["galerkin_legendre", "galerkin_chebyshev", "galerkin_monomial", "galerkin_rbf", "stacked", "stacked_fixed"]
+BY_HAND += ["function_space", "zero_augmented", "input_layer", "input_network", "partial_input", "second_order"]
+BY_HAND += ["third_order", "data_control", "adaptive_depth", "adaptive_follows", "everything", "spare"]
+
+
+@pytest.mark.parametrize("name", BY_HAND)
 def test_scipys_adjoint_by_hand_agrees(name):
     """Derivatives that share nothing with refnode's agree with its reference to 9 digits in every leaf."""
-    (entry,) = rn.catalogue(name)
-    digits = rn.compare(scipy_adapter.interpolated_dop853(entry.problem, 1e-12), rn.reference(entry.problem))
-    assert set(digits) == set(entry.problem.leaves())
+    digits = all_digits(name, scipy_adapter.interpolated_dop853, 1e-12)
     assert min(digits.values()) > 9
 
 
+def own_field():
+    """A problem whose field is three functions of NumPy, which no other library can call."""
+    zero = lambda *args: np.zeros((2, 1))  # noqa: E731
+    field = rn.UserField(zero, zero, lambda t, z, theta, x, g: (np.zeros(2), 0 * z, np.zeros(1), None), {"k": (1,)}, 1)
+    loss = rn.Loss(rn.SquaredError([[0.0], [0.0]]))
+    return rn.Problem(rn.NeuralODE(field), {"theta.k": [1.0]}, [[1.0], [2.0]], loss)
+
+
 def test_what_cannot_be_translated_says_why():
-    """A span for each sample is not supported unless the library has it."""
-    (entry,) = rn.catalogue("own_T")
-    check(entry.problem, own_span=True)
-    with pytest.raises(NotSupported, match="one span for the whole batch"):
-        check(entry.problem)
+    """A field of one's own is NumPy's; an adjoint by hand has no second derivatives; a strange basis is named."""
+    with pytest.raises(NotSupported, match="the field is not an MLP or a CosineField"):
+        check(own_field())
+    with pytest.raises(NotSupported, match="second derivatives"):
+        scipy_adapter.interpolated_dop853(rn.catalogue("cnf")[0].problem, 1e-3)
+    with pytest.raises(NotSupported, match="TorchdynMultiquadRBF is not translated"):
+        functions(rn.TorchdynMultiquadRBF(3), 0)
+
+
+BASES = [
+    rn.Legendre(4),
+    rn.Chebyshev(4),
+    rn.Monomial(4),
+    rn.Fourier(2),
+    rn.GaussianRBF(4),
+    rn.GaussianRBF(1),
+    rn.Hat(4),
+]
+BASES += [rn.GaussianRBF(3, width=0.2), rn.PiecewiseConstant(3), rn.TorchdynFourier(3), rn.TorchdynChebychev(3)]
+BASES += [rn.TorchdynGaussianRBF(3), rn.TorchdynVanillaRBF(3), rn.Legendre(1)]
+
+
+@pytest.mark.parametrize("basis", BASES, ids=repr)
+def test_bases_are_translated(basis):
+    """The numbers that every library gets of a basis make its functions and slopes, on every cell."""
+    u = np.array([0.1, 0.45, 0.9])
+    for cell in range(len(basis.kinks) + 1):
+        value, slope = numpy_problem.psi(basis, cell, u)
+        # polynomials of degree 3 with coefficients up to 20, waves of arguments up to 12: some tens of round-offs
+        np.testing.assert_allclose(value, basis.psi(u, cell), rtol=0, atol=100 * EPS)
+        np.testing.assert_allclose(slope, basis.slope(u, cell), rtol=0, atol=1000 * EPS)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "own_span", "neither"),
+    [
+        ("mild", False, False, False),
+        ("observations", False, False, False),
+        ("galerkin_fourier", False, False, False),
+        ("own_T", True, False, False),
+        ("adaptive_follows", True, False, True),
+        ("stacked", True, True, True),
+        ("function_space", True, True, True),
+        ("fixed_end", True, True, True),
+    ],
+)
+def test_segments_are_rescaled_where_a_library_needs_it(name, plain, own_span, neither):
+    """Breaks, observations at an end, and spans of one's own that a library lacks or does not differentiate."""
+    problem = rn.catalogue(name)[0].problem
+    assert rescaled(problem) == plain
+    assert rescaled(problem, own_span=True) == own_span
+    assert rescaled(problem, own_span=True, own_times=False) == neither
+
+
+@pytest.mark.parametrize("name", ["stacked", "stacked_fixed", "function_space", "fixed_end", "adaptive_depth"])
+def test_bounds_are_refnodes(name):
+    """Segments begin and end where refnode's do, for every sample."""
+    problem = rn.catalogue(name)[0].problem
+    want = [np.broadcast_to(t, (problem.batch,)) for t in bounds(problem, problem.resolved)]
+    np.testing.assert_allclose(numpy_problem.NumpyProblem(problem).bounds, want, rtol=0, atol=4 * EPS)
+
+
+def test_a_leaf_that_acts_through_the_field_is_given_to_it():
+    """t0 and T where theta(t) follows the span, x where it controls or gives T, edges and times where segments move."""
+    needed = {name: set(used(rn.catalogue(name)[0].problem, True)) for name in ("stacked", "adaptive_follows")}
+    assert needed["stacked"] >= {"edges", "t0", "T", "t_obs"}
+    assert needed["adaptive_follows"] >= {"t0", "x", "T.W0", "T.b1"}
+    assert set(used(rn.catalogue("reflection")[0].problem, False)) == {"theta.W0", "theta.b0", "x"}
+    assert set(used(rn.catalogue("mild")[0].problem, False)) == {f"theta.{name}" for name in ("W0", "b0", "W1", "b1")}
+
+
+@pytest.mark.parametrize(
+    "name", ["stacked", "adaptive_follows", "data_control", "cnf", "cnf_conditional", "everything"]
+)
+@pytest.mark.parametrize("library", ["torchdiffeq", "diffrax"])
+def test_translations_agree(library, name):
+    """Where the library is installed: its gradient by backpropagation, of every leaf, to 5 digits at tol 1e-8."""
+    pytest.importorskip(library)
+    kind = {"torchdiffeq": "torchdiffeq backprop", "diffrax": "diffrax checkpoint, Tsit5"}[library]
+    assert min(all_digits(name, chosen([kind])[0].load(), 1e-8).values()) > 5
+
+
+def test_torchdyns_own_layers_are_refnodes_field():
+    """Where torchdyn is installed: its layers give f, and hand back gradients under the leaves they came from."""
+    pytest.importorskip("torchdyn")
+    (own,) = chosen(["torchdyn autograd, its own layers"])
+    for name in ("torchdyn_fourier", "torchdyn_rbf", "partial_input", "cnf"):
+        # VanillaRBF's abs(t) is a norm, whose slope at t = t0 = 0 torch takes to be 0: a digit or two of dloss/dt0
+        digits = all_digits(name, own.load(), 1e-8)
+        assert min(value for leaf, value in digits.items() if (name, leaf) != ("torchdyn_rbf", "t0")) > 5
+
+
+def test_every_problem_of_the_catalogue_is_run():
+    """All of the catalogue can be translated, and so can five more; a field of one's own is left out."""
+    names = scoreboard.expressible_problems()
+    assert set(names) == {entry.name for entry in rn.catalogue()} | set(OWN)
+    assert not expressible(own_field())
+
+
+def test_a_parameter_without_effect_has_the_gradient_zero():
+    """The field of `spare` is a field, and its gradient of the leaf that it does not use is zero."""
+    problem = entries("spare")[0].problem
+    assert rn.check_field(problem.model.field, 0.5, problem.x, [0.5, -1.0, 1.0, 2.0, 3.0, 4.0]).ok
+    g = rn.gradient(problem, "discrete", rn.Solver("dopri5", tol=1e-8)).grads
+    assert not g["theta.spare"].any()
+    assert g["theta.k"].all()
+
+
+def test_known_defects_are_cells():
+    """Each names a problem, configurations and a reproducer that there are."""
+    problems, names = {entry.name for entry in entries()}, {c.name for c in CONFIGURATIONS}
+    for defect in KNOWN:
+        assert defect.problem in problems
+        assert set(defect.configurations) <= names
+        assert (PEERS / "findings" / f"{defect.finding}.py").exists()
+
+
+def test_known_defects_stand_in_the_table():
+    """With the digits and the verdict of the cell; a board without the cell has no row."""
+    text = table.page(board())
+    assert "| dloss/dt0 has the wrong sign and value | mild | torchdyn adjoint: 3.0 7.0; wrong in t0 |" in text
+    assert "DataControl detaches" not in text
 
 
 # ---------------------------------------------------------------- the peers' environment
@@ -420,13 +561,3 @@ def test_torch_is_installed_first_and_torchdyn_without_dependencies():
     assert first_pin.startswith("torch==")
     assert installs[1].endswith("install -r validation/peers/requirements.txt")
     assert installs[2].endswith("install --no-deps -r validation/peers/requirements-torchdyn.txt")
-
-
-def test_problems_that_nobody_can_express_are_left_out():
-    """The board's problems are those that at least one adapter can translate; others say why they cannot."""
-    names = scoreboard.expressible_problems()
-    assert {"mild", "contracting", "own_T", "fixed_end"} <= set(names)
-    assert not {"galerkin_fourier", "second_order", "data_control", "input_layer"} & set(names)
-    (entry,) = rn.catalogue("fixed_end")
-    with pytest.raises(NotSupported, match="no observation at an end"):
-        check(entry.problem)

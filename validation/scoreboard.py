@@ -1,6 +1,6 @@
 """The scoreboard: every library's gradients, and refnode's own methods, on the catalogue, against refnode's reference.
 
-    python -m validation.scoreboard                       all that others can express: half an hour of one core
+    python -m validation.scoreboard                       all that others can express: an hour and a half of one core
     python -m validation.scoreboard --quick               six problems, two tolerances
     python -m validation.scoreboard --problems mild --problems stiff --peers diffrax --peers "torchdyn adjoint"
 
@@ -24,6 +24,7 @@ import refnode as rn
 from refnode.environment import environment_facts
 from validation.board import expected, picture, table
 from validation.board.jobs import GradientJob, TruthJob
+from validation.board.problems import entries
 from validation.board.scores import Board, Score, load, save, score
 from validation.board.worker import THREADS, Worker
 from validation.peers.configurations import CONFIGURATIONS, PACKAGES, chosen
@@ -70,8 +71,8 @@ def in_lanes(items, lanes, work):
 
 
 def expressible_problems():
-    """The names of the catalogue's problems that at least one other library can be given."""
-    return [entry.name for entry in rn.catalogue() if expressible(entry.problem)]
+    """The names of the problems that at least one other library can be given."""
+    return [entry.name for entry in entries() if expressible(entry.problem)]
 
 
 def truths(names, lanes):
@@ -139,7 +140,7 @@ def earlier(path, board):
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Six problems, two tolerances.")
-@click.option("--problems", multiple=True, help="A catalogue problem; may be repeated.")
+@click.option("--problems", multiple=True, help="A problem's name; may be repeated.")
 @click.option("--peers", multiple=True, help="A library, or one configuration's whole name; may be repeated.")
 @click.option("--resume", is_flag=True, help="Continue the run whose JSON file is there.")
 @click.option("--redraw", is_flag=True, help="Run nothing: write tables and pictures from the JSON file that is there.")
@@ -158,11 +159,11 @@ def main(quick, problems, peers, resume, redraw, lanes, out, expect, state):
         write_pages(out, load(file))
         return
     board = Board(versions(), list(QUICK_TOLERANCES if quick else TOLERANCES), LIMIT)
-    entries = rn.catalogue(*(problems or (QUICK_PROBLEMS if quick else expressible_problems())))
+    found = entries(*(problems or (QUICK_PROBLEMS if quick else expressible_problems())))
     board.scores = earlier(file, board) if resume else []
-    truth = truths([entry.name for entry in entries], lanes)
-    board.problems = {e.name: {"about": e.about, "truth": truth[e.name].kind} for e in entries}
-    cells = [(entry, configuration) for entry in entries for configuration in chosen(peers)]
+    truth = truths([entry.name for entry in found], lanes)
+    board.problems = {e.name: {"about": e.about, "truth": truth[e.name].kind} for e in found}
+    cells = [(entry, configuration) for entry in found for configuration in chosen(peers)]
     run(board, cells, truth, lanes, lambda board: save(file, board))
     write_pages(out, board)
     if state:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import refnode as rn
+from validation.board.problems import entries
 from validation.board.worker import timed
 from validation.peers.configurations import Configuration
 from validation.peers.support import NotSupported
@@ -14,8 +15,8 @@ from validation.peers.support import NotSupported
 
 @lru_cache(maxsize=1)
 def entry(name):
-    """A catalogue entry: the same object for every job about it, so that a compiled function is found again."""
-    return rn.catalogue(name)[0]
+    """An entry: the same object for every job about it, so that a compiled function is found again."""
+    return entries(name)[0]
 
 
 @dataclass(frozen=True)

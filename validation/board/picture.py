@@ -22,6 +22,7 @@ WORDS = {
     "differences": "finite differences",
 }
 FEW = ("mild", "theta_running", "observations", "backwards", "contracting", "cycle")
+MANY = 24  # problems: more of them stand in four columns
 RED, BAND = "#a01818", "#f3dcdc"
 SMALL, ROW, LEGEND = 7.5, 2.6, 0.95  # points; inches a row of panels and the legends are high
 
@@ -35,7 +36,7 @@ def few(board):
     )
 
 
-def draw(board, configurations, paths, columns=3):
+def draw(board, configurations, paths):
     """Write the picture to each of the paths."""
     import matplotlib
 
@@ -43,7 +44,7 @@ def draw(board, configurations, paths, columns=3):
     from matplotlib import pyplot
 
     problems = list(board.problems)
-    columns = min(columns, max(1, len(problems)))
+    columns = min(3 if len(problems) <= MANY else 4, max(1, len(problems)))
     rows = max(1, math.ceil(len(problems) / columns))
     height = LEGEND + 0.5 + ROW * rows
     figure = pyplot.figure(figsize=(max(9.5, 0.7 + 3.3 * columns), height), layout="constrained", facecolor="white")

@@ -2,6 +2,7 @@
 
 import math
 
+from validation.board.known import KNOWN
 from validation.board.scores import BLOWN, TIMES, blown, verdict, word, wrong_leaves
 
 OVERVIEW = 1e-7
@@ -24,8 +25,13 @@ g*; `>=` where the reference's own radius hides what is beyond. Gradients of tim
 library has them, stand beside, at the tightest tolerance. Seconds are CPU seconds of one gradient on one thread,
 compilation left out, from the loosest tolerance to the tightest.
 
-The problems are those of refnode's catalogue that at least one of the other libraries can be given; refnode's methods
-on all of the catalogue are in the [certificate](certificate.md).
+The problems are those of refnode's catalogue, on which refnode's own methods are in the [certificate](certificate.md)
+too, and a few that show what is known of torchdyn (`validation/board/problems.py`). Where theta(t) has breaks, samples
+have spans of their own or an observation stands at T, adapters bring each segment to 0 <= s <= 1, so that t0, T, edges
+and observation times act through the field. "Its own layers" is torchdyn's NeuralODE of its DepthCat, DataControl,
+GalLinear, Augmenter, CNF, `order` and integral_loss, where they can express the problem. On a segment of no length, as
+behind an observation at T, the field is zero: there torchode's backpropagation is not a number. torchdyn's flag
+seminorm does nothing, so that its adjoint is counted twice.
 
 What is not right may be a defect, or the price of a method on a hard problem: defects, each with a reproducer and a
 proof of the right value, are in [findings](../peers/findings/README.md). After a timeout, smaller tolerances are not
@@ -43,6 +49,7 @@ def page(board):
     lines += ["![Digits against seconds](scoreboard.png)", "", HEAD]
     lines += [", ".join(f"{name} {value}" for name, value in board.environment.items()) + ".", ""]
     lines += ["Regenerate: `python -m validation.scoreboard`, in the environment of `validation/peers/install.sh`.", ""]
+    lines += known(board)
     if OVERVIEW in board.tolerances:
         lines += overview(problems, board.scores)
     for problem in problems:
@@ -61,9 +68,12 @@ def headline(board):
     returned = [found for found in others.values() if found in ("right", "short", "wrong")]
     wrong, libraries = returned.count("wrong"), {name.partition(" ")[0] for _, name in others}
     own = [word(scores) for cell, scores in board.cells().items() if cell[1].startswith("refnode ")]
+    by = [name.partition(" ")[0] for (_, name), found in others.items() if found == "wrong"]
+    most = max(sorted(set(by)), key=by.count, default="")
+    share = f", {by.count(most)} of these by {most}" if by else ""
     return (
         f"{len(libraries)} other libraries returned a gradient in {len(returned)} cases; in {wrong} of them it is "
-        f"wrong, and nothing was raised. refnode's own methods: {own.count('wrong')} of {len(own)}."
+        f"wrong{share}, and nothing was raised. refnode's own methods: {own.count('wrong')} of {len(own)}."
     )
 
 
@@ -88,16 +98,34 @@ def faults(mine):
     only = [problem for problem in rest if set(wrong_leaves(returned[problem][-1])) <= set(TIMES)]
     said = [f"{', '.join(blew)}: {largest(blew.values())}"] if blew else []
     others = [problem for problem in rest if problem not in only]
-    said += [", ".join(others)] if others else []
+    said += [named(others)] if others else []
     if only:
         leaves = dict.fromkeys(leaf for problem in only for leaf in wrong_leaves(returned[problem][-1]))
-        said.append(f"{', '.join(leaves)} on {', '.join(only) if len(only) < 4 else f'{len(only)} problems'}")
+        said.append(f"{', '.join(leaves)} on {named(only, 3)}")
     return "; ".join(said)
+
+
+def named(problems, few=6):
+    """The problems by name, or how many there are."""
+    return ", ".join(problems) if len(problems) <= few else f"{len(problems)} problems"
 
 
 def largest(times):
     """A factor in words."""
     return f"up to {max(times):.0e} times the truth" if max(times) < math.inf else "NaN or infinity"
+
+
+def known(board):
+    """What is known to be wrong in torchdyn: one row a defect, with the cells that show it as the board has them."""
+    cells, lines = board.cells(), []
+    for defect in KNOWN:
+        mine = [(name, cells.get((defect.problem, name))) for name in defect.configurations]
+        if all(scores for _, scores in mine):
+            shown = [f"{name}: {' '.join(map(cell, scores))}; {verdict(scores)}" for name, scores in mine]
+            link = f"[{defect.finding}](../peers/findings/{defect.finding}.py)"
+            lines.append(row([defect.claim, defect.problem, ". ".join(shown), link]))
+    titles = header(["defect", "problem", "there: digits from the loosest tolerance to the tightest", "reproducer"])
+    return ["## What is known of torchdyn, and where it shows", "", *titles, *lines, ""] if lines else []
 
 
 # ---------------------------------------------------------------- problem by problem

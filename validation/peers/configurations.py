@@ -72,9 +72,12 @@ CONFIGURATIONS = (
         autograd=("discrete", "autograd"),
         autograd_float64=("discrete", "autograd, repaired to float64"),
         adjoint=("backsolve", "adjoint"),
+        adjoint_seminorm=("backsolve", "adjoint, seminorm"),
         adjoint_integral_loss=("backsolve", "adjoint, its integral_loss"),
         interpolated=("interpolated", "interpolated"),
         interpolated_integral_loss=("interpolated", "interpolated, its integral_loss"),
+        autograd_own_layers=("discrete", "autograd, its own layers"),
+        adjoint_own_layers=("backsolve", "adjoint, its own layers"),
     ),
     *_all_of(
         "torchode",

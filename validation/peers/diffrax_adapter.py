@@ -12,19 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from validation.peers.jax_problem import JaxProblem
-from validation.peers.support import LIMIT, part
+from validation.peers.support import LIMIT
+
+TIMES = ("t0", "T", "t_obs")
 
 
 @lru_cache(maxsize=4)
 def compiled(problem, adjoint, solver):
     """The gradient as a compiled function of the leaves and the tolerance."""
     mine = JaxProblem(problem)
-    backsolve = adjoint is diffrax.BacksolveAdjoint
-    fixed = {name: mine.leaves[name] for name in ("t0", "T", "t_obs") if backsolve and name in mine.leaves}
+    alone = adjoint is diffrax.BacksolveAdjoint and not mine.rescaled  # it has no gradient of the times it is given
+    fixed = {name: mine.leaves[name] for name in TIMES if alone and name in mine.leaves}
 
     def loss(free, tol):
-        leaves = free | fixed
-        y = solve(mine, leaves, adjoint(), solver(), diffrax.PIDController(rtol=tol, atol=tol))
+        leaves, controller = free | fixed, diffrax.PIDController(rtol=tol, atol=tol)
+        y = mine.solve(leaves, lambda *given: solve(*given, adjoint(), solver(), controller))
         return mine.loss(leaves, y)
 
     free = {name: leaf for name, leaf in mine.leaves.items() if name not in fixed}
@@ -32,13 +34,12 @@ def compiled(problem, adjoint, solver):
     return jax.jit(differentiate(loss)), free
 
 
-def solve(mine, leaves, adjoint, solver, controller):
-    """y (K + 2, b, d + r) at t0, the observation times and T."""
-    start, ends = mine.start(leaves), (leaves["t0"], leaves["T"])
-    save = diffrax.SaveAt(ts=jnp.append(leaves["t_obs"], ends[1])) if "t_obs" in leaves else diffrax.SaveAt(t1=True)
-    term = diffrax.ODETerm(mine.field)
+def solve(field, start, times, leaves, adjoint, solver, controller):
+    """y (K + 2, b, d + r) at the times."""
+    ends, between = (times[0], times[-1]), len(times) > 2
+    save = diffrax.SaveAt(ts=jnp.stack(times[1:])) if between else diffrax.SaveAt(t1=True)
     options = {"saveat": save, "stepsize_controller": controller, "adjoint": adjoint, "max_steps": LIMIT}
-    solution = diffrax.diffeqsolve(term, solver, *ends, None, start, part(leaves, "theta"), **options)
+    solution = diffrax.diffeqsolve(diffrax.ODETerm(field), solver, *ends, None, start, leaves, **options)
     return jnp.concatenate([start[None], solution.ys])
 
 

@@ -6,65 +6,62 @@ interpolated  the state is read off the forward solve's dense output
 rtol = atol = tol, forwards and backwards, all components in the error norm.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from scipy.integrate import solve_ivp
 
 from validation.peers.numpy_problem import NumpyProblem
+from validation.peers.support import point_losses
 
 
 def _gradient(problem, tol, method, backsolve):
-    mine, times = NumpyProblem(problem), _times(problem)
-    options = {"method": method, "rtol": tol, "atol": tol}
-    states, dense = _forwards(mine, times, problem.x, options)
-    a, theta = np.zeros(problem.x.shape), np.zeros(sum(leaf.size for leaf in mine.leaf.values()))
-    h_y, dt = {name: np.zeros(leaf.shape) for name, leaf in mine.h_y.items()}, np.zeros(len(times))
-    for k in reversed(range(len(times))):
-        after = mine.hamiltonian(times[k], states[k], a) if k + 1 < len(times) else 0.0
-        jump, of_h_y = mine.point_slopes(k, states[k])
-        a, h_y = a + jump, {name: leaf + of_h_y.get(name, 0.0) for name, leaf in h_y.items()}
-        before = mine.hamiltonian(times[k], states[k], a) if k > 0 else 0.0
-        dt[k] = before - after
+    mine, options = NumpyProblem(problem), {"method": method, "rtol": tol, "atol": tol}
+    states, dense = _forwards(mine, options)
+    points = iter(reversed(point_losses(problem)))
+    a, flat = np.zeros(states[0].shape), np.zeros(sum(int(np.prod(shape)) for shape in mine.shapes().values()))
+    h_y = {name: np.zeros(leaf.shape) for name, leaf in problem.leaves().items() if name.startswith("h_y.")}
+    g_bounds, last = np.zeros(mine.bounds.shape), len(states) - 1
+    for k in reversed(range(last + 1)):
+        after = mine.hamiltonian(k, 0.0, states[k], a) if k < last else 0.0
+        point = next(points) if problem.layout.bounds[k].kind != "break" else None
+        if point is not None:
+            jump, of_h_y = mine.point_slopes(point, states[k])
+            a, h_y = a + jump, {name: leaf + of_h_y[name] for name, leaf in h_y.items()}
+        before = mine.hamiltonian(k - 1, 1.0, states[k], a) if k > 0 else 0.0
+        g_bounds[k] = before - after
         if k > 0:
-            known = None if backsolve else dense[k - 1]
-            a, theta = _backwards(mine, times[k - 1 : k + 1][::-1], states[k], a, theta, known, options)
-    grads = {f"theta.{name}": leaf for name, leaf in mine.leaves(theta).items()}
-    grads |= {f"h_y.{name}": leaf for name, leaf in h_y.items()} | {"x": a, "t0": dt[0], "T": dt[-1]}
-    return grads | {"t_obs": dt[1:-1]} if len(dt) > 2 else grads
+            a, flat = _backwards(mine, k - 1, states[k], a, flat, None if backsolve else dense[k - 1], options)
+    grads = mine.unflat(flat)
+    spans, g_x = mine.span_slopes(g_bounds, (grads.pop("by t0", 0.0), grads.pop("by T", 0.0)))
+    at_start, h_x = mine.start_vjp(a)
+    return grads | h_x | h_y | spans | {"x": at_start + g_x + grads.get("x", 0.0)}
 
 
-def _times(problem):
-    """t0, observation times, T."""
-    leaves = problem.leaves()
-    return np.array([leaves["t0"], *leaves.get("t_obs", ()), leaves["T"]])
+def _forwards(mine, options):
+    """The state at every bound, and its dense output between them."""
+    states, dense = [mine.start()], []
+    for segment in range(len(mine.bounds) - 1):
+        shape = states[-1].shape
 
+        def rate(s, z, segment=segment, shape=shape):
+            return mine.forwards(segment, s, z.reshape(shape)).ravel()
 
-def _forwards(mine, times, x, options):
-    """The state at every time, and its dense output between them."""
-    states, dense = [x], []
-
-    def rate(t, z):
-        return mine.field(t, z.reshape(x.shape)).ravel()
-
-    for span in pairwise(times):
-        solution = _solve(rate, span, states[-1].ravel(), dense_output=True, **options)
-        states.append(solution.y[:, -1].reshape(x.shape))
+        solution = _solve(rate, (0.0, 1.0), states[-1].ravel(), dense_output=True, **options)
+        states.append(solution.y[:, -1].reshape(shape))
         dense.append(solution.sol)
     return states, dense
 
 
-def _backwards(mine, span, z, a, theta, known, options):
-    """Cotangent and parameter gradient at the earlier end; known is the state's dense output, or None to solve it."""
+def _backwards(mine, segment, z, a, flat, known, options):
+    """Cotangent and gradient at the segment's start; known is the state's dense output, or None to solve it."""
     n, solved = z.size, known is None
 
-    def rate(t, y):
-        state, cotangent = (y[:n], y[n : 2 * n]) if solved else (known(t), y[:n])
-        f, g_z, grads = mine.hamiltonian_slopes(t, state.reshape(z.shape), cotangent.reshape(z.shape))
-        return np.concatenate([*([f.ravel()] if solved else []), -g_z.ravel(), -mine.flat(grads)])
+    def rate(s, y):
+        state, cotangent = (y[:n], y[n : 2 * n]) if solved else (known(s), y[:n])
+        dz, g_z, g = mine.slopes(segment, s, state.reshape(z.shape), cotangent.reshape(z.shape))
+        return np.concatenate([*([dz.ravel()] if solved else []), -g_z.ravel(), -g])
 
-    start = np.concatenate([*([z.ravel()] if solved else []), a.ravel(), theta])
-    end = _solve(rate, span, start, **options).y[n if solved else 0 :, -1]
+    begin = np.concatenate([*([z.ravel()] if solved else []), a.ravel(), flat])
+    end = _solve(rate, (1.0, 0.0), begin, **options).y[n if solved else 0 :, -1]
     return end[:n].reshape(z.shape), end[n:]
 
 

@@ -11,8 +11,8 @@ from validation.peers.torch_problem import TorchProblem
 def gradient_and_nfe(problem, tol, solve=torchdiffeq.odeint, method="dopri5", **options):
     """Gradients by refnode's leaf names, and evaluations of the field, forwards and backwards."""
     mine = TorchProblem(problem)
-    y = solve(mine.field, mine.start(), mine.times(), rtol=tol, atol=tol, method=method, **options)
-    return mine.gradients(mine.loss(y)), mine.field.nfe
+    y = mine.solve(lambda *given: solve(*given, rtol=tol, atol=tol, method=method, **options))
+    return mine.gradients(mine.loss(y)), mine.nfe
 
 
 def adjoint(problem, tol):

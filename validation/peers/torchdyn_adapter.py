@@ -3,7 +3,7 @@
 `gather` carries the running loss as one more state; without it, torchdyn's own integral_loss is used, which adds the
 integral's gradient in the backward pass of the adjoints (autograd ignores it). The upstream factor of the loss
 multiplies everything that the loss is built from, as a user would write it; torchdyn cannot see it in integral_loss.
-rtol = atol = tol, forwards and backwards.
+"its own layers": see torchdyn_layers.py. rtol = atol = tol, forwards and backwards.
 """
 
 import torch
@@ -12,28 +12,22 @@ from torchdyn.numerics.solvers.ode import DormandPrince45
 
 from validation.peers.support import require
 from validation.peers.torch_problem import TorchProblem
+from validation.peers.torchdyn_layers import at, own_layers
 
 
-def _gradient(problem, tol, sensitivity, gather=True, solver="dopri5"):
-    mine = TorchProblem(problem, gather)
-    tolerances = {"rtol": tol, "atol": tol, "rtol_adjoint": tol, "atol_adjoint": tol}
+def _gradient(problem, tol, sensitivity, gather=True, solver="dopri5", seminorm=False):
+    two = len(problem.leaves().get("t_obs", ())) == 0
+    # the interpolated adjoint has no gradient of times, that of the adjoint has two entries, whatever their number
+    mine = TorchProblem(problem, gather, own_times=sensitivity == "autograd" or (sensitivity == "adjoint" and two))
+    options = {"rtol": tol, "atol": tol, "rtol_adjoint": tol, "atol_adjoint": tol, "seminorm": seminorm}
 
-    def integral_loss(t, z):
-        return mine.field.running(t, z, mine.field.rate(t, z))
+    def odeint(field, start, times):
+        own = None if gather else field.integrand
+        ode = ODEProblem(field, sensitivity=sensitivity, solver=solver, integral_loss=own, **options)
+        times = times if mine.own_times else times.detach()
+        return at(times, *ode.odeint(start, times))
 
-    own = None if gather else integral_loss
-    ode = ODEProblem(mine.field, sensitivity=sensitivity, solver=solver, integral_loss=own, **tolerances)
-    times = mine.times()
-    if sensitivity == "adjoint" and len(times) > 2:  # its gradient of times has two entries, whatever their number
-        times = times.detach()
-    steps, y = ode.odeint(mine.start(), times)
-    return mine.gradients(mine.loss(at(times, steps, y)))
-
-
-def at(times, steps, y):
-    """The states at `times`. The interpolated adjoint returns every step, and times of a reversed span are negated."""
-    steps = steps if steps[0] == times[0] else -steps
-    return y[[int(torch.argmin((steps - t).abs())) for t in times]]
+    return mine.gradients(mine.loss(mine.solve(odeint)))
 
 
 def float64_solver():
@@ -60,6 +54,11 @@ def adjoint(problem, tol):
     return _gradient(problem, tol, "adjoint")
 
 
+def adjoint_seminorm(problem, tol):
+    """The adjoint with the flag `seminorm`, which should leave the parameters out of the error norm."""
+    return _gradient(problem, tol, "adjoint", seminorm=True)
+
+
 def adjoint_integral_loss(problem, tol):
     """The adjoint with torchdyn's integral_loss."""
     require(bool(problem.loss.running), "there is no running loss, so no integral_loss")
@@ -75,3 +74,13 @@ def interpolated_integral_loss(problem, tol):
     """The interpolated adjoint with torchdyn's integral_loss."""
     require(bool(problem.loss.running), "there is no running loss, so no integral_loss")
     return _gradient(problem, tol, "interpolated_adjoint", gather=False)
+
+
+def autograd_own_layers(problem, tol):
+    """Backpropagation through a NeuralODE of torchdyn's own layers."""
+    return own_layers(problem, tol, "autograd")
+
+
+def adjoint_own_layers(problem, tol):
+    """The adjoint of a NeuralODE of torchdyn's own layers."""
+    return own_layers(problem, tol, "adjoint")

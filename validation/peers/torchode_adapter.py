@@ -10,14 +10,17 @@ from validation.peers.torch_problem import TorchProblem
 
 
 def _gradient(problem, tol, adjoint_of):
-    mine = TorchProblem(problem, own_span=True)
-    times = mine.times().expand(problem.batch, -1)
-    observed = problem.loss.observations is not None
-    initial = torchode.InitialValueProblem(mine.start(), times[:, 0], times[:, -1], times if observed else None)
-    solution = adjoint_of(torchode.ODETerm(mine.field), tol).solve(initial)
-    require_success(solution.status)
-    y = solution.ys.transpose(0, 1)
-    return mine.gradients(mine.loss(y if observed else [mine.start(), y[-1]]))
+    mine = TorchProblem(problem, own_span=True, own_times=adjoint_of is _autodiff)
+
+    def odeint(field, start, times):
+        times = times.expand(problem.batch, -1)
+        between = times if times.shape[1] > 2 else None
+        initial = torchode.InitialValueProblem(start, times[:, 0], times[:, -1], between)
+        solution = adjoint_of(torchode.ODETerm(field), tol).solve(initial)
+        require_success(solution.status)
+        return solution.ys.transpose(0, 1) if between is not None else [start, solution.ys[:, -1]]
+
+    return mine.gradients(mine.loss(mine.solve(odeint)))
 
 
 def require_success(status):
@@ -31,11 +34,19 @@ def _parts(term, tol):
     return torchode.Dopri5(term=term), controller
 
 
+def _autodiff(term, tol):
+    return torchode.AutoDiffAdjoint(*_parts(term, tol))
+
+
+def _joint_backsolve(term, tol):
+    return torchode.JointBacksolveAdjoint(term, *_parts(term, tol))
+
+
 def autodiff(problem, tol):
     """AutoDiffAdjoint: backpropagation through the solver, its step size control included."""
-    return _gradient(problem, tol, lambda term, tol: torchode.AutoDiffAdjoint(*_parts(term, tol)))
+    return _gradient(problem, tol, _autodiff)
 
 
 def joint_backsolve(problem, tol):
     """JointBacksolveAdjoint: one backward solve for the whole batch."""
-    return _gradient(problem, tol, lambda term, tol: torchode.JointBacksolveAdjoint(term, *_parts(term, tol)))
+    return _gradient(problem, tol, _joint_backsolve)
