@@ -43,7 +43,7 @@ def apply_64(h, slope, act):
             h[i] = sigmoid_64(h[i])
     elif act == RELU:
         for i in range(h.size):
-            h[i] = h[i] if h[i] > 0.0 else 0.0 * h[i]
+            h[i] = 0.0 if h[i] <= 0.0 else h[i]
     elif act == SIN:
         far = False
         for i in range(h.size):
@@ -71,7 +71,7 @@ def apply_32(h, slope, act):
             h[i] = sigmoid_32(h[i])
     elif act == RELU:
         for i in range(h.size):
-            h[i] = h[i] if h[i] > F0 else F0 * h[i]
+            h[i] = F0 if h[i] <= F0 else h[i]
     elif act == SIN:
         far = False
         for i in range(h.size):
