@@ -51,7 +51,7 @@ def test_catalogue(name, solver):
     """On every catalogue problem that packs, with fixed steps and with the accepted ones of an adaptive solve."""
     (entry,) = rn.catalogue(name)
     assert refusal(entry.problem, solver) == ""
-    stages_grow = 10 if name in ("contracting", "stiff") else 1  # with h L near the bound of stability they grow rounding
+    stages_grow = 10 if name in ("contracting", "stiff") else 1  # h L near the bound of stability grows rounding
     assert_twins(entry.problem, solver, roundings=stages_grow * ROUNDINGS)
 
 
