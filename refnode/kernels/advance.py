@@ -84,6 +84,7 @@ def advance(by, F, V, B, control, piece, tape, scratch, state, x, batch, fractio
         else:
             err = scratch.errors[:, 0].sum()
             if math.isnan(err):
+                state.real[1] = s_new - s
                 return NOT_FINITE
         good = err <= 1 and (s_new > s or not control.adaptive)
         if good:
@@ -97,6 +98,7 @@ def advance(by, F, V, B, control, piece, tape, scratch, state, x, batch, fractio
         else:
             state.whole[4] += 1
             if (s_new - s) * length <= 16 * np.spacing(largest):
+                state.real[1] = s_new - s
                 return NOT_FINITE if not math.isfinite(err) else UNDERFLOW
         if control.adaptive:
             factor = step_factor(control, err, state.real[2])

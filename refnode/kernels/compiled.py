@@ -7,6 +7,7 @@ for. A cache folder that cannot be written only costs the time to compile again.
 
 import hashlib
 import os
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numba
-from numba.core.caching import Cache, CompileResultCacheImpl, _CacheLocator
+from numba.core.caching import Cache, CompileResultCacheImpl, IndexDataCacheFile, _CacheLocator
 
 from refnode.kernels.vectors import vector_bytes
 
@@ -69,8 +70,46 @@ class _Implementation(CompileResultCacheImpl):
     _locator_classes: ClassVar = [_Locator]
 
 
+UNREADABLE = (OSError, EOFError, pickle.UnpicklingError)  # as a full disk or a power cut leaves files
+
+
+class _Files(IndexDataCacheFile):
+    """An index of signatures, and a file of machine code for each, named after its key.
+
+    Numba numbers these files, so that two processes that compile for different dtypes at once may both write the first,
+    and an index entry leads to the other's code. Under names of their own the worst that is lost is an entry of the
+    index. That, and a file that cannot be read or written, costs the time to compile again.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep the machine code, if there is room."""
+        number = int(hashlib.sha256(repr(key).encode()).hexdigest()[:16], 16)
+        with suppress(OSError):
+            self._save_data(self._data_name(number), data)
+            self._save_index(self._load_index() | {key: self._data_name(number)})
+
+    def _load_index(self) -> dict[Any, str]:
+        with suppress(*UNREADABLE):
+            return super()._load_index()
+        return {}
+
+    def _load_data(self, name: str) -> Any:
+        with suppress(*UNREADABLE):
+            return super()._load_data(name)
+        return None
+
+
 class _KernelCache(Cache):
     _impl_class = _Implementation
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp())
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Keep the machine code, if the folder is still there."""
+        with suppress(OSError):
+            super().save_overload(signature, data)
 
 
 def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False) -> Any:

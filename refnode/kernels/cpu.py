@@ -13,6 +13,7 @@ from refnode.kernels.adjoint import Cotangents, sweep
 from refnode.kernels.pack import gathered
 from refnode.kernels.solve import Run, Solved, from_tiles, pieces, run_of, solve, to_tiles
 from refnode.kernels.tape import TILE
+from refnode.kernels.workspace import launch
 from refnode.objective import point_loss_vjp
 from refnode.problem import Problem
 from refnode.segments import bounds, bounds_vjp
@@ -99,13 +100,15 @@ class Backward:
         P, first, last = run.packed, *self.solved.first_steps[i : i + 2]
         to_tiles(g, C.g)
         C.start[:], C.end[:], of_theta = 0.0, 0.0, np.zeros(4)
-        sweep(
-            run.by, P.F, P.V, P.B, piece, self.solved.tape, run.scratch, C, self.g_still, self.g_A, of_theta, batch,
-            first, last,
-        )  # fmt: skip
-        self.vjps += (last - first) * P.B.c.size
-        self.g_bounds[i] = self.g_bounds[i] + C.start + of_theta[0] / batch
-        self.g_bounds[i + 1] = self.g_bounds[i + 1] + C.end + of_theta[1] / batch
+        with launch(run.by):
+            sweep(
+                run.by, P.F, P.V, P.B, piece, self.solved.tape, run.scratch, C, self.g_still, self.g_A, of_theta, batch,
+                first, last,
+            )  # fmt: skip
+        self.vjps += (last - first) * (P.B.c.size - P.B.fsal)  # no vjp of a stage that only begins the next step
+        start, end = (np.where(self.problem.layout.waiting[i], 0.0, g_t) for g_t in (C.start, C.end))
+        self.g_bounds[i] = self.g_bounds[i] + start + of_theta[0] / batch
+        self.g_bounds[i + 1] = self.g_bounds[i + 1] + end + of_theta[1] / batch
         self.g_ends += of_theta[2:]
         return from_tiles(C.g, batch)
 

@@ -1,5 +1,6 @@
 """The forward solve of a whole problem on tiles: bounds and maps by the story, segments by `advance`."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,7 @@ from refnode.arrays import Array
 from refnode.dynamics import initial_y
 from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
-from refnode.integrate import Statistics, uniform_fractions
+from refnode.integrate import Statistics, check_finite, uniform_fractions
 from refnode.kernels.advance import advance
 from refnode.kernels.mlp import slot_size
 from refnode.kernels.pack import Packed, packed
@@ -18,9 +19,9 @@ from refnode.kernels.steps import first_stage, set_theta
 from refnode.kernels.tape import (
     DONE,
     FULL,
-    NOT_FINITE,
     TILE,
     TOO_MANY,
+    UNDERFLOW,
     AllThreads,
     OneThread,
     Piece,
@@ -28,13 +29,14 @@ from refnode.kernels.tape import (
     State,
     Tape,
 )
-from refnode.kernels.workspace import Workspace
+from refnode.kernels.workspace import Workspace, launch
 from refnode.problem import Problem
 from refnode.segments import segments
 from refnode.solver import Solver
 from refnode.values import Values
 
 WORK = Workspace()
+LEAST_ROOM = 32  # steps for which a tape has room at first, or as many as fit into the thread's workspace
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Run:
     @property
     def tiles(self) -> int:
         """Tiles of the batch."""
-        return -(-self.problem.batch // TILE)
+        return tiles_of(self.problem)
 
     @property
     def by(self) -> OneThread | AllThreads:
@@ -71,10 +73,15 @@ class Run:
         )  # fmt: skip
 
 
+def tiles_of(problem: Problem) -> int:
+    """How many tiles hold the batch, the last one perhaps in part."""
+    return -(-problem.batch // TILE)
+
+
 def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     """The run of a problem that packs (see `refnode.kernels.pack.refusal`)."""
     P = packed(problem, values, solver, dtype)
-    tiles, width = -(-problem.batch // TILE), TILE * P.F.w
+    tiles, width = tiles_of(problem), TILE * P.F.w
     thetas, m = (P.B.c.size, len(P.V.A)) if len(P.V.A) else (1, 1)
     scratch = Scratch(
         np.zeros((tiles, TILE), dtype), *(np.zeros((tiles, width), dtype) for _ in range(3)), np.zeros((tiles, 2)),
@@ -82,13 +89,15 @@ def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     )  # fmt: skip
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
-    return Run(problem, values, solver, dtype, P, scratch, WORK.room)
+    stages, slot = P.B.c.size, TILE * int(slot_size(P.F))
+    one_step = {"y": tiles * width, "k": tiles * stages * width, "slots": tiles * stages * slot}
+    return Run(problem, values, solver, dtype, P, scratch, max(LEAST_ROOM, WORK.room(one_step, dtype) - 1))
 
 
 def with_more_room(run: Run, tape: Tape) -> Tape:
     """A tape of twice the room that holds what the old one held."""
     old = Tape(*(np.copy(a) for a in tape))
-    WORK.room = run.room = 2 * run.room
+    run.room *= 2
     new = run.tape()
     for name in ("y", "k", "slots"):
         held = getattr(old, name)
@@ -140,6 +149,7 @@ def solve(run: Run, grid: Grid | None = None) -> Solved:
     """
     tape, batch = run.tape(), run.problem.batch
     y0 = initial_y(run.problem, run.values)
+    check_finite(y0, run.values.t0, None)
     to_tiles(y0, tape.y[:, 0])
     state = State(np.zeros(3), np.zeros(8, np.int64))
     at_bounds, first_steps, wish = [y0], [0], run.solver.first_step
@@ -172,13 +182,14 @@ def _segment(
         state.real[1] = first_fraction(run, tape, piece, state) if longest else 1.0
     word = FULL
     while word == FULL:
-        word = advance(
-            run.by, P.F, P.V, P.B, control, piece, tape, run.scratch, state, P.x, run.problem.batch, fractions
-        )
+        with launch(run.by):
+            word = advance(
+                run.by, P.F, P.V, P.B, control, piece, tape, run.scratch, state, P.x, run.problem.batch, fractions
+            )
         if word == FULL:
             tape = with_more_room(run, tape)
     if word != DONE:
-        _raise(word, piece, state, run.solver)
+        _raise(word, run, tape, piece, state)
     return tape, float(state.real[1]) * longest
 
 
@@ -199,16 +210,19 @@ def first_fraction(run: Run, tape: Tape, piece: Piece, state: State) -> float:
         r = np.sqrt(np.mean((e / scale) ** 2, axis=1))
         return float(np.max(r) if control.worst else np.sqrt(np.mean(r * r)))
 
-    d0, d1 = norm(y), norm(length * k0)
-    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else min(0.01 * d0 / d1, 1.0)
-    to_tiles(y + h0 * length * k0, tape.y[:, n + 1])
-    tape.base[n + 1] = tape.base[n] + 1
-    d2 = norm(length * (_rate(run, tape, piece, n + 1, h0) - k0)) / h0
+    check_finite(k0, piece.start, None)
+    with np.errstate(over="ignore", invalid="ignore"):
+        d0, d1 = norm(y), norm(length * k0)
+        h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else min(0.01 * d0 / d1, 1.0)
+        to_tiles(y + h0 * length * k0, tape.y[:, n + 1])
+        tape.base[n + 1] = tape.base[n] + 1
+        d2 = norm(length * (_rate(run, tape, piece, n + 1, h0) - k0)) / h0 if h0 > 0 else math.inf
     state.whole[5] += 2
     state.whole[6] = 1  # k_0 of step n is there
     top = max(d1, d2)
     h1 = max(1e-6, h0 * 1e-3) if top <= 1e-15 else (0.01 / top) ** (1 / (run.packed.B.order + 1))
-    return min(100 * h0, h1, 1.0)
+    ds = min(100 * h0, h1, 1.0)
+    return ds if ds > 0 else 1e-6  # neither 0 nor NaN, where the first attempt overflowed
 
 
 def _rate(run: Run, tape: Tape, piece: Piece, n: int, s: float) -> Array:
@@ -220,11 +234,15 @@ def _rate(run: Run, tape: Tape, piece: Piece, n: int, s: float) -> Array:
     return from_tiles(tape.k[:, tape.base[n]], run.problem.batch)
 
 
-def _raise(word: int, piece: Piece, state: State, solver: Solver) -> None:
+def _raise(word: int, run: Run, tape: Tape, piece: Piece, state: State) -> None:
+    """Raise for a word of `advance`, with the depth and the length of the step that failed."""
     s, ds = float(state.real[0]), float(state.real[1])
-    t, h = float((1 - s) * piece.start[0] + s * piece.end[0]), float(ds * (piece.end[0] - piece.start[0]))
+    start, length = (1 - s) * piece.start + s * piece.end, ds * (piece.end - piece.start)
+    t, h = float(start[0]), float(length[0])
     if word == TOO_MANY:
-        raise TooManySteps(f"more than max_steps = {solver.max_steps} steps", t, h)
-    if word == NOT_FINITE:
-        raise NonFiniteState("the state or the field is NaN or infinite", t, h)
-    raise StepUnderflow("the step fell below the resolution of t without meeting the tolerance", t, h)
+        raise TooManySteps(f"more than max_steps = {run.solver.max_steps} steps", t, h)
+    if word == UNDERFLOW:
+        raise StepUnderflow("the step fell below the resolution of t without meeting the tolerance", t, h)
+    if not run.solver.adaptive:
+        check_finite(from_tiles(tape.y[:, state.whole[0] + 1], run.problem.batch), start, length)
+    raise NonFiniteState("the state is NaN or infinite however small the step", t, h)

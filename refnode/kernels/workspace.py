@@ -1,22 +1,31 @@
-"""Memory for tapes that is allocated once and used again: fresh pages cost more than the steps written on them."""
+"""What concurrent threads must not share: memory for tapes, of which each has its own, and Numba's threads.
+
+A workspace is allocated once and used again: fresh pages cost more than the steps written on them.
+"""
 
 import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from refnode.arrays import Array
+from refnode.kernels.tape import AllThreads, OneThread
+
+LAUNCH = threading.Lock()  # some of Numba's threading layers end the process if two threads start parallel loops
+
+
+def launch(by: OneThread | AllThreads) -> AbstractContextManager[Any]:
+    """Held while a kernel runs: one thread at a time starts loops that all of Numba's threads share."""
+    return LAUNCH if isinstance(by, AllThreads) else nullcontext()
 
 
 class Workspace(threading.local):
-    """Arrays by name and dtype, as large as the largest that was asked for; one workspace for each thread.
-
-    room    steps for which a tape has room at first: as many as the longest solve of this thread took so far
-    """
+    """Arrays by name and dtype, as large as the largest that was asked for; one workspace for each thread."""
 
     def __init__(self) -> None:
         self.arrays: dict[tuple[str, Any], Array] = {}
-        self.room = 32
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of this shape, whatever it holds. Valid until the next call with the same name."""
@@ -26,7 +35,11 @@ class Workspace(threading.local):
             held = self.arrays[name, dtype] = np.empty(size, dtype)
         return held[:size].reshape(shape)
 
+    def room(self, sizes: Mapping[str, int], dtype: Any) -> int:
+        """How often `sizes` numbers under each name fit into what is held."""
+        held = (self.arrays[name, dtype].size if (name, dtype) in self.arrays else 0 for name in sizes)
+        return min(total // size for total, size in zip(held, sizes.values(), strict=True))
+
     def clear(self) -> None:
         """Give the memory of this thread back."""
         self.arrays.clear()
-        self.room = 32
