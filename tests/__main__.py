@@ -14,6 +14,7 @@ STEPS = {                                           # name: arguments of python
     "ruff check": ["-m", "ruff", "check", "."],
     "mypy": ["-m", "mypy"],
     "lint-imports": ["-c", LINT_IMPORTS, "--no-logo"],
+    "compile kernels": ["-m", "tests.kernels.compile"],
     "pytest": ["-m", "pytest", "-n", "2"],
     "pytest -m slow": ["-m", "pytest", "-n", "2", "-m", "slow"],
 }

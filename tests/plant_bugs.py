@@ -52,6 +52,8 @@ RIESZ, TORCHDYN = "tests/test_descent.py", "tests/test_torchdyn_bases.py"
 GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
 EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
+PRODUCTS, MLP_TILE = "tests/kernels/test_products.py", "tests/kernels/test_mlp.py"
+THETA_TILE = "tests/kernels/test_theta.py"
 ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
 
 BUGS = (
@@ -212,6 +214,16 @@ BUGS = (
     Bug("parts: jumps in the wrong place", "oracle/parts.py", 't_obs[k] = grads["t_obs"][0]', 't_obs[0] = grads["t_obs"][0]', DIAGNOSIS),
     Bug("external: status ignored", "oracle/external.py", "if status != 0:", "if False:", EXTERNAL),
     Bug("external: children survive", "oracle/external.py", "os.killpg(process.pid, signal.SIGKILL)", "process.kill()", EXTERNAL),
+    # kernels
+    Bug("kernel product: one column left out", "kernels/products.py", "for column in range(j, N):", "for column in range(j, N - (N > 5)):", PRODUCTS),
+    Bug("kernel product: A's pitch taken for its step", "kernels/products.py", "A[a0 + i * row_step + k * k_step] * B", "A[a0 + i * K + k] * B", PRODUCTS),
+    Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "time_row : time_row + o], t[s]\n", "time_row : time_row + o], t[0]\n", MLP_TILE),
+    Bug("kernel MLP: tails of blocks not transposed", "kernels/mlp.py", "for r in range(r0, min(i, r0 + 8)):", "for r in range(r0, min(i // 8 * 8, r0 + 8) if i > 8 else i):", MLP_TILE),
+    Bug("kernel theta: slope without the 2 of the interval", "kernels/theta.py", "2.0 * size * slope[j]", "size * slope[j]", THETA_TILE),
+    Bug("kernel theta: leaves that do not vary forgotten in the vjp", "kernels/theta.py", "g_still[n] += g[n]", "g_still[n] += 0 * g[n]", THETA_TILE),
+    Bug("kernel tanh: rounding of m not put back", "kernels/activations_64.py", "t * d_rest + 2.0 * inverse * m_rest", "t * d_rest", "tests/kernels/test_activations.py"),
+    Bug("kernel cache: digest of names only", "kernels/compiled.py", 'path.name.encode() + b"\\0" + path.read_bytes()', "path.name.encode()", "tests/kernels/test_cache.py::test_every_source_counts"),
+    Bug("kernel cache: Numba's names of files", "kernels/compiled.py", "    def save(self", "    def unused(self", "tests/kernels/test_cache.py::test_two_writers_keep_two_files"),
     # problem files
     Bug("depth file: layers forgotten when read", "depth_document.py", 'layers = None if node["layers"] is None else tuple(node["layers"])', "layers = None", DEPTH_FILE),
     Bug("depth file: interval from zero", "depth_document.py", 'return real(node["lo"], (*place, "lo")), real(', "return 0.0, real(", DEPTH_FILE),
@@ -240,10 +252,11 @@ def plant(bug: Bug) -> tuple[bool, str]:
     """Whether the tests catch the bug, and the last lines of what they said."""
     with tempfile.TemporaryDirectory() as folder:
         copy_with(bug, Path(folder))
+        cache = {"REFNODE_CACHE_DIR": f"{folder}/cache"} if bug.file.startswith("kernels/") else {}
         run = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests.split()],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci"},
+            env=os.environ | {"PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci"} | cache,
             capture_output=True,
             text=True,
             timeout=900,

@@ -1,0 +1,38 @@
+"""Compiles the kernels into the cache before the tests, in both precisions at once: python -m tests.kernels.compile
+
+So no two workers of pytest compile the same function.
+"""
+
+import subprocess
+import sys
+import time
+
+DTYPES = ("float64", "float32")
+BATCHES = {"one thread": 2, "all threads": 40}  # one tile, and more than one
+
+
+def compile_kernels(dtype: str) -> None:
+    """Compile what a gradient in this precision takes, with a line for each part."""
+    import numpy as np
+
+    import refnode as rn
+
+    model = rn.NeuralODE(rn.MLP(2, 4, 2))
+    for name, batch in BATCHES.items():
+        start, zeros = time.perf_counter(), np.zeros((batch, 2))
+        problem = rn.Problem(model, model.init(np.random.default_rng(0)), zeros, rn.Loss(rn.SquaredError(zeros)))
+        rn.gradient(problem, "discrete", rn.Solver("rk4", n_steps=1), backend="cpu", dtype=dtype)
+        print(f"{dtype}, {name}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def main() -> int:
+    """Compile in one process for each precision; 0 if all went well."""
+    if sys.argv[1:]:
+        compile_kernels(sys.argv[1])
+        return 0
+    processes = [subprocess.Popen([sys.executable, "-m", "tests.kernels.compile", dtype]) for dtype in DTYPES]
+    return max(process.wait() for process in processes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The number of threads never shows in the bits, and Python threads that call kernels at once leave each other alone.
+
+Each script runs in a process of its own, because Numba reads its settings once, at import.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+PROBLEMS = """
+import numpy as np, refnode as rn
+from tests.kernels.test_twins import network_problem
+
+SOLVERS = rn.Solver("dopri5", tol=1e-5), rn.Solver("dopri5", n_steps=6)
+DEPTHS = rn.Constant(), rn.Galerkin(rn.Fourier(1)), rn.Stacked(2)
+CASES = [
+    (network_problem(batch, theta=depth), solver, dtype)
+    for batch in (3, 130) for depth in DEPTHS for solver in SOLVERS for dtype in ("float64", "float32")
+]
+
+def bits(case):
+    problem, solver, dtype = case
+    result = rn.gradient(problem, "discrete", solver, backend="cpu", dtype=dtype)
+    return [result.adj_t0.tobytes(), *(g.tobytes() for g in result.grads.values())]
+
+"""
+
+THREADS = PROBLEMS + """
+import numba
+found = []
+for threads in (1, 2, 3, 4, 1):
+    numba.set_num_threads(threads)
+    found.append([bits(case) for case in CASES])
+assert all(other == found[0] for other in found)
+"""
+
+COMPANY = PROBLEMS + """
+from concurrent.futures import ThreadPoolExecutor
+alone = [bits(case) for case in CASES]
+with ThreadPoolExecutor(4) as pool:
+    for _ in range(10):
+        order = np.random.default_rng(0).permutation(len(CASES))
+        together = list(pool.map(bits, [CASES[i] for i in order]))
+        assert together == [alone[i] for i in order]
+"""
+
+
+def run(script, **settings):
+    """Run a script with other settings; it must end well."""
+    settings = os.environ | {"PYTHONPATH": str(ROOT)} | settings
+    done = subprocess.run([sys.executable, "-c", script], env=settings, cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_same_bits_for_any_number_of_threads():
+    """1, 2, 3 and 4 threads give the same bits, for one tile and five, shared and varying theta, either precision."""
+    run(THREADS, NUMBA_NUM_THREADS="4")
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_concurrent_callers(layer):
+    """Four Python threads at once get the bits that one gets alone, also with Numba's layer that is not thread-safe."""
+    run(COMPANY, NUMBA_NUM_THREADS="2", NUMBA_THREADING_LAYER=layer)

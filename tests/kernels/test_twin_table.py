@@ -1,0 +1,118 @@
+"""Which kernel mirrors which function of the story: one table, with every compiled function in it or among parts."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+import refnode as rn
+from refnode import steps
+from refnode.kernels.adjoint import idle
+from refnode.kernels.advance import step_factor
+from refnode.kernels.pack import packed
+from tests.kernels.test_twins import network_problem
+
+PACKAGE = Path(__file__).resolve().parent.parent.parent / "refnode"
+
+TWINS = {  # kernels/: the story
+    "cpu.py discrete_adjoint": "gradients/discrete_adjoint.py discrete_adjoint",
+    "solve.py solve": "forward.py solve_forward",
+    "solve.py first_fraction": "steps.py first_step",
+    "advance.py advance": "integrate.py adaptive_steps",
+    "advance.py batch_error": "steps.py ErrorNorm",
+    "advance.py step_factor": "steps.py step_factor",
+    "steps.py tile_step": "steps.py rk_step",
+    "steps.py set_times": "steps.py stage_time",
+    "adjoint.py sweep": "gradients/discrete_adjoint.py ReverseSweep",
+    "adjoint.py tile_step_back": "steps.py rk_step_vjp",
+    "adjoint.py gather_theta": "depth.py coordinate_vjp",
+    "rates.py rate": "dynamics.py Dynamics",
+    "rates.py rate_vjp": "dynamics.py Dynamics",
+    "rates.py running_loss": "running.py Kinetic",
+    "rates.py running_vjp": "running.py Kinetic",
+    "mlp.py mlp_forward": "field.py MLP",
+    "mlp.py mlp_vjp": "field.py MLP",
+    "theta.py coordinate": "depth.py coordinate",
+    "theta.py theta_at": "depth.py Galerkin",
+    "theta.py theta_vjp": "depth.py Galerkin",
+    "theta.py basis_at": "bases.py Basis",
+    "theta.py polynomials": "bases.py Legendre",
+    "products.py product_64": "layers.py linear",
+    "products.py product_32": "layers.py linear",
+    "activations.py apply_64": "layers.py ACTIVATIONS",
+    "activations.py apply_32": "layers.py ACTIVATIONS",
+    "activations.py times_slope": "layers.py ACTIVATIONS",
+}
+
+PARTS = {  # of twins, compared through them
+    "activations.py": {"soft_slope_64", "soft_slope_32"},
+    "adjoint.py": {"idle", "row_products", "stage_cotangent", "steps_back_in_parallel", "steps_back_in_series"},
+    "advance.py": {"larger"},
+    "mlp.py": {"slot_size", "transpose_weights", "transpose", "fill_rows", "add_rows", "time_vjp"},
+    "products.py": {"columns_alone"},
+    "rates.py": {"squared_norm"},
+    "steps.py": {
+        "rows_of", "set_lengths", "combine", "error_sum", "step_in_parallel", "step_in_series", "first_stage",
+        "set_theta",
+    },
+}  # fmt: skip
+
+
+def names(path):
+    """Names at module level of a file: functions, classes and tables."""
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def kernels():
+    """"file name" of every function with the decorator @kernel."""
+    for path in sorted((PACKAGE / "kernels").glob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and any("kernel" in ast.unparse(d) for d in node.decorator_list):
+                yield f"{path.name} {node.name}"
+
+
+def test_every_kernel_is_listed():
+    """Each compiled function is a twin or a part of one, and is listed once."""
+    parts = {f"{file} {name}" for file, found in PARTS.items() for name in found}
+    assert not parts & TWINS.keys()
+    assert set(kernels()) - TWINS.keys() == parts
+
+
+@pytest.mark.parametrize(("kernel", "story"), TWINS.items())
+def test_twins_are_there(kernel, story):
+    """Both sides of the table exist."""
+    for folder, place in ((PACKAGE / "kernels", kernel), (PACKAGE, story)):
+        file, name = place.split()
+        assert name in set(names(folder / file))
+
+
+@given(
+    st.floats(0, 1e12) | st.sampled_from([np.inf, np.nan, 1.0]), st.floats(0, 1.0), st.sampled_from(["I", "PI"]),
+    st.sampled_from(["bosh3", "dopri5", "dop853"]),
+)  # fmt: skip
+def test_step_factor(err, before, kind, method):
+    """The controller's factor is the story's but for the rounding of two powers, of 4 units each."""
+    solver = rn.Solver(method, tol=1e-3, controller=rn.Controller(kind=kind))
+    problem = network_problem(2)
+    control = packed(problem, problem.resolved, solver, np.float64).control
+    tableau = solver.tableau
+    want = steps.step_factor(solver.controller, np.array(err), np.array(before), tableau.order_err or tableau.order - 1)
+    assert step_factor(control, err, before) == pytest.approx(float(want), rel=10 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("method", rn.TABLEAUX)
+def test_idle_stages(method):
+    """The stages that the sweep skips are those that neither b nor a later stage uses: the FSAL stage, if any."""
+    tableau = rn.TABLEAUX[method]
+    problem = network_problem(2)
+    B = packed(problem, problem.resolved, rn.Solver(method, n_steps=1), np.float64).B
+    want = [tableau.b[i] == 0 and not tableau.a[i + 1 :, i].any() for i in range(tableau.stages)]
+    assert [bool(idle(B, i)) for i in range(tableau.stages)] == want
+    assert sum(want) == tableau.fsal
