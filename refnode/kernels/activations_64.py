@@ -127,7 +127,9 @@ def sin_cos_64(x):
     """(sin x, cos x) for |x| <= 1e5: reduction by pi / 2, Taylor series on [-pi/4, pi/4], quadrant from n mod 4."""
     shifted = x * TWO_OVER_PI + ROUNDER
     n = shifted - ROUNDER
-    r = ((x - n * PIO2_1) - n * PIO2_2) - n * PIO2_3
+    start = x - n * PIO2_1  # exact, as the parts have 33 bits
+    near = start - n * PIO2_2
+    r = near + (((start - near) - n * PIO2_2) - n * PIO2_3)
     w = r * r
     s = 2.8114572543455206e-15  # 1/17!
     s = s * w - 7.647163731819816e-13
@@ -146,8 +148,8 @@ def sin_cos_64(x):
     c = c * w - 1.388888888888889e-03
     c = c * w + 4.1666666666666664e-02
     half = 0.5 * w
-    near = 1.0 - half
-    cosine = near + (((1.0 - near) - half) + w * w * c)
+    most = 1.0 - half
+    cosine = most + (((1.0 - most) - half) + w * w * c)
     quadrant = bits_of_float64(shifted)
     swap = (quadrant & 1) == 1
     a = cosine if swap else sine
