@@ -66,7 +66,7 @@ def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Pac
     """The plain arrays of a problem that packs."""
     model = problem.model
     x = control_of(model.control, values.x)
-    controls = np.zeros(0, dtype) if x is None else np.ascontiguousarray(x, dtype).ravel()
+    controls = np.zeros(0, dtype) if x is None else np.array(x, dtype).ravel()  # a copy: read-only is another type
     rates = _rates(problem, 0 if x is None else x.shape[1], dtype)
     return Packed(rates, _variance(problem, values, dtype), _butcher(solver.tableau, dtype), _control(solver), controls)
 

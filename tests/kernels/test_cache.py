@@ -6,10 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import refnode as rn
 from refnode.kernels import compiled
+from refnode.kernels.adjoint import sweep
+from refnode.kernels.advance import advance
 from refnode.kernels.compiled import _Files
+from refnode.kernels.cpu import discrete_adjoint
+from refnode.kernels.pack import refusal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -67,6 +73,17 @@ def test_second_process_compiles_nothing():
     """Once a process has computed a gradient, the next one loads all it needs from the cache."""
     said(start(GRADIENT))
     assert said(start(GRADIENT)) == ["0"]
+
+
+def test_one_signature_serves_all_problems():
+    """Every catalogue problem that packs runs by the code of the first: a signature for each precision."""
+    solver, dtypes = rn.Solver("rk4", n_steps=2), (np.float64, np.float32)
+    for entry in rn.catalogue():
+        if not refusal(entry.problem, solver):
+            for dtype in dtypes:
+                discrete_adjoint(entry.problem, solver, dtype)
+    for function in (advance, sweep):
+        assert len([types for types in function.signatures if "OneThread" in str(types[0])]) == len(dtypes)
 
 
 def test_every_source_counts(tmp_path):
