@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 import refnode as rn
 from refnode.arrays import column
@@ -111,15 +111,16 @@ def test_order_of_convergence_is_the_tableaus(name, method):
     assert tableau.order - 0.6 <= order <= tableau.order + 1.6
 
 
-def tolerance_bound(problem, solver):
-    """Leaf -> how far a gradient solved to tol may be from the ODE's: tol exp(L |T - t0|) max(magnitude).
+def tolerance_bound(problem, solver, method):
+    """Leaf -> how far a gradient solved to tol may be from the ODE's: C tol max(magnitude).
 
-    Local errors are at most tol, relative to state and costate, and the flow grows them at most exp(L |T - t0|) times
-    on their way; `magnitude` is the sum of the absolute contributions that they perturb. Accepted steps stay below tol
-    by a safety factor, which pays for their number: in 800 drawn problems the largest error was 0.05 of this.
+    Local errors of state and costate are at most tol, and the flow grows them at most exp(L |T - t0|) times on their
+    way; `magnitude` is the sum of the absolute contributions that they perturb. Accepted steps stay below tol by a
+    safety factor, which pays for their number. The parameter integrals of `backsolve` and `interpolating` are outside
+    the error norm, and pass with 100 tol of their size (see `BackwardPass.check_integrals`).
     """
     magnitude = together(problem, [rn.gradient(one, "discrete", solver).magnitude for one in singles(problem)])
-    C = solver.tol * amplification(problem)
+    C = solver.tol * (amplification(problem) + (100 if method in ("backsolve", "interpolating") else 0))
     return {name: C * float(np.max(m, initial=0.0)) for name, m in magnitude.items()}
 
 
@@ -128,10 +129,10 @@ def check_against_discrete(method, problem, steps):
     want = rn.gradient(problem, "discrete", rn.Solver("dop853", tol=1e-12))
     try:
         got = rn.gradient(problem, method, solver)
-    except rn.UnreliableGradient:
-        assert method == "backsolve"  # a drawn field may contract; then it says so
-        return
-    assert_same(got.grads, want.grads, tolerance_bound(problem, solver))
+    except rn.UnreliableGradient:  # a drawn field contracts, or a drawn loss has no costate to choose the steps by
+        assert method in ("backsolve", "interpolating")
+        assume(False)  # and hypothesis objects if it is more than a few
+    assert_same(got.grads, want.grads, tolerance_bound(problem, solver, method))
 
 
 @pytest.mark.parametrize("method", TO_TOLERANCE)
