@@ -1,6 +1,7 @@
 """The discrete adjoint: reverse-mode differentiation of the very steps that were taken."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import comb
 from typing import Literal
@@ -74,9 +75,9 @@ def discrete_adjoint(
             sweep.back(n, states[n], tape.run(n, states[n])[1])
     else:
         y0 = forward.at_bounds[0]
-        snapshots = _snapshots(memory_bytes, y0.nbytes)
+        snapshots = snapshots_in(memory_bytes, y0.nbytes)
         held = min(snapshots, len(tape.steps)) * y0.nbytes
-        binomial(len(tape.steps), y0, snapshots, tape, sweep)
+        binomial(len(tape.steps), y0, snapshots, tape.advance, lambda n, y: sweep.back(n, y, tape.run(n, y)[1]))
     grads, magnitude, adj_t0 = sweep.finish()
     return gradient_result(
         problem, values, forward, grads, method="discrete", solver=solver, nfe_backward=sweep.nfe + tape.nfe,
@@ -84,7 +85,8 @@ def discrete_adjoint(
     )  # fmt: skip
 
 
-def _snapshots(memory_bytes: int | None, state_bytes: int) -> int:
+def snapshots_in(memory_bytes: int | None, state_bytes: int) -> int:
+    """How many states of state_bytes fit into memory_bytes, at least two."""
     if memory_bytes is None:
         raise InvalidArgument("memory_bytes", None, "given with store='binomial': bytes for snapshots of the state")
     snapshots = count("memory_bytes", memory_bytes) // state_bytes
@@ -127,6 +129,12 @@ class Tape:
         rhs = self.rhs[self.steps[n][0]]
         self.nfe += self.solver.tableau.stages
         return rk_step(rhs, t, t_new, h, y, rhs(t, y), self.solver.tableau)
+
+    def advance(self, lo: int, hi: int, y: Array) -> Array:
+        """y_hi from y_lo."""
+        for n in range(lo, hi):
+            y = self.run(n, y)[0]
+        return y
 
 
 class ReverseSweep:
@@ -195,11 +203,18 @@ class ReverseSweep:
         return resolved_vjp(values, grads, problem), resolved_magnitude(values, magnitude, problem), adj_t0
 
 
-def binomial(steps: int, y: Array, snapshots: int, tape: Tape, sweep: ReverseSweep) -> None:
+def binomial(
+    steps: int,
+    y: Array,
+    snapshots: int,
+    advance: Callable[[int, int, Array], Array],
+    back: Callable[[int, Array], None],
+) -> None:
     """Reverse steps steps - 1 .. 0 from y = y_0, holding at most `snapshots` states, y among them.
 
-    The last snapshot stands before what is yet to be reversed. If there are more steps behind it, and room, another
-    snapshot is set at the binomial point; without room the way to the last step is run again.
+    advance(lo, hi, y_lo) returns y_hi; back(n, y_n) reverses step n. The last snapshot stands before what is yet to be
+    reversed. If there are more steps behind it, and room, another snapshot is set at the binomial point; without room
+    the way to the last step is run again.
     """
     held = [(0, y)]
     hi = steps
@@ -207,12 +222,11 @@ def binomial(steps: int, y: Array, snapshots: int, tape: Tape, sweep: ReverseSwe
         lo, y = held[-1]
         free = snapshots - len(held) + 1
         middle = hi - 1 if free == 1 or hi - lo == 1 else lo + best_split(hi - lo, free)
-        for n in range(lo, middle):
-            y = tape.run(n, y)[0]
+        y = advance(lo, middle, y)
         if free > 1 and hi - lo > 1:
             held.append((middle, y))
             continue
-        sweep.back(middle, y, tape.run(middle, y)[1])
+        back(middle, y)
         hi = middle
         if hi == lo:
             held.pop()

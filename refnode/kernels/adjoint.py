@@ -1,40 +1,48 @@
-"""The discrete adjoint of taped steps: the twin of `refnode.gradients.discrete_adjoint` for tiles."""
+"""One Runge-Kutta step of a tile of rows, differentiated backwards: the twin of `refnode.steps.rk_step_vjp`."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 from numba.extending import overload
 
-from refnode.kernels.compiled import kernel
-from refnode.kernels.mlp import transpose_weights
+from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.mlp import cotangent_size, mlp_weights_vjp, slot_size, transpose_weights
 from refnode.kernels.rates import rate_vjp
-from refnode.kernels.steps import combine, rows_of, set_lengths, set_theta, set_times
-from refnode.kernels.tape import TILE, OneThread
-from refnode.kernels.theta import theta_vjp
+from refnode.kernels.steps import combine, set_lengths, set_times
+from refnode.kernels.tape import ByRow
+from refnode.kernels.theta import theta_at, theta_vjp
 
 
 class Cotangents(NamedTuple):
-    """What the sweep carries and gathers, tile by tile.
+    """What a sweep carries and gathers, tile by tile.
 
-    g        cotangent of y (tiles, TILE w);  stages (tiles, s, TILE w) those of the stage states;  k, of a stage's rate
-    theta    (tiles, stages or 1, p);  x (b n_x,);  start, end (b,) of the segment's ends
-    spare    (tiles, ..) for `rate_vjp`;  t (tiles, TILE);  transposed (stages or 1, p)
+    g        of y (tiles, TILE w);  stages (tiles, s, TILE w) of the stage states;  k (tiles, TILE w) of a stage's rate
+    times    of a step's t, t_new, h, of a stage's t, and of t0, T through theta(t) (tiles, 6, TILE)
+    x        of the control (b n_x,);  start, end, t0, T (b,) of the segment's ends and of those that theta(t) follows
+    theta    of theta (tiles, stages or 1, p);  still, A of the depth (tiles, p), (tiles, m, p) if theta is by row
+    layers   of the layers' outputs of some stages (tiles, stages, rows cotangent_size), at depths (tiles, stages, TILE)
+    spare    for `rate_vjp` (tiles, ..);  transposed (tiles or stages or 1, p)
     """
 
     g: np.ndarray
     stages: np.ndarray
     k: np.ndarray
-    theta: np.ndarray
+    times: np.ndarray
     x: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    t0: np.ndarray
+    T: np.ndarray
+    theta: np.ndarray
+    still: np.ndarray
+    A: np.ndarray
+    layers: np.ndarray
+    depths: np.ndarray
     spare: np.ndarray
-    t: np.ndarray
     transposed: np.ndarray
 
 
-@kernel
+@inline
 def idle(B, i):
     """Whether stage i reaches neither the new state nor a later stage, as the FSAL stage does."""
     unused = B.b[i] == 0
@@ -44,13 +52,13 @@ def idle(B, i):
 
 
 @kernel
-def row_products(g, other, m, w, factor, out):
-    """out[r] += factor sum_n g[r, n] other[r, n]."""
+def row_products(g, other, m, w, out):
+    """out[r] += sum_n g[r, n] other[r, n]."""
     for r in range(m):
         total = 0.0
         for n in range(r * w, (r + 1) * w):
             total += g[n] * other[n]
-        out[r] += factor * total
+        out[r] += total
 
 
 @kernel
@@ -68,18 +76,71 @@ def stage_cotangent(B, i, g, g_stages, h, size, g_k):
         g_k[n] *= h[n]
 
 
+def evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
+    """Cotangents for C.k of stage i, at the depths C.depths[block]: g_y, set; of x and t, added to.
+
+    The layers' are left in C.layers[block]; those of theta, where it is each row's own, are gathered at once.
+    """
+    raise NotImplementedError("compiled code only")
+
+
+@overload(evaluate_vjp, inline="always")
+def _evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
+    def with_one(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
+        which = i * kind.by_stage
+        rate_vjp(
+            F, scratch.theta[which], C.transposed[which], C.depths[tile, block], m, slot, k, 0, C.k[tile], 0, g_y, 0,
+            g_x, 0, C.times[tile, 3], C.theta[tile, which], C.layers[tile, block], C.spare[tile],
+        )  # fmt: skip
+
+    def with_own(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
+        slots, size, w = slot_size(F), cotangent_size(F), F.w
+        for r in range(m):
+            own_slot = slot[r * slots : (r + 1) * slots]
+            own_layers = C.layers[tile, block][r * size : (r + 1) * size]
+            t, g_t = C.depths[tile, block : block + 1, r : r + 1], C.times[tile, 3, r : r + 1]
+            theta, transposed, g_theta = scratch.own[tile], C.transposed[tile], C.theta[tile, 0]
+            theta_at(
+                V, t[0, 0], rows.t0[r], rows.T[r], rows.cell, theta, scratch.own_psi[tile], scratch.own_slope[tile]
+            )
+            transpose_weights(F, theta, transposed)
+            g_theta[:] = 0
+            rate_vjp(
+                F, theta, transposed, C.depths[tile, block][r : r + 1], 1, own_slot, k, r * w, C.k[tile], r * w, g_y,
+                r * w, g_x, r * F.controls, g_t, g_theta, own_layers, C.spare[tile],
+            )  # fmt: skip
+            mlp_weights_vjp(F, 1, 1, own_slot.reshape(1, slots), own_layers.reshape(1, size), t, g_theta)
+            g_u = theta_vjp(V, g_theta, scratch.own_psi[tile], scratch.own_slope[tile], C.still[tile], C.A[tile])
+            coordinate_vjp(V, rows, r, t[0, 0], g_u, C.times[tile])
+
+    return with_own if kind.instance_class is ByRow else with_one
+
+
+@inline
+def coordinate_vjp(V, rows, r, t, g_u, times):
+    """What row r's t, t0 and T receive from u."""
+    if not V.follows:
+        times[3, r] += g_u / (V.hi - V.lo)
+    elif g_u != 0:  # then the span has a length
+        t0, T = rows.t0[r], rows.T[r]
+        u, rate = (t - t0) / (T - t0), g_u / (T - t0)
+        times[3, r] += rate
+        times[4, r] -= (1 - u) * rate
+        times[5, r] -= u * rate
+
+
 @kernel
-def tile_step_back(F, B, piece, tape, scratch, C, tile, batch, n, varying):
-    """Take one tile's cotangent from y_{n+1} to y_n."""
-    m, w, stages = rows_of(tile, batch), F.w, B.c.size
-    size, base, k = m * w, tape.base[n], tape.k[tile]
-    s, s_new, g = tape.s[n], tape.s_new[n], C.g[tile]
-    t, h, total = scratch.t[tile], scratch.h[tile], scratch.total[tile]
-    g_t, g_h = np.zeros(m), np.zeros(m)  # of the step's start, and of its length
-    g_new, of_stage = np.zeros(m), C.t[tile][:m]
-    set_lengths(F, piece, s, s_new, tile, m, h)
-    combine(B.b, stages, k, base, size, total)
-    row_products(g, total, m, w, 1.0, g_h)
+def step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x):
+    """Take the rows' cotangents C.g from y_{n+1} to y_n.
+
+    Stage i's layers are left in C.layers[block + i]; C.times holds the cotangents of t, t_new and h when it returns.
+    """
+    w, stages, g = F.w, B.c.size, C.g[tile]
+    size, h, total, times = m * w, scratch.h[tile], scratch.total[tile], C.times[tile]
+    times[:] = 0
+    set_lengths(rows, m, w, h)
+    combine(B.b, stages, k, 0, size, total)
+    row_products(g, total, m, w, times[2])
     for i in range(stages - 1, -1, -1):
         g_y = C.stages[tile, i]
         if idle(B, i):
@@ -87,110 +148,29 @@ def tile_step_back(F, B, piece, tape, scratch, C, tile, batch, n, varying):
                 g_y[q] = 0
             continue
         stage_cotangent(B, i, g, C.stages[tile], h, size, C.k[tile])
-        set_times(F, piece, s, s_new, B.c[i], tile, m, t)
-        for r in range(m):
-            of_stage[r] = 0
-        which = i if varying else 0
-        rate_vjp(
-            F, scratch.theta[which], C.transposed[which], t, m, tape.slots[tile, base + i], k[base + i], 0,
-            C.k[tile], 0, g_y, 0, C.x, tile * TILE * F.controls, of_stage, C.theta[tile, which], C.spare[tile],
-        )  # fmt: skip
-        combine(B.a[i], i, k, base, size, total)
-        row_products(g_y, total, m, w, 1.0, g_h)
+        set_times(rows, B.c[i], m, C.depths[tile, block + i])
+        times[3] = 0
+        evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block + i, slots[i], k[i], g_y, g_x)
+        combine(B.a[i], i, k, 0, size, total)
+        row_products(g_y, total, m, w, times[2])
         for r in range(m):
             if B.c[i] == 1:
-                g_new[r] += of_stage[r]
+                times[1, r] += times[3, r]
             else:
-                g_t[r] += of_stage[r]
-                g_h[r] += B.c[i] * of_stage[r]
+                times[0, r] += times[3, r]
+                times[2, r] += B.c[i] * times[3, r]
     for i in range(stages):
         row = C.stages[tile, i][:size]
         for q in range(size):
             g[q] += row[q]
-    for r in range(m):
-        b = tile * TILE + r
-        C.start[b] += (1 - s) * g_t[r] + (1 - s_new) * g_new[r] - (s_new - s) * g_h[r]
-        C.end[b] += s * g_t[r] + s_new * g_new[r] + (s_new - s) * g_h[r]
 
 
-@kernel(parallel=True)
-def steps_back_in_parallel(F, B, piece, tape, scratch, C, batch, first, last, varying):
-    """Steps last - 1 .. first of all tiles, by all threads."""
-    for tile in prange(tape.y.shape[0]):
-        for n in range(last - 1, first - 1, -1):
-            tile_step_back(F, B, piece, tape, scratch, C, tile, batch, n, varying)
-
-
-@kernel
-def steps_back_in_series(F, B, piece, tape, scratch, C, batch, first, last, varying):
-    """Steps last - 1 .. first of all tiles, by this thread."""
-    for tile in range(tape.y.shape[0]):
-        for n in range(last - 1, first - 1, -1):
-            tile_step_back(F, B, piece, tape, scratch, C, tile, batch, n, varying)
-
-
-def steps_back(by, F, B, piece, tape, scratch, C, batch, first, last, varying):
-    """Steps last - 1 .. first of all tiles, by the threads that the type of `by` says."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(steps_back)
-def _steps_back(by, F, B, piece, tape, scratch, C, batch, first, last, varying):
-    back = steps_back_in_series if by.instance_class is OneThread else steps_back_in_parallel
-
-    def implementation(by, F, B, piece, tape, scratch, C, batch, first, last, varying):
-        back(F, B, piece, tape, scratch, C, batch, first, last, varying)
-
-    return implementation
-
-
-@kernel
-def sweep(by, F, V, B, piece, tape, scratch, C, g_still, g_A, ends, batch, first, last):
-    """The cotangent from the end of a segment, steps first .. last - 1, to its start; sums over tiles in order.
-
-    ends (4,) gathers what theta(t) gives to the segment's start and end and to t0 and T.
-    """
-    varying = V.A.shape[0] > 0
-    if not varying:
-        transpose_weights(F, scratch.theta[0], C.transposed[0])
-    n = last
-    while n > first:
-        before = n - 1 if varying else first
-        if varying:
-            set_theta(V, B, piece, scratch, tape.s[before], tape.s_new[before], 0, B.c.size)
-            for i in range(B.c.size):
-                if not idle(B, i):
-                    transpose_weights(F, scratch.theta[i], C.transposed[i])
-        steps_back(by, F, B, piece, tape, scratch, C, batch, before, n, varying)
-        for i in range(C.theta.shape[1]):
-            gather_theta(V, B, piece, scratch, C, g_still, g_A, ends, i, tape.s[before], tape.s_new[before])
-        n = before
-
-
-@kernel
-def gather_theta(V, B, piece, scratch, C, g_still, g_A, ends, i, s, s_new):
-    """Sum stage i's cotangent of theta over the tiles, and hand it to the coefficients and to what u depends on."""
-    total = C.theta[0, i]
-    for tile in range(1, C.theta.shape[0]):
-        row = C.theta[tile, i]
-        for q in range(total.size):
-            total[q] += row[q]
-    g_u = theta_vjp(V, total, scratch.psi[i], scratch.slope[i], g_still, g_A)
-    for tile in range(C.theta.shape[0]):
-        row = C.theta[tile, i]
-        for q in range(row.size):
-            row[q] = 0
-    if g_u == 0:
-        return
-    start, end = piece.start[0], piece.end[0]
-    c = float(B.c[i])
-    place = s_new if c == 1 else (1 - c) * s + c * s_new  # the stage's fraction of the segment
-    if V.follows:
-        g_t = g_u / (piece.T - piece.t0)
-        u = ((1 - place) * start + place * end - piece.t0) / (piece.T - piece.t0)
-        ends[2] -= (1 - u) * g_t
-        ends[3] -= u * g_t
-    else:
-        g_t = g_u / (V.hi - V.lo)
-    ends[0] += (1 - place) * g_t
-    ends[1] += place * g_t
+@inline
+def hand_times(rows, C, tile, r, sample):
+    """What row r's step gives to the ends of its sample's segment, and to those that theta(t) follows."""
+    s, s_new, times = rows.s[r], rows.s_new[r], C.times[tile]
+    g_t, g_new, g_h = times[0, r], times[1, r], times[2, r]
+    C.start[sample] += (1 - s) * g_t + (1 - s_new) * g_new - (s_new - s) * g_h
+    C.end[sample] += s * g_t + s_new * g_new + (s_new - s) * g_h
+    C.t0[sample] += times[4, r]
+    C.T[sample] += times[5, r]

@@ -9,31 +9,17 @@ import math
 import numpy as np
 
 from refnode.kernels.compiled import kernel
-from refnode.kernels.steps import first_stage, set_theta, step_all
-from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TOO_MANY, UNDERFLOW
-
-
-@kernel
-def batch_error(B, control, errors, batch, w):
-    """The error norm over all tiles, summed in order."""
-    first, second = 0.0, 0.0
-    for tile in range(errors.shape[0]):
-        if control.worst:
-            first, second = larger(first, errors[tile, 0]), larger(second, errors[tile, 1])
-        else:
-            first, second = first + errors[tile, 0], second + errors[tile, 1]
-    count = w if control.worst else batch * w
-    err = math.sqrt(first / count)
-    if not B.two_errors:
-        return err
-    total = math.sqrt(err * err + 0.01 * second / count)
-    return err * err / total if total != 0 else total
-
-
-@kernel
-def larger(a, b):
-    """max that keeps NaN."""
-    return b if math.isnan(b) or b > a else a
+from refnode.kernels.shared_steps import batch_error, set_theta, step_all, turn_over
+from refnode.kernels.tape import (
+    DONE,
+    FULL,
+    IN_PLACE,
+    KEEP_STAGES,
+    NOT_FINITE,
+    NOWHERE,
+    TOO_MANY,
+    UNDERFLOW,
+)
 
 
 @kernel
@@ -46,12 +32,23 @@ def step_factor(control, err, err_previous):
 
 
 @kernel
-def advance(by, F, V, B, control, piece, tape, scratch, state, x, batch, fractions):
+def after_step(B, tape, state, n):
+    """Where the stages of step n + 1 begin, and where its k_0 is."""
+    stages = B.c.size
+    if tape.keep == KEEP_STAGES:
+        tape.base[n + 1] = tape.base[n] + (stages - 1 if B.fsal else stages)
+    else:
+        tape.base[n + 1] = 0
+        turn_over(tape, stages, B.fsal)
+    state.whole[6] = IN_PLACE if B.fsal else NOWHERE
+
+
+@kernel
+def advance(by, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions):
     """Steps until the segment is done, the tape full, or a step fails: the twin of `adaptive_steps`.
 
     With control.adaptive = 0 the steps end at `fractions` (N + 1,), else they begin with the first of them.
     """
-    varying = V.A.shape[0] > 0
     stages, length = B.c.size, 0.0
     largest = 0.0
     for i in range(batch):
@@ -60,7 +57,7 @@ def advance(by, F, V, B, control, piece, tape, scratch, state, x, batch, fractio
     begun = state.whole[7]
     while state.real[0] < 1:
         n, s, ds = state.whole[0], state.real[0], state.real[1]
-        if n + 1 >= tape.y.shape[1] or tape.base[n] + 2 * stages > tape.k.shape[1]:
+        if n + 1 >= len(tape.s) or (tape.keep == KEEP_STAGES and tape.base[n] + 2 * stages > tape.k.shape[1]):
             return FULL
         if control.adaptive and state.whole[2] >= control.max_steps:
             return TOO_MANY
@@ -69,30 +66,22 @@ def advance(by, F, V, B, control, piece, tape, scratch, state, x, batch, fractio
             s_new = 1.0 if s + 1.01 * ds >= 1 else s + ds
         else:
             s_new = fractions[begun + 1]
-        if not state.whole[6]:
-            if varying:
-                set_theta(V, B, piece, scratch, s, s, 0, 1)
-            first_stage(F, piece, tape, scratch, x, batch, n, s)
-            state.whole[5] += 1
-            state.whole[6] = 1
-        if varying:
-            set_theta(V, B, piece, scratch, s, s_new, 1, stages)
-        step_all(by, F, B, control, piece, tape, scratch, x, batch, n, s, s_new, varying)
-        state.whole[5] += stages - 1
-        if control.adaptive:
-            err = batch_error(B, control, scratch.errors, batch, F.w)
-        else:
-            err = scratch.errors[:, 0].sum()
-            if math.isnan(err):
-                state.real[1] = s_new - s
-                return NOT_FINITE
+        first = 0 if state.whole[6] == NOWHERE else 1
+        if kind.by_stage:
+            set_theta(V, B, piece, scratch, s, s_new, first, stages)
+        step_all(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
+        state.whole[5] += stages - first
+        state.whole[6] = IN_PLACE
+        err = batch_error(B, control, scratch.errors, batch, F.w)
+        if not control.adaptive and math.isnan(err):
+            state.real[1] = s_new - s
+            return NOT_FINITE
         good = err <= 1 and (s_new > s or not control.adaptive)
         if good:
             tape.s[n], tape.s_new[n] = s, s_new
             state.whole[0], state.real[0] = n + 1, s_new
             state.whole[3] += 1
-            tape.base[n + 1] = tape.base[n] + (stages - 1 if B.fsal else stages)
-            state.whole[6] = B.fsal
+            after_step(B, tape, state, n)
             begun += 1
             state.whole[7] = begun
         else:

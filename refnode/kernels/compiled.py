@@ -8,18 +8,21 @@ for. A cache folder that cannot be written only costs the time to compile again.
 import hashlib
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numba
+from numba.core import types
 from numba.core.caching import Cache, CompileResultCacheImpl, IndexDataCacheFile, _CacheLocator
 
 from refnode.kernels.vectors import vector_bytes
 
-OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
+OPTIONS: dict[str, Any] = {
+    "error_model": "numpy", "fastmath": {"contract"}, "nogil": True, "no_cfunc_wrapper": True
+}  # fmt: skip
 
 
 @cache
@@ -117,11 +120,26 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
     if function is None:
         return lambda f: kernel(f, parallel=parallel)
     compiled = numba.njit(**OPTIONS, parallel=parallel)(function)
+    _ignore_literals(compiled)
     with suppress(RuntimeError):  # no folder to write to
         compiled._cache = _KernelCache(function)
     return compiled
 
 
+def _ignore_literals(compiled: Any) -> None:
+    """Numba would compile a kernel anew for every integer that is written out in a call of it."""
+    template = compiled.get_call_template
+
+    def of_plain_types(args: tuple[Any, ...], kws: Mapping[str, Any]) -> Any:
+        return template(tuple(map(types.unliteral, args)), {name: types.unliteral(arg) for name, arg in kws.items()})
+
+    compiled.get_call_template = of_plain_types
+
+
 def inline(function: Callable[..., Any]) -> Any:
-    """A small function that becomes part of its callers."""
+    """A function that becomes part of its callers.
+
+    A kernel that another calls is optimised once more within it, and so at every level above: the fewer levels, the
+    shorter the compilation.
+    """
     return numba.njit(**OPTIONS, inline="always")(function)

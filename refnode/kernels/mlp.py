@@ -11,8 +11,8 @@ import numpy as np
 
 from refnode.field import MLP
 from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
-from refnode.kernels.compiled import kernel
-from refnode.kernels.products import add_product
+from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.products import add_product, add_products
 
 
 class Net(NamedTuple):
@@ -116,51 +116,94 @@ def mlp_forward(net, theta, t, m, slot, f, f0, ldf):
 
 
 @kernel
-def add_rows(g, g0, o, G, G0, ldg, m):
-    """g[g0 + j] += sum_s G[s, j]."""
-    total = g[g0 : g0 + o]
-    for s in range(m):
-        row = G[G0 + s * ldg : G0 + s * ldg + o]
-        for j in range(o):
-            total[j] += row[j]
+def cotangent_size(net):
+    """Numbers for the cotangents of the outputs of all layers, for each row."""
+    return net.slots[-1] - net.widths[0] + net.widths[-1]
+
+
+@inline
+def cotangents_of(net, k, m):
+    """Where those of layer k begin among m rows."""
+    return (net.slots[k + 1] - net.widths[0]) * m
 
 
 @kernel
-def time_vjp(theta, g_theta, time_row, o, t, g_t, G, G0, ldg, m):
-    """What t and its row of weights receive from G (m, o)."""
-    w, g_w = theta[time_row : time_row + o], g_theta[time_row : time_row + o]
+def mlp_vjp(net, theta, transposed, m, slot, layers, g_h, g_t):
+    """Cotangents of h_0 (m, n_0), set, and of t (m,), added to, from that of f, which stands in its place in `layers`.
+
+    `layers` is filled on the way: the cotangents G_k (m, n_{k+1}) of the layers' outputs before the activation, one
+    after the other, from which `mlp_weights_vjp` has those of theta.
+    """
+    last = net.widths.size - 2
+    whole = net.slots[-1] * m
+    for k in range(last, -1, -1):
+        i, o = net.widths[k], net.widths[k + 1]
+        h0, source = net.slots[k] * m, cotangents_of(net, k, m)
+        if net.timed[k]:
+            time_vjp(theta, net.weights[k] + i * o, o, g_t, layers, source, m)
+        target, t0 = (layers, cotangents_of(net, k - 1, m)) if k > 0 else (g_h, 0)
+        u = target[t0 : t0 + m * i]
+        for n in range(m * i):
+            u[n] = 0
+        add_product(target, t0, i, layers, source, o, 1, transposed, net.weights[k], i, m, i, o)
+        if k > 0:
+            h = slot[h0 : h0 + m * i]
+            times_slope(u, h, slot[whole + h0 : whole + h0 + m * i] if net.act == SIN else h, net.act)
+    if net.skip >= 0:
+        i, o = net.widths[0], net.widths[-1]
+        add_product(g_h, 0, i, layers, cotangents_of(net, last, m), o, 1, transposed, net.skip, i, m, i, o)
+
+
+@kernel
+def time_vjp(theta, time_row, o, g_t, G, G0, m):
+    """What t receives from G (m, o) through its row of weights."""
+    w = theta[time_row : time_row + o]
     for s in range(m):
-        row, t_s, total = G[G0 + s * ldg : G0 + s * ldg + o], t[s], 0.0
+        row, total = G[G0 + s * o : G0 + (s + 1) * o], 0.0
         for j in range(o):
-            g_w[j] += t_s * row[j]
             total += row[j] * w[j]
         g_t[s] += total
 
 
 @kernel
-def mlp_vjp(net, theta, transposed, t, m, slot, G, G0, ldg, g_h, spare, g_t, g_theta):
-    """Cotangents for G (m, o): g_h (m, n_0) is set, g_t (m,) and g_theta (p,) are added to. spare holds two layers."""
-    last = net.widths.size - 2
-    whole, half = net.slots[-1] * m, spare.size // 2
-    source, s0, lds = G, G0, ldg
-    for k in range(last, -1, -1):
+def mlp_weights_vjp(net, m, count, slots, layers, depths, g_theta):
+    """Add to g_theta (p,) what `count` evaluations of m rows give: slots, layers and depths (count, ..) of each.
+
+    One sum over all of them costs one pass over g_theta, which is what matters where m is small.
+    """
+    H, G = slots.reshape(slots.size), layers.reshape(layers.size)
+    pitch_h, pitch_g = slots.shape[1], layers.shape[1]
+    for k in range(net.widths.size - 1):
         i, o = net.widths[k], net.widths[k + 1]
-        h0 = net.slots[k] * m
+        h0, source = net.slots[k] * m, cotangents_of(net, k, m)
+        at = net.weights[k]
+        add_products(g_theta, at, o, H, h0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
         if net.biases[k] >= 0:
-            add_rows(g_theta, net.biases[k], o, source, s0, lds, m)
+            add_rows(g_theta, net.biases[k], o, G, source, m, count, pitch_g)
         if net.timed[k]:
-            time_vjp(theta, g_theta, net.weights[k] + i * o, o, t, g_t, source, s0, lds, m)
-        add_product(g_theta, net.weights[k], o, slot, h0, 1, i, source, s0, lds, i, o, m)
-        target, t0 = (spare, (k % 2) * half) if k > 0 else (g_h, 0)
-        u = target[t0 : t0 + m * i]
-        for n in range(m * i):
-            u[n] = 0
-        add_product(target, t0, i, source, s0, lds, 1, transposed, net.weights[k], i, m, i, o)
-        if k > 0:
-            h = slot[h0 : h0 + m * i]
-            times_slope(u, h, slot[whole + h0 : whole + h0 + m * i] if net.act == SIN else h, net.act)
-        source, s0, lds = target, t0, i
+            add_rows_times(g_theta, at + i * o, o, G, source, m, count, pitch_g, depths)
     if net.skip >= 0:
-        i, o = net.widths[0], net.widths[-1]
-        add_product(g_theta, net.skip, o, slot, 0, 1, i, G, G0, ldg, i, o, m)
-        add_product(g_h, 0, i, G, G0, ldg, 1, transposed, net.skip, i, m, i, o)
+        i, o, source = net.widths[0], net.widths[-1], cotangents_of(net, net.widths.size - 2, m)
+        add_products(g_theta, net.skip, o, H, 0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
+
+
+@kernel
+def add_rows(g, g0, o, G, G0, m, count, pitch):
+    """g[g0 + j] += sum_q sum_s G_q[s, j]."""
+    total = g[g0 : g0 + o]
+    for q in range(count):
+        for s in range(m):
+            row = G[G0 + q * pitch + s * o : G0 + q * pitch + (s + 1) * o]
+            for j in range(o):
+                total[j] += row[j]
+
+
+@kernel
+def add_rows_times(g, g0, o, G, G0, m, count, pitch, depths):
+    """g[g0 + j] += sum_q sum_s t_qs G_q[s, j]."""
+    total = g[g0 : g0 + o]
+    for q in range(count):
+        for s in range(m):
+            row, t = G[G0 + q * pitch + s * o : G0 + q * pitch + (s + 1) * o], depths[q, s]
+            for j in range(o):
+                total[j] += t * row[j]

@@ -11,7 +11,7 @@ from refnode.field import MLP
 from refnode.kernels import theta
 from refnode.kernels.mlp import net_of
 from refnode.kernels.rates import Rates
-from refnode.kernels.tape import Butcher, Control
+from refnode.kernels.tape import Butcher, ByRow, Common, Control
 from refnode.kernels.theta import Variance
 from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
@@ -36,6 +36,7 @@ class Packed(NamedTuple):
     V: Variance
     B: Butcher
     control: Control
+    kind: Common | ByRow
     x: np.ndarray
 
 
@@ -56,10 +57,16 @@ def refusal(problem: Problem, solver: Solver) -> str:
         return ""
     if type(depth) is not Galerkin or type(depth.basis) not in BASES:
         return f"the depth {type(depth).__name__} is not compiled"
-    own = any(np.ndim(end) for end in problem.span or ())
-    if own and type(depth.basis) is not PiecewiseConstant:
-        return "theta(t) differs between samples whose spans differ"
     return ""
+
+
+def kind_of(problem: Problem, solver: Solver) -> Common | ByRow:
+    """Whether theta is one for a segment, one for each stage, or, where samples differ in t, each row's own."""
+    depth = problem.model.depth
+    if type(depth) is Constant or type(depth.basis) is PiecewiseConstant:
+        return Common(0)
+    own = any(np.ndim(end) for end in problem.span or ()) or solver.steps == "own"
+    return ByRow() if own else Common(1)
 
 
 def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Packed:
@@ -68,7 +75,8 @@ def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Pac
     x = control_of(model.control, values.x)
     controls = np.zeros(0, dtype) if x is None else np.array(x, dtype).ravel()  # a copy: read-only is another type
     rates = _rates(problem, 0 if x is None else x.shape[1], dtype)
-    return Packed(rates, _variance(problem, values, dtype), _butcher(solver.tableau, dtype), _control(solver), controls)
+    variance, tableau = _variance(problem, values, dtype), _butcher(solver.tableau, dtype)
+    return Packed(rates, variance, tableau, _control(solver), kind_of(problem, solver), controls)
 
 
 def _rates(problem: Problem, n_x: int, dtype: type) -> Rates:

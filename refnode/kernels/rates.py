@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refnode.kernels.compiled import kernel
-from refnode.kernels.mlp import mlp_forward, mlp_vjp
+from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.mlp import cotangents_of, mlp_forward, mlp_vjp
 
 
 class Rates(NamedTuple):
@@ -40,7 +40,7 @@ class Rates(NamedTuple):
     phase: np.ndarray
 
 
-@kernel
+@inline
 def rate(F, theta, t, y, y0, x, x0, m, slot, k, k0):
     """k = F(t, y) (m, w), rows from k0; the slot is left for the vjp."""
     d, w, n_x = F.d, F.w, F.controls
@@ -111,15 +111,16 @@ def running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_the
             g_theta[n] += factor * theta[n]
 
 
-@kernel
-def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0, g_t, g_theta, spare):
-    """Cotangents for g (m, w): g_y (m, w) is set; g_x (m, n_x), g_t (m,) and g_theta (p,) are added to.
+@inline
+def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0, g_t, g_theta, layers, spare):
+    """Cotangents for g (m, w): g_y (m, w) is set; g_x (m, n_x) and g_t (m,) are added to.
 
-    slot and k (m, w) are what `rate` left; spare holds (m, d), (m, n_0) and two layers of the network.
+    slot and k (m, w) are what `rate` left. `layers` is left for `mlp_weights_vjp`, which has the cotangent of theta but
+    for the running loss's own, which is added to g_theta here. spare holds (m, d) and (m, n_0).
     """
     d, w, n_x = F.d, F.w, F.controls
     n_0, o = F.widths[0], F.widths[-1]
-    g_rate, g_h, layers = spare[: m * d], spare[m * d : m * (d + n_0)], spare[m * (d + n_0) :]
+    g_rate, g_h = spare[: m * d], spare[m * d : m * (d + n_0)]
     for s in range(m):
         for j in range(d):
             g_rate[s * d + j] = g[g0 + s * w + j]
@@ -127,7 +128,11 @@ def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0,
             g_y[gy0 + s * w + j] = 0
     if w > d:
         running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_theta)
-    mlp_vjp(F, theta, transposed, t, m, slot, g_rate, d - o, d, g_h, layers, g_t, g_theta)
+    last = cotangents_of(F, F.widths.size - 2, m)
+    for s in range(m):
+        for j in range(o):
+            layers[last + s * o + j] = g_rate[s * d + d - o + j]
+    mlp_vjp(F, theta, transposed, m, slot, layers, g_h, g_t)
     for s in range(m):
         for j in range(d):
             g_y[gy0 + s * w + j] += g_h[s * n_0 + j]

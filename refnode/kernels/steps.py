@@ -1,40 +1,52 @@
-"""One Runge-Kutta step of all tiles, by steps that the batch shares: the twin of `refnode.steps.rk_step`."""
+"""One Runge-Kutta step of a tile of rows: the twin of `refnode.steps.rk_step`.
+
+Every row has its own segment and its own fractions s, s_new of it; where a batch shares its steps these are equal.
+"""
 
 import math
 
-from numba import prange
 from numba.extending import overload
 
-from refnode.kernels.compiled import kernel
+from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.mlp import slot_size
 from refnode.kernels.rates import rate
-from refnode.kernels.tape import TILE, OneThread
+from refnode.kernels.tape import TILE, ByRow, Rows
 from refnode.kernels.theta import theta_at
 
 
-@kernel
+@inline
 def rows_of(tile, batch):
     """How many samples a tile has."""
     return min(TILE, batch - tile * TILE)
 
 
+@inline
+def tile_rows(piece, scratch, tile, m, s, s_new):
+    """A tile of samples that share the step from s to s_new."""
+    first, last = tile * TILE, tile * TILE + m
+    own_s, own_s_new = scratch.s[tile][:m], scratch.s_new[tile][:m]
+    for r in range(m):
+        own_s[r], own_s_new[r] = s, s_new
+    start, end, t0, T = piece.start[first:last], piece.end[first:last], piece.t0[first:last], piece.T[first:last]
+    return Rows(start, end, t0, T, own_s, own_s_new, piece.cell)
+
+
 @kernel
-def set_times(F, piece, s, s_new, c, tile, m, t):
+def set_times(rows, c, m, t):
     """The stage's depth for each row: t + c h, exactly the step's end for c = 1."""
     for r in range(m):
-        i = tile * TILE + r
-        start, end = piece.start[i], piece.end[i]
+        start, end, s, s_new = rows.start[r], rows.end[r], rows.s[r], rows.s_new[r]
         before, after = (1 - s) * start + s * end, (1 - s_new) * start + s_new * end
         t[r] = after if c == 1 else before + c * ((s_new - s) * (end - start))
 
 
 @kernel
-def set_lengths(F, piece, s, s_new, tile, m, h):
+def set_lengths(rows, m, w, h):
     """h of each row, once for each of its numbers."""
     for r in range(m):
-        i = tile * TILE + r
-        length = (s_new - s) * (piece.end[i] - piece.start[i])
-        for j in range(F.w):
-            h[r * F.w + j] = length
+        length = (rows.s_new[r] - rows.s[r]) * (rows.end[r] - rows.start[r])
+        for j in range(w):
+            h[r * w + j] = length
 
 
 @kernel
@@ -51,98 +63,80 @@ def combine(weights, count, k, first, size, total):
                 out[n] += weight * row[n]
 
 
+def evaluate(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
+    """k = F(t, y) (m, w) at the depths in scratch.t, with one theta or with each row's own."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(evaluate, inline="always")
+def _evaluate(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
+    def with_one(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
+        rate(F, theta, scratch.t[tile], y, 0, x, 0, m, slot, k, 0)
+
+    def with_own(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
+        t, size, own = scratch.t[tile], slot_size(F), scratch.own[tile]
+        for r in range(m):
+            theta_at(V, t[r], rows.t0[r], rows.T[r], rows.cell, own, scratch.own_psi[tile], scratch.own_slope[tile])
+            rate(F, own, t[r : r + 1], y, r * F.w, x, r * F.controls, 1, slot[r * size : (r + 1) * size], k, r * F.w)
+
+    return with_own if kind.instance_class is ByRow else with_one
+
+
 @kernel
-def error_sum(control, y, y_new, h, total, m, w):
-    """Sum over a tile of (h total / scale)^2, or the largest sample's; NaN if y_new is not finite."""
+def runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x, slots, k):
+    """y_new and stages `first` .. from y and, if first is 1, k[0]; slots (stages, ..), or (1, ..) without vjps."""
+    size, stages = m * F.w, B.c.size
+    h, total, stage = scratch.h[tile], scratch.total[tile], scratch.stage[tile]
+    set_lengths(rows, m, F.w, h)
+    for i in range(first, stages):
+        target = y_new if B.fsal and i == stages - 1 else stage
+        combine(B.a[i], i, k, 0, size, total)
+        for q in range(size):
+            target[q] = y[q] + h[q] * total[q]
+        set_times(rows, B.c[i], m, scratch.t[tile])
+        theta = scratch.theta[i * kind.by_stage]
+        evaluate(F, V, kind, theta, scratch, rows, tile, m, target, x, slots[min(i, len(slots) - 1)], k[i])
+    if not B.fsal:
+        combine(B.b, stages, k, 0, size, total)
+        for q in range(size):
+            y_new[q] = y[q] + h[q] * total[q]
+
+
+@kernel
+def error_rows(control, y, y_new, h, total, m, w, out):
+    """Sum over each row of (h total / scale)^2; NaN where y_new is not finite."""
     rtol, atol = total.dtype.type(control.rtol), total.dtype.type(control.atol)
-    result = 0.0
     for r in range(m):
         own = 0.0
         for n in range(r * w, (r + 1) * w):
             e = h[n] * total[n] / (atol + rtol * max(abs(y[n]), abs(y_new[n])))
             own += e * e if math.isfinite(y_new[n]) else math.nan
-        result = max(result, own) if control.worst and not math.isnan(own) else result + own
-    return result
+        out[r] = own
 
 
 @kernel
-def tile_step(F, B, control, piece, tape, scratch, x, tile, batch, n, s, s_new, varying):
-    """Stages 1 .. of step n for one tile; its new state; its share of the error norms."""
-    m, w, stages = rows_of(tile, batch), F.w, B.c.size
-    size, base = m * w, tape.base[n]
-    y, y_new, k = tape.y[tile, n], tape.y[tile, n + 1], tape.k[tile]
-    t, h, total, stage = scratch.t[tile], scratch.h[tile], scratch.total[tile], scratch.stage[tile]
-    set_lengths(F, piece, s, s_new, tile, m, h)
-    for i in range(1, stages):
-        target = y_new if B.fsal and i == stages - 1 else stage
-        combine(B.a[i], i, k, base, size, total)
-        for q in range(size):
-            target[q] = y[q] + h[q] * total[q]
-        set_times(F, piece, s, s_new, B.c[i], tile, m, t)
-        slot = tape.slots[tile, base + i]
-        rate(F, scratch.theta[i if varying else 0], t, target, 0, x, tile * TILE * F.controls, m, slot, k[base + i], 0)
-    if not B.fsal:
-        combine(B.b, stages, k, base, size, total)
-        for q in range(size):
-            y_new[q] = y[q] + h[q] * total[q]
+def set_errors(B, control, scratch, tile, m, w, y, y_new, k):
+    """The errors of a step's rows by both estimates; for fixed steps NaN where y_new is not finite, else 0."""
+    size, errors = m * w, scratch.errors[tile]
+    h, total = scratch.h[tile], scratch.total[tile]
     if control.adaptive:
-        combine(B.b_err, stages, k, base, size, total)
-        scratch.errors[tile, 0] = error_sum(control, y, y_new, h, total, m, w)
+        combine(B.b_err, B.c.size, k, 0, size, total)
+        error_rows(control, y, y_new, h, total, m, w, errors[0])
         if B.two_errors:
-            combine(B.b_err3, stages, k, base, size, total)
-            scratch.errors[tile, 1] = error_sum(control, y, y_new, h, total, m, w)
-    else:
-        bad = 0.0
-        for q in range(size):
-            bad += 0.0 if math.isfinite(y_new[q]) else math.nan
-        scratch.errors[tile, 0] = bad
-
-
-@kernel(parallel=True)
-def step_in_parallel(F, B, control, piece, tape, scratch, x, batch, n, s, s_new, varying):
-    """One step of all tiles, by all threads."""
-    for tile in prange(tape.y.shape[0]):
-        tile_step(F, B, control, piece, tape, scratch, x, tile, batch, n, s, s_new, varying)
+            combine(B.b_err3, B.c.size, k, 0, size, total)
+            error_rows(control, y, y_new, h, total, m, w, errors[1])
+        return
+    for r in range(m):
+        errors[0, r] = 0.0
+        for q in range(r * w, (r + 1) * w):
+            errors[0, r] += 0.0 if math.isfinite(y_new[q]) else math.nan
 
 
 @kernel
-def step_in_series(F, B, control, piece, tape, scratch, x, batch, n, s, s_new, varying):
-    """One step of all tiles, by this thread."""
-    for tile in range(tape.y.shape[0]):
-        tile_step(F, B, control, piece, tape, scratch, x, tile, batch, n, s, s_new, varying)
-
-
-def step_all(by, F, B, control, piece, tape, scratch, x, batch, n, s, s_new, varying):
-    """One step of all tiles, by the threads that the type of `by` says."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(step_all)
-def _step_all(by, F, B, control, piece, tape, scratch, x, batch, n, s, s_new, varying):
-    step = step_in_series if by.instance_class is OneThread else step_in_parallel
-
-    def implementation(by, F, B, control, piece, tape, scratch, x, batch, n, s, s_new, varying):
-        step(F, B, control, piece, tape, scratch, x, batch, n, s, s_new, varying)
-
-    return implementation
-
-
-@kernel
-def first_stage(F, piece, tape, scratch, x, batch, n, s):
-    """k_0 of step n in all tiles."""
-    for tile in range(tape.y.shape[0]):
-        m, base = rows_of(tile, batch), tape.base[n]
-        set_times(F, piece, s, s, 1.0, tile, m, scratch.t[tile])
-        slot = tape.slots[tile, base]
-        y, k = tape.y[tile, n], tape.k[tile, base]
-        rate(F, scratch.theta[0], scratch.t[tile], y, 0, x, tile * TILE * F.controls, m, slot, k, 0)
-
-
-@kernel
-def set_theta(V, B, piece, scratch, s, s_new, first, last):
-    """theta at stages first .. last - 1."""
-    before, after = (1 - s) * piece.start[0] + s * piece.end[0], (1 - s_new) * piece.start[0] + s_new * piece.end[0]
-    h = (s_new - s) * (piece.end[0] - piece.start[0])
-    for i in range(first, last):
-        t = after if B.c[i] == 1 else before + float(B.c[i]) * h
-        theta_at(V, t, piece.t0, piece.T, piece.cell, scratch.theta[i], scratch.psi[i], scratch.slope[i])
+def error_of(B, first, second, count):
+    """The error norm from sums of squares over `count` numbers, of one estimate or of two as DOP853 joins them."""
+    err = math.sqrt(first / count)
+    if not B.two_errors:
+        return err
+    total = math.sqrt(err * err + 0.01 * second / count)
+    return err * err / total if total != 0 else total

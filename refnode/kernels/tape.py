@@ -10,6 +10,7 @@ import numpy as np
 
 TILE = 32
 DONE, FULL, UNDERFLOW, TOO_MANY, NOT_FINITE = range(5)
+KEEP_NOTHING, KEEP_STATES, KEEP_STAGES = range(3)  # what a tape keeps of every step
 
 
 class OneThread(NamedTuple):
@@ -22,6 +23,20 @@ class AllThreads(NamedTuple):
     """Says, by its type, that Numba's threads share the tiles."""
 
     threads: int = 0
+
+
+class Common(NamedTuple):
+    """Says, by its type, that all rows have one theta: one for each stage if by_stage is 1, or for a whole segment."""
+
+    by_stage: int
+    by_row: int = 0
+
+
+class ByRow(NamedTuple):
+    """Says, by its type, that each row has a theta of its own, because depths differ between them."""
+
+    by_stage: int = 0
+    by_row: int = 1
 
 
 class Butcher(NamedTuple):
@@ -54,24 +69,39 @@ class Control(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A segment: start and end for each sample (b,), the ends t0, T that theta(t) follows, and its cell."""
+    """A segment: start and end for each sample (b,), the ends t0, T (b,) that theta(t) follows, and its cell."""
 
     start: np.ndarray
     end: np.ndarray
-    t0: float
-    T: float
+    t0: np.ndarray
+    T: np.ndarray
+    cell: int
+
+
+class Rows(NamedTuple):
+    """What differs between the samples of a step: a segment's start and end, the ends t0, T that theta(t) follows, and
+    the fractions s, s_new of the segment between which the step lies, (m,) each; and the segment's cell.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    t0: np.ndarray
+    T: np.ndarray
+    s: np.ndarray
+    s_new: np.ndarray
     cell: int
 
 
 class Tape(NamedTuple):
     """What a solve leaves behind, tile by tile. Step n starts at y[:, n]; its stage i is k[:, base[n] + i].
 
-    y       (tiles, steps + 1, TILE w)
-    k       (tiles, stages, TILE w)
+    y       (tiles, steps + 1, TILE w), or (tiles, 2, TILE w) if no states are kept
+    k       (tiles, stages, TILE w), of all steps or of one
     slots   (tiles, stages, TILE slot), what the stages left for their vjps
-    base    (steps + 1,), where a step's stages begin
+    base    (steps + 1,), where a step's stages begin; 0 unless stages are kept
     s       (steps + 1,), the fraction of the segment at which a step begins
     s_new   (steps + 1,), and that at which it ends
+    keep    KEEP_NOTHING, KEEP_STATES or KEEP_STAGES
     """
 
     y: np.ndarray
@@ -80,29 +110,42 @@ class Tape(NamedTuple):
     base: np.ndarray
     s: np.ndarray
     s_new: np.ndarray
+    keep: int
 
 
 class Scratch(NamedTuple):
     """Room for one step, tile by tile.
 
-    t                   a stage's depths (tiles, TILE)
-    h, total, stage     h of each number, sums of stages, a stage's state (tiles, TILE w)
-    errors              (tiles, 2)
-    theta, psi, slope   of every stage, or of all at once (stages or 1, p), (.., m), (.., m)
+    t, s, s_new              a stage's depths, and the step's fractions (tiles, TILE)
+    slot                     for a stage without a vjp (tiles, TILE slot)
+    h, total, stage, y_new   h of each number, sums of stages, two states (tiles, TILE w)
+    errors                   of each row, by both error estimates (tiles, 2, TILE)
+    theta, psi, slope        of every stage, or of all at once (stages or 1, p), (.., m), (.., m)
+    own, own_psi, own_slope  of one row at a time (tiles, p), (tiles, m), (tiles, m)
     """
 
     t: np.ndarray
+    s: np.ndarray
+    s_new: np.ndarray
+    slot: np.ndarray
     h: np.ndarray
     total: np.ndarray
     stage: np.ndarray
+    y_new: np.ndarray
     errors: np.ndarray
     theta: np.ndarray
     psi: np.ndarray
     slope: np.ndarray
+    own: np.ndarray
+    own_psi: np.ndarray
+    own_slope: np.ndarray
+
+
+NOWHERE, IN_PLACE = range(2)  # where k_0 of the next step is
 
 
 class State(NamedTuple):
     """Where `advance` stands, in two small arrays, so that it can be left and entered again."""
 
     real: np.ndarray  # s, ds, err_previous
-    whole: np.ndarray  # n, grow, attempts, accepted, rejected, nfe, whether k_0 of step n is there
+    whole: np.ndarray  # n, grow, attempts, accepted, rejected, nfe, where k_0 of step n is, steps of this segment

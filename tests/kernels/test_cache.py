@@ -11,11 +11,11 @@ import pytest
 
 import refnode as rn
 from refnode.kernels import compiled
-from refnode.kernels.adjoint import sweep
 from refnode.kernels.advance import advance
 from refnode.kernels.compiled import _Files
 from refnode.kernels.cpu import discrete_adjoint
 from refnode.kernels.pack import refusal
+from refnode.kernels.sweep import sweep
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -75,15 +75,15 @@ def test_second_process_compiles_nothing():
     assert said(start(GRADIENT)) == ["0"]
 
 
-def test_one_signature_serves_all_problems():
-    """Every catalogue problem that packs runs by the code of the first: a signature for each precision."""
+def test_two_signatures_serve_all_problems():
+    """Every catalogue problem that packs runs by the code of two: rows that share theta, and rows that do not."""
     solver, dtypes = rn.Solver("rk4", n_steps=2), (np.float64, np.float32)
     for entry in rn.catalogue():
         if not refusal(entry.problem, solver):
             for dtype in dtypes:
                 discrete_adjoint(entry.problem, solver, dtype)
     for function in (advance, sweep):
-        assert len([types for types in function.signatures if "OneThread" in str(types[0])]) == len(dtypes)
+        assert len([types for types in function.signatures if "OneThread" in str(types[0])]) == 2 * len(dtypes)
 
 
 def test_every_source_counts(tmp_path):

@@ -7,7 +7,15 @@ from hypothesis import assume, given, settings, strategies as st
 import refnode as rn
 from refnode.arrays import flatten, unflatten
 from refnode.kernels.activations import ACT_NUMBERS
-from refnode.kernels.mlp import mlp_forward, mlp_vjp, net_of, slot_size, transpose_weights
+from refnode.kernels.mlp import (
+    cotangent_size,
+    mlp_forward,
+    mlp_vjp,
+    mlp_weights_vjp,
+    net_of,
+    slot_size,
+    transpose_weights,
+)
 from tests.help import mlp_roundings, mlp_sizes, product, takes_time
 
 WIDTHS = st.one_of(st.integers(1, 6), st.integers(1, 70))
@@ -30,19 +38,23 @@ def arguments(f, m, seed, dtype):
 
 
 def by_kernel(f, t, z, theta, g, dtype):
-    """f, and the cotangents of t, z and theta, by the kernels. f and g stand in the middle of wider rows."""
+    """f, and the cotangents of t, z and theta, by the kernels. f stands in the middle of wider rows.
+
+    Cotangents of theta are those of two evaluations, the second of which adds nothing.
+    """
     net, (m, o) = net_of(f), g.shape
     pitch, before = o + 3, 2
     slot, k = np.full(m * slot_size(net), np.nan, dtype), np.zeros(m * pitch, dtype)
     t, z, theta, g = (v.astype(dtype) for v in (t, z, theta, g))
     slot[: z.size] = z.ravel()
     mlp_forward(net, theta, t, m, slot, k, before, pitch)
-    G, transposed = np.zeros((m, pitch), dtype), np.zeros_like(theta)
-    G[:, before : before + o] = g
+    transposed, layers = np.zeros_like(theta), np.zeros((2, m * cotangent_size(net)), dtype)
+    layers[0, layers.shape[1] - g.size :] = g.ravel()
     transpose_weights(net, theta, transposed)
     g_h, g_t, g_theta = np.full(z.size, np.nan, dtype), np.zeros(m, dtype), np.zeros_like(theta)
-    spare = np.full(2 * m * max(f.widths), np.nan, dtype)
-    mlp_vjp(net, theta, transposed, t, m, slot, G.ravel(), before, pitch, g_h, spare, g_t, g_theta)
+    mlp_vjp(net, theta, transposed, m, slot, layers[0], g_h, g_t)
+    slots, depths = np.array([slot, np.ones_like(slot)]), np.array([t, t])
+    mlp_weights_vjp(net, m, 2, slots, layers, depths, g_theta)
     np.testing.assert_array_equal(k.reshape(m, pitch)[:, :before], 0.0)  # nothing beside f
     np.testing.assert_array_equal(k.reshape(m, pitch)[:, before + o :], 0.0)
     return k.reshape(m, pitch)[:, before : before + o], g_t, g_h.reshape(m, -1), g_theta

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from refnode.kernels.compiled import kernel
-from refnode.kernels.products import add_product
+from refnode.kernels.products import add_product, add_products
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 SIZES = st.one_of(st.integers(1, 9), st.integers(1, 130))
@@ -60,6 +60,22 @@ def test_cuts_keep_the_bits(dtype, M, N, K, row, column, seed):
             place, size = rows[r] * N + columns[c], (rows[r + 1] - rows[r], columns[c + 1] - columns[c])
             product(parts, place, N, A.ravel(), rows[r] * K, K, 1, B.ravel(), columns[c], N, *size, K)
     np.testing.assert_array_equal(parts, whole)
+
+
+@DTYPES
+@settings(max_examples=60)
+@given(M=SIZES, N=SIZES, K=SIZES, Q=st.integers(0, 5), pads=st.tuples(*[st.integers(0, 7)] * 2), seed=SEEDS)
+def test_sum_of_products(dtype, M, N, K, Q, pads, seed):
+    """Several products at once have the bits of one after the other, whatever lies between the matrices."""
+    rng = np.random.default_rng(seed)
+    qa, qb = M * K + pads[0], K * N + pads[1]
+    A, B = (rng.standard_normal((Q + 1) * pitch).astype(dtype) for pitch in (qa, qb))
+    once = rng.standard_normal(M * N).astype(dtype)
+    each = once.copy()
+    add_products(once, 0, N, A, 0, K, 1, B, 0, N, M, N, K, Q, qa, qb)
+    for q in range(Q):
+        product(each, 0, N, A, q * qa, K, 1, B, q * qb, N, M, N, K)
+    np.testing.assert_array_equal(once, each)
 
 
 @DTYPES

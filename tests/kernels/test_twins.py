@@ -10,10 +10,7 @@ from refnode.kernels.pack import refusal
 from refnode.oracle.problems import CATALOGUE
 
 FIXED, ADAPTIVE = rn.Solver("rk4", n_steps=7), rn.Solver("dopri5", tol=1e-6)
-REFUSED = {
-    "cosine", "adaptive_depth", "adaptive_follows", "everything", "cnf", "cnf_hutchinson", "cnf_conditional",
-    "cnf_second_order",
-}  # fmt: skip
+REFUSED = {"cosine", "cnf", "cnf_hutchinson", "cnf_conditional", "cnf_second_order"}
 KINKS = {"relu"}  # where rounding decides on which side of a kink a unit stands
 ROUNDINGS = 1e-12  # of the sum of absolute contributions: some 4000 roundings in sequence
 ROUNDINGS_32 = ROUNDINGS * 2.0**29  # float32 has 29 bits less

@@ -1,0 +1,145 @@
+"""A problem on its way through the kernels: its arrays, tiles, scratch and tape."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.kernels.mlp import slot_size
+from refnode.kernels.pack import Packed, packed
+from refnode.kernels.tape import (
+    KEEP_NOTHING,
+    KEEP_STAGES,
+    TILE,
+    AllThreads,
+    OneThread,
+    Piece,
+    Scratch,
+    Tape,
+)
+from refnode.kernels.theta import theta_at
+from refnode.kernels.workspace import Workspace
+from refnode.problem import Problem
+from refnode.segments import segments
+from refnode.solver import Solver
+from refnode.values import Values
+
+WORK = Workspace()
+LEAST_ROOM = 32  # steps for which a tape has room at first, or as many as fit into the thread's workspace
+
+
+@dataclass
+class Run:
+    """A problem on its way through the kernels: its arrays, its scratch, and how many steps its tape has room for."""
+
+    problem: Problem
+    values: Values
+    solver: Solver
+    dtype: Any
+    packed: Packed
+    scratch: Scratch
+    room: int = LEAST_ROOM
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of the batch."""
+        return tiles_of(self.problem)
+
+    @property
+    def rows(self) -> int:
+        """Rows of a tile: TILE, or the whole of a smaller batch."""
+        return min(TILE, self.problem.batch)
+
+    @property
+    def slot(self) -> int:
+        """Numbers that a tile's evaluation leaves for its vjp."""
+        return self.rows * int(slot_size(self.packed.F))
+
+    @property
+    def by(self) -> OneThread | AllThreads:
+        """Which threads share the tiles."""
+        return AllThreads() if self.tiles > 1 else OneThread()
+
+    def tape(self, keep: int) -> Tape:
+        """A tape with the room there is. Its large arrays are the thread's workspace."""
+        F, stages = self.packed.F, self.packed.B.c.size
+        states, count = (2 if keep == KEEP_NOTHING else self.room + 1), stages
+        if keep == KEEP_STAGES:
+            count *= self.room + 1
+        return Tape(
+            WORK.get("y", (self.tiles, states, TILE * F.w), self.dtype),
+            WORK.get("k", (self.tiles, count, TILE * F.w), self.dtype),
+            WORK.get("slots", (self.tiles, count, self.slot), self.dtype),
+            np.zeros(self.room + 1, np.int64), np.zeros(self.room + 1), np.zeros(self.room + 1), keep,
+        )  # fmt: skip
+
+    def with_more_room(self, tape: Tape) -> Tape:
+        """A tape of twice the room that holds what the old one held."""
+        old = Tape(*(np.copy(a) for a in tape[:-1]), tape.keep)
+        self.room *= 2
+        new = self.tape(tape.keep)
+        for name in ("y", "k", "slots"):
+            held = getattr(old, name)
+            getattr(new, name)[:, : held.shape[1]] = held
+        for name in ("base", "s", "s_new"):
+            held = getattr(old, name)
+            getattr(new, name)[: len(held)] = held
+        return new
+
+    def enter(self, piece: Piece) -> None:
+        """Set theta where it is one for the whole segment."""
+        P, scratch = self.packed, self.scratch
+        if not (P.kind.by_stage or P.kind.by_row) and len(P.V.A):
+            t, t0, T = (float(a[0]) for a in (piece.start, piece.t0, piece.T))
+            theta_at(P.V, t, t0, T, piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
+
+
+def tiles_of(problem: Problem) -> int:
+    """How many tiles hold the batch, the last one perhaps in part."""
+    return -(-problem.batch // TILE)
+
+
+def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
+    """The run of a problem that packs (see `refnode.kernels.pack.refusal`)."""
+    P = packed(problem, values, solver, dtype)
+    F, tiles, m = P.F, tiles_of(problem), max(1, len(P.V.A))
+    thetas, own = P.B.c.size if P.kind.by_stage else 1, F.size if P.kind.by_row else 0
+    rows, width = (tiles, TILE), (tiles, TILE * F.w)
+    scratch = Scratch(
+        np.zeros(rows, dtype), np.zeros(rows), np.zeros(rows), np.zeros((tiles, TILE * int(slot_size(F))), dtype),
+        *(np.zeros(width, dtype) for _ in range(4)), np.zeros((tiles, 2, TILE)),
+        np.zeros((thetas, F.size), dtype), np.zeros((thetas, m)), np.zeros((thetas, m)),
+        np.zeros((tiles, own), dtype), np.zeros((tiles, m)), np.zeros((tiles, m)),
+    )  # fmt: skip
+    if not len(P.V.A):
+        scratch.theta[0] = P.V.still
+    run = Run(problem, values, solver, dtype, P, scratch)
+    one_step = {"y": tiles * width[1], "k": tiles * P.B.c.size * width[1], "slots": tiles * P.B.c.size * run.slot}
+    run.room = max(LEAST_ROOM, WORK.room(one_step, dtype) - 1)
+    return run
+
+
+def pieces(problem: Problem, values: Values) -> list[Piece]:
+    """The segments as plain numbers."""
+
+    def per_sample(end: Array) -> Array:
+        return np.array(np.broadcast_to(end, (problem.batch,)), np.float64)
+
+    ends = per_sample(values.t0), per_sample(values.T)
+    spans = zip(segments(problem, values), problem.layout.cells, strict=True)
+    return [Piece(per_sample(span.start), per_sample(span.end), *ends, cell) for span, cell in spans]
+
+
+def to_tiles(y: Array, out: Array) -> None:
+    """Write y (b, w) to out (tiles, TILE w), zero behind the last sample."""
+    b, w = y.shape
+    flat = np.zeros((len(out) * TILE, w), out.dtype)
+    flat[:b] = y
+    out[:] = flat.reshape(out.shape)
+
+
+def from_tiles(tiles: Array, batch: int) -> Array:
+    """y (b, w) in float64 from (tiles, TILE w)."""
+    w = tiles.shape[1] // TILE
+    return tiles.reshape(-1, w)[:batch].astype(np.float64)

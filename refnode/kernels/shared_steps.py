@@ -1,0 +1,112 @@
+"""Steps that the batch shares, tile by tile: by the calling thread, or by all of Numba's threads."""
+
+import math
+
+from numba import prange
+from numba.extending import overload
+
+from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.steps import error_of, evaluate, rows_of, runge_kutta, set_errors, tile_rows
+from refnode.kernels.tape import KEEP_NOTHING, TILE, OneThread
+from refnode.kernels.theta import theta_at
+
+
+@inline
+def state_at(tape, n):
+    """Where y_n stands on the tape."""
+    return 0 if tape.keep == KEEP_NOTHING else n
+
+
+@kernel
+def set_theta(V, B, piece, scratch, s, s_new, first, last):
+    """theta at stages first .. last - 1 of a step that all samples share, as the first sample has it."""
+    before, after = (1 - s) * piece.start[0] + s * piece.end[0], (1 - s_new) * piece.start[0] + s_new * piece.end[0]
+    h = (s_new - s) * (piece.end[0] - piece.start[0])
+    for i in range(first, last):
+        t = after if B.c[i] == 1 else before + float(B.c[i]) * h
+        theta_at(V, t, piece.t0[0], piece.T[0], piece.cell, scratch.theta[i], scratch.psi[i], scratch.slope[i])
+
+
+@kernel
+def turn_over(tape, stages, fsal):
+    """On a tape of one step: its last stage is the first of the next, its end the next's start."""
+    for tile in range(tape.y.shape[0]):
+        if fsal:
+            tape.k[tile, 0] = tape.k[tile, stages - 1]
+        if tape.keep == KEEP_NOTHING:
+            tape.y[tile, 0] = tape.y[tile, 1]
+
+
+@inline
+def tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s, s_new, first):
+    """Stages `first` .. of step n for one tile; its new state; the errors of its rows."""
+    m, base, at = rows_of(tile, batch), tape.base[n], state_at(tape, n)
+    rows, x_tile = tile_rows(piece, scratch, tile, m, s, s_new), x[tile * TILE * F.controls :]
+    y, y_new, k, slots = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:], tape.slots[tile, base:]
+    runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x_tile, slots, k)
+    set_errors(B, control, scratch, tile, m, F.w, y, y_new, k)
+
+
+@kernel(parallel=True)
+def step_in_parallel(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
+    """One step of all tiles, by all threads."""
+    for tile in prange(tape.y.shape[0]):
+        tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s, s_new, first)
+
+
+@inline
+def step_in_series(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
+    """One step of all tiles, by this thread."""
+    for tile in range(tape.y.shape[0]):
+        tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s, s_new, first)
+
+
+def step_all(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
+    """One step of all tiles, by the threads that the type of `by` says; first is 0 if k_0 is not there yet, else 1."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(step_all, inline="always")
+def _step_all(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
+    step = step_in_series if by.instance_class is OneThread else step_in_parallel
+
+    def implementation(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
+        step(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
+
+    return implementation
+
+
+@kernel
+def rates(F, V, kind, piece, tape, scratch, x, batch, at, stage, t):
+    """k[:, stage] = F(t, y[:, at]) of the whole batch at depths t (b,), t[0] for all where the batch shares theta."""
+    if kind.by_stage:
+        theta_at(V, t[0], piece.t0[0], piece.T[0], piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
+    for tile in range(tape.y.shape[0]):
+        m = rows_of(tile, batch)
+        for r in range(m):
+            scratch.t[tile, r] = t[tile * TILE + r]
+        rows, x_tile = tile_rows(piece, scratch, tile, m, 0.0, 0.0), x[tile * TILE * F.controls :]
+        y, slot, k = tape.y[tile, at], tape.slots[tile, stage], tape.k[tile, stage]
+        evaluate(F, V, kind, scratch.theta[0], scratch, rows, tile, m, y, x_tile, slot, k)
+
+
+@kernel
+def larger(a, b):
+    """max that keeps NaN."""
+    return b if math.isnan(b) or b > a else a
+
+
+@kernel
+def batch_error(B, control, errors, batch, w):
+    """The error norm over all rows, in order; for fixed steps NaN if a row is."""
+    first, second = 0.0, 0.0
+    for i in range(batch):
+        of_row = errors[i // TILE]
+        r = i % TILE
+        if control.worst:
+            first = larger(first, of_row[0, r])
+            second = larger(second, of_row[1, r]) if B.two_errors else 0.0
+        else:
+            first += of_row[0, r]
+            second += of_row[1, r] if B.two_errors else 0.0
+    return error_of(B, first, second, w if control.worst else batch * w)

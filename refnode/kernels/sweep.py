@@ -1,0 +1,144 @@
+"""The discrete adjoint of taped steps that the batch shares: the twin of `refnode.gradients.discrete_adjoint`."""
+
+from numba import prange
+from numba.extending import overload
+
+from refnode.kernels.adjoint import hand_times, idle, step_back
+from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
+from refnode.kernels.shared_steps import set_theta
+from refnode.kernels.steps import rows_of, runge_kutta, tile_rows
+from refnode.kernels.tape import KEEP_STAGES, TILE, OneThread
+from refnode.kernels.theta import theta_vjp
+
+
+@kernel
+def tile_back(F, V, B, kind, piece, tape, scratch, C, x, tile, batch, first, last):
+    """Steps last - 1 .. first of one tile; their stages are run again unless they were kept.
+
+    The layers' cotangents of as many stages as C.layers has room for go into one product with what the tape holds.
+    """
+    m, useful = rows_of(tile, batch), B.c.size - B.fsal
+    x_tile, g_x = x[tile * TILE * F.controls :], C.x[tile * TILE * F.controls :]
+    room, used = C.layers.shape[1], 0
+    for n in range(last - 1, first - 1, -1):
+        rows, base = tile_rows(piece, scratch, tile, m, tape.s[n], tape.s_new[n]), tape.base[n]
+        k, slots = tape.k[tile, base:], tape.slots[tile, base:]
+        if tape.keep != KEEP_STAGES:
+            y = tape.y[tile, n]
+            runge_kutta(F, V, B, kind, scratch, rows, tile, m, 0, y, scratch.y_new[tile], x_tile, slots, k)
+        used += useful
+        block = room - used
+        step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x)
+        for r in range(m):
+            hand_times(rows, C, tile, r, tile * TILE + r)
+        if kind.by_stage:
+            for i in range(useful):
+                g_theta, at = C.theta[tile, i], block + i
+                mlp_weights_vjp(F, m, 1, slots[i:], C.layers[tile, at:], C.depths[tile, at:], g_theta)
+            used = 0
+        elif not kind.by_row and (used + useful > room or n == first or tape.keep != KEEP_STAGES):
+            mlp_weights_vjp(F, m, used, slots, C.layers[tile, block:], C.depths[tile, block:], C.theta[tile, 0])
+            used = 0
+        elif kind.by_row:
+            used = 0
+
+
+@kernel(parallel=True)
+def back_in_parallel(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
+    """Steps last - 1 .. first of all tiles, by all threads."""
+    for tile in prange(tape.y.shape[0]):
+        tile_back(F, V, B, kind, piece, tape, scratch, C, x, tile, batch, first, last)
+
+
+@inline
+def back_in_series(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
+    """Steps last - 1 .. first of all tiles, by this thread."""
+    for tile in range(tape.y.shape[0]):
+        tile_back(F, V, B, kind, piece, tape, scratch, C, x, tile, batch, first, last)
+
+
+def steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
+    """Steps last - 1 .. first of all tiles, by the threads that the type of `by` says."""
+    raise NotImplementedError("compiled code only")
+
+
+@overload(steps_back, inline="always")
+def _steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
+    back = back_in_series if by.instance_class is OneThread else back_in_parallel
+
+    def implementation(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
+        back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last)
+
+    return implementation
+
+
+@kernel
+def sweep(by, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, batch, first, last):
+    """The cotangent from the end of steps first .. last - 1 of a segment to their start; sums over tiles in order.
+
+    ends (4,) gathers what theta(t) gives to the segment's start and end and to t0 and T, if the batch shares theta.
+    """
+    if not kind.by_stage:
+        if not kind.by_row:
+            transpose_weights(F, scratch.theta[0], C.transposed[0])
+        steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last)
+        gather(V, kind, scratch, C, g_still, g_A)
+        return
+    for n in range(last - 1, first - 1, -1):
+        set_theta(V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, B.c.size)
+        for i in range(B.c.size):
+            if not idle(B, i):
+                transpose_weights(F, scratch.theta[i], C.transposed[i])
+        steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, n, n + 1)
+        for i in range(B.c.size):
+            if not idle(B, i):
+                g_u = gather_stage(V, scratch, C, g_still, g_A, i)
+                hand_coordinate(V, B, piece, g_u, ends, i, tape.s[n], tape.s_new[n])
+
+
+@kernel
+def gather(V, kind, scratch, C, g_still, g_A):
+    """Hand the tiles' cotangents of theta, or of each row's own, to those of the depth."""
+    if not kind.by_row:
+        gather_stage(V, scratch, C, g_still, g_A, 0)
+        return
+    for tile in range(len(C.still)):
+        g_still += C.still[tile]
+        g_A += C.A[tile]
+        C.still[tile] = 0
+        C.A[tile] = 0
+
+
+@kernel
+def gather_stage(V, scratch, C, g_still, g_A, i):
+    """Sum stage i's cotangent of theta over the tiles, and hand it to the coefficients; that of u is returned."""
+    total = C.theta[0, i]
+    for tile in range(1, C.theta.shape[0]):
+        row = C.theta[tile, i]
+        for q in range(total.size):
+            total[q] += row[q]
+            row[q] = 0
+    g_u = theta_vjp(V, total, scratch.psi[i], scratch.slope[i], g_still, g_A)
+    for q in range(total.size):
+        total[q] = 0
+    return g_u
+
+
+@kernel
+def hand_coordinate(V, B, piece, g_u, ends, i, s, s_new):
+    """What stage i's u gives to the ends of the segment and to those it follows: the twin of `coordinate_vjp`."""
+    if g_u == 0:
+        return
+    start, end, t0, T = piece.start[0], piece.end[0], piece.t0[0], piece.T[0]
+    c = float(B.c[i])
+    place = s_new if c == 1 else (1 - c) * s + c * s_new  # the stage's fraction of the segment
+    if V.follows:
+        g_t = g_u / (T - t0)
+        u = ((1 - place) * start + place * end - t0) / (T - t0)
+        ends[2] -= (1 - u) * g_t
+        ends[3] -= u * g_t
+    else:
+        g_t = g_u / (V.hi - V.lo)
+    ends[0] += (1 - place) * g_t
+    ends[1] += place * g_t
