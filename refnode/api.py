@@ -110,8 +110,7 @@ def gradient(
     method     "discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous",
                "complex_step", "central" or "richardson"; print(refnode.method_table()) tells them apart
     solver     Solver
-    backend    "numpy", the story; "cpu", compiled kernels, so far for method "discrete" with shared steps; "auto", for
-               now the story
+    backend    "numpy", the story; "cpu", compiled kernels, so far for method "discrete"; "auto", for now the story
     dtype      "float64", or "float32" for states and parameters in the kernels; the result is float64
     options    of the method, such as store="states" for "discrete"
 
@@ -147,13 +146,13 @@ def _by_kernels(
     from refnode.kernels import cpu, pack
 
     why = pack.refusal(problem, solver)
-    if options:
-        why = f"the option {next(iter(options))} is not compiled"
+    if solver.steps == "own" and options.get("store") == "binomial":
+        why = "store='binomial' is not compiled for own steps"
     if method != "discrete":
         why = f"method {method!r} is not compiled"
     if why:
         raise BackendUnavailable(f"backend='cpu': {why}; use 'numpy' or 'auto'")
-    result = cpu.discrete_adjoint(problem, solver, np.dtype(dtype).type)
+    result = cpu.discrete_adjoint(problem, solver, np.dtype(dtype).type, **options)
     return replace(result, backend="cpu", reason=f"asked for, in {dtype}")
 
 

@@ -101,7 +101,7 @@ def adaptive_steps(
     with _quiet():
         k0 = rhs(span.at(s), y)
     check_finite(k0, span.start, None)
-    ds = _first_fraction(rhs, span, y, k0, norm, solver, statistics)
+    ds = first_fraction(rhs, span, y, k0, norm, solver, statistics)
     while np.any(s < 1):
         statistics.attempts += 1
         if statistics.attempts > solver.max_steps:
@@ -138,7 +138,7 @@ def _quiet() -> np.errstate:
     return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
-def _first_fraction(
+def first_fraction(
     rhs: Rhs, span: Span, y: Array, k0: Array, norm: ErrorNorm, solver: Solver, statistics: Statistics
 ) -> Array:
     """The first step as a fraction of the segment: what the last segment wished, what was asked, or Hairer's."""

@@ -216,12 +216,15 @@ BUGS = (
     Bug("external: children survive", "oracle/external.py", "os.killpg(process.pid, signal.SIGKILL)", "process.kill()", EXTERNAL),
     # kernels
     Bug("kernel product: one column left out", "kernels/products.py", "for column in range(j, N):", "for column in range(j, N - (N > 5)):", PRODUCTS),
-    Bug("kernel product: A's pitch taken for its step", "kernels/products.py", "A[a0 + i * row_step + k * k_step] * B", "A[a0 + i * K + k] * B", PRODUCTS),
+    Bug("kernel product: A's pitch taken for its step", "kernels/products.py", "A[a + k * k_step] * B", "A[a0 + i * K + k] * B", PRODUCTS),
     Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "time_row : time_row + o], t[s]\n", "time_row : time_row + o], t[0]\n", MLP_TILE),
     Bug("kernel MLP: tails of blocks not transposed", "kernels/mlp.py", "for r in range(r0, min(i, r0 + 8)):", "for r in range(r0, min(i // 8 * 8, r0 + 8) if i > 8 else i):", MLP_TILE),
     Bug("kernel theta: slope without the 2 of the interval", "kernels/theta.py", "2.0 * size * slope[j]", "size * slope[j]", THETA_TILE),
     Bug("kernel theta: leaves that do not vary forgotten in the vjp", "kernels/theta.py", "g_still[n] += g[n]", "g_still[n] += 0 * g[n]", THETA_TILE),
     Bug("kernel tanh: rounding of m not put back", "kernels/activations_64.py", "t * d_rest + 2.0 * inverse * m_rest", "t * d_rest", "tests/kernels/test_activations.py"),
+    Bug("kernel own steps: the error of the wrong sample", "kernels/own.py", "step_factor(control, err, S.err[i])", "step_factor(control, err, S.err[0])", "tests/kernels/test_drawn_twins.py::test_own_steps_do_not_see_their_company"),
+    Bug("kernel own steps: row handed on with its old state", "kernels/own.py", "copy_row(y, m, r, w)", "copy_row(y, r, r, w)", "tests/kernels/test_drawn_twins.py::test_own_steps_do_not_see_their_company"),
+    Bug("kernel theta by row: t0 forgotten", "kernels/adjoint.py", "times[4, r] -= (1 - u) * rate", "times[4, r] -= 0 * rate", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
     Bug("kernel cache: digest of names only", "kernels/compiled.py", 'path.name.encode() + b"\\0" + path.read_bytes()', "path.name.encode()", "tests/kernels/test_cache.py::test_every_source_counts"),
     Bug("kernel cache: Numba's names of files", "kernels/compiled.py", "    def save(self", "    def unused(self", "tests/kernels/test_cache.py::test_two_writers_keep_two_files"),
     # problem files

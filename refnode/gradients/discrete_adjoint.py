@@ -56,9 +56,7 @@ def discrete_adjoint(
              per stage for "states"; "binomial" repeats steps the fewest times that its memory allows.
     Source   Hager 2000, Numer. Math. 87; Griewank and Walther 2000, Algorithm 799 (the binomial schedule).
     """
-    one_of("store", store, ("stages", "states", "binomial"))
-    if memory_bytes is not None and store != "binomial":
-        raise InvalidArgument("memory_bytes", f"{memory_bytes!r} with store={store!r}", "None unless store='binomial'")
+    check_store(store, memory_bytes)
     values = problem.resolved
     forward = solve_forward(problem, values, solver, keep=KEEP[store])
     tape = Tape.of(problem, values, forward, solver)
@@ -83,6 +81,13 @@ def discrete_adjoint(
         problem, values, forward, grads, method="discrete", solver=solver, nfe_backward=sweep.nfe + tape.nfe,
         peak_bytes=held, adj_t0=adj_t0, magnitude=magnitude,
     )  # fmt: skip
+
+
+def check_store(store: Store, memory_bytes: int | None) -> None:
+    """Raise InvalidArgument for an unknown store, or a limit of memory that it does not use."""
+    one_of("store", store, ("stages", "states", "binomial"))
+    if memory_bytes is not None and store != "binomial":
+        raise InvalidArgument("memory_bytes", f"{memory_bytes!r} with store={store!r}", "None unless store='binomial'")
 
 
 def snapshots_in(memory_bytes: int | None, state_bytes: int) -> int:

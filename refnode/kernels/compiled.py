@@ -141,5 +141,8 @@ def inline(function: Callable[..., Any]) -> Any:
 
     A kernel that another calls is optimised once more within it, and so at every level above: the fewer levels, the
     shorter the compilation.
+
+    Where Numba inlines it also removes what it takes for dead: stores into an array that was read from a tuple built
+    in the same function. Write into the array by another name.
     """
     return numba.njit(**OPTIONS, inline="always")(function)

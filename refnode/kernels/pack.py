@@ -50,8 +50,6 @@ def refusal(problem: Problem, solver: Solver) -> str:
             return f"the running loss {type(term).__name__} is not compiled"
         if type(term) is Tracking and type(term.beta) is not Harmonic:
             return "the tracked path is not an rn.Harmonic"
-    if solver.steps == "own":
-        return "steps='own' is not compiled"
     depth = model.depth
     if type(depth) is Constant:
         return ""

@@ -39,12 +39,8 @@ class Run:
     dtype: Any
     packed: Packed
     scratch: Scratch
+    tiles: int  # of the batch, or pools of samples with steps of their own
     room: int = LEAST_ROOM
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of the batch."""
-        return tiles_of(self.problem)
 
     @property
     def rows(self) -> int:
@@ -95,15 +91,23 @@ class Run:
             theta_at(P.V, t, t0, T, piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
 
 
-def tiles_of(problem: Problem) -> int:
+def tiles_of(batch: int) -> int:
     """How many tiles hold the batch, the last one perhaps in part."""
-    return -(-problem.batch // TILE)
+    return -(-batch // TILE)
+
+
+def pool_edges(batch: int) -> Array:
+    """Where the pools of samples with steps of their own begin and end: 16 or more of some tiles each, if they can."""
+    tiles = max(1, min(8, batch // (16 * TILE)))
+    return np.append(np.arange(0, batch, tiles * TILE), batch)
 
 
 def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     """The run of a problem that packs (see `refnode.kernels.pack.refusal`)."""
     P = packed(problem, values, solver, dtype)
-    F, tiles, m = P.F, tiles_of(problem), max(1, len(P.V.A))
+    own_steps = solver.steps == "own"
+    tiles = len(pool_edges(problem.batch)) - 1 if own_steps else tiles_of(problem.batch)
+    F, m = P.F, max(1, len(P.V.A))
     thetas, own = P.B.c.size if P.kind.by_stage else 1, F.size if P.kind.by_row else 0
     rows, width = (tiles, TILE), (tiles, TILE * F.w)
     scratch = Scratch(
@@ -114,7 +118,9 @@ def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     )  # fmt: skip
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
-    run = Run(problem, values, solver, dtype, P, scratch)
+    run = Run(problem, values, solver, dtype, P, scratch, tiles)
+    if own_steps:
+        return run
     one_step = {"y": tiles * width[1], "k": tiles * P.B.c.size * width[1], "slots": tiles * P.B.c.size * run.slot}
     run.room = max(LEAST_ROOM, WORK.room(one_step, dtype) - 1)
     return run

@@ -34,7 +34,8 @@ def assert_twins(problem, solver):
             assert got.grads[name].shape == g.shape
             error, size = np.max(np.abs(got.grads[name] - g), initial=0), np.max(want.magnitude[name], initial=0)
             assert error <= roundings * size, f"{name} in {dtype.__name__}: {error:.3g} beside {size:.3g}"
-        assert got.stats.nfe_backward == want.stats.nfe_backward
+        if solver.steps == "shared":  # own steps run their stages again
+            assert got.stats.nfe_backward == want.stats.nfe_backward
 
 
 def moved_by_rounding(grid, solver):
@@ -53,11 +54,27 @@ def moved_by_rounding(grid, solver):
 
 
 def assert_same_grid(problem, solver):
-    """Both choose the same steps, up to what rounding of the error may move."""
+    """Both choose the same steps, up to what rounding of the error may move; with own steps sample by sample."""
     got, want = (rn.gradient(problem, "discrete", solver, backend=b).stats for b in ("cpu", "numpy"))
-    assert (got.accepted, got.rejected, got.nfe) == (want.accepted, want.rejected, want.nfe)
-    length = np.max(np.ptp(want.grid, axis=0))
-    np.testing.assert_allclose(got.grid, want.grid, rtol=0, atol=moved_by_rounding(want.grid, solver) * length)
+    np.testing.assert_array_equal(got.accepted, want.accepted)
+    np.testing.assert_array_equal(got.rejected, want.rejected)
+    if solver.steps == "shared":
+        assert got.nfe == want.nfe
+        assert_near(got.grid, want.grid, solver)
+        return
+    for i in range(problem.batch):
+        assert_near(passed(got.grid[:, i]), passed(want.grid[:, i]), solver)
+
+
+def passed(t):
+    """The depths (n + 1, 1) that one sample passes, each once; it waits while others step."""
+    return t[np.concatenate([[True], np.diff(t) != 0])][:, None]
+
+
+def assert_near(got, want, solver):
+    """Two grids are one but for rounding."""
+    length = np.max(np.ptp(want, axis=0))
+    np.testing.assert_allclose(got, want, rtol=0, atol=moved_by_rounding(want, solver) * length)
 
 
 # ---------------------------------------------------------------- drawn problems
@@ -161,6 +178,60 @@ def test_span_of_length_zero(solver):
     assert got.grads["T"] != 0
 
 
+# ---------------------------------------------------------------- own steps, and what a tape keeps
+
+OWN = rn.Solver("dopri5", tol=1e-6, steps="own")
+
+
+@pytest.mark.parametrize("theta", [rn.Constant(), rn.Galerkin(rn.Fourier(1)), rn.Stacked(2)], ids=["1", "psi", "cells"])
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_own_steps(method, theta):
+    """Each of 70 samples takes the steps that the story gives it, in rows that change hands."""
+    problem, solver = network_problem(70, theta=theta), rn.Solver(method, tol=1e-4, steps="own")
+    assert_same_grid(problem, solver)
+    assert_twins(problem, solver)
+
+
+def test_own_steps_do_not_see_their_company():
+    """A sample's z(T), gradient and steps have the same bits alone, in another order and among 600 in several pools."""
+    problem = network_problem(600)
+    among = rn.gradient(problem, "discrete", OWN, backend="cpu")
+    for index in ([5], [599, 5, 40], np.arange(100)):
+        index = np.asarray(index)
+        alone = rn.gradient(rows(problem, index), "discrete", OWN, backend="cpu")
+        np.testing.assert_array_equal(alone.stats.accepted, among.stats.accepted[index])
+        np.testing.assert_array_equal(alone.z_T, among.z_T[index])
+        np.testing.assert_array_equal(alone.grads["x"], among.grads["x"][index])
+
+
+def test_own_steps_outgrow_their_tapes():
+    """Solves of hundreds of own steps, some of which outgrow the first tape and some of which do not."""
+    (entry,) = rn.catalogue("cycle")
+    solver = rn.Solver("dopri5", tol=1e-7, steps="own")
+    got = rn.gradient(entry.problem, "discrete", solver, backend="cpu")
+    assert got.stats.accepted.max() > 64
+    assert_twins(entry.problem, solver)
+
+
+@pytest.mark.parametrize("solver", [rn.Solver("rk4", n_steps=23), rn.Solver("dop853", tol=1e-6)], ids=["rk4", "dop853"])
+@pytest.mark.parametrize("batch", [3, 70])
+@pytest.mark.parametrize("theta", [rn.Constant(), rn.Galerkin(rn.Fourier(1))], ids=["1", "psi"])
+def test_what_a_tape_keeps(solver, batch, theta):
+    """States alone, or any number of snapshots, give the bits of all stages in x; sums over steps are cut anew."""
+    problem = network_problem(batch, theta=theta)
+    stages = rn.gradient(problem, "discrete", solver, backend="cpu")
+    state = 8 * 32 * -(-batch // 32) * 3  # bytes of whole tiles of y = [z, q]
+    words = [{"store": "states"}] + [{"store": "binomial", "memory_bytes": n * state} for n in (2, 3, 7, 1000)]
+    for kept in words:
+        got = rn.gradient(problem, "discrete", solver, backend="cpu", **kept)
+        for name, g in stages.grads.items():
+            if name == "x":
+                np.testing.assert_array_equal(got.grads[name], g)
+            else:
+                np.testing.assert_allclose(got.grads[name], g, rtol=0, atol=1e-12 * np.max(np.abs(g), initial=0.0))
+        assert got.stats.peak_bytes < stages.stats.peak_bytes
+
+
 # ---------------------------------------------------------------- failures
 
 def scalar_problem(w, span=(0.0, 1.0), x=1.0, batch=40):
@@ -182,6 +253,9 @@ FAILURES = {  # error, problem, solver
     "fixed steps overflow": (rn.NonFiniteState, scalar_problem(1e200), RK4),
     "one sample overflows": (rn.NonFiniteState, scalar_problem(10.0, x=1e305), RK4),
     "the initial state overflows": (rn.NonFiniteState, None, RK4),
+    "own steps: too many": (rn.TooManySteps, scalar_problem(-1e3), replace(DOPRI5, steps="own", max_steps=7)),
+    "own steps: underflow": (rn.StepUnderflow, scalar_problem(-50.0, (1e15, 1e15 + 4)), replace(DOPRI5, steps="own")),
+    "own steps: one overflows": (rn.NonFiniteState, scalar_problem(1e10, x=1e300), replace(DOPRI5, steps="own")),
 }
 
 

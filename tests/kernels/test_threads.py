@@ -16,7 +16,7 @@ PROBLEMS = """
 import numpy as np, refnode as rn
 from tests.kernels.test_twins import network_problem
 
-SOLVERS = rn.Solver("dopri5", tol=1e-5), rn.Solver("dopri5", n_steps=6)
+SOLVERS = rn.Solver("dopri5", tol=1e-5), rn.Solver("dopri5", n_steps=6), rn.Solver("dopri5", tol=1e-5, steps="own")
 DEPTHS = rn.Constant(), rn.Galerkin(rn.Fourier(1)), rn.Stacked(2)
 CASES = [
     (network_problem(batch, theta=depth), solver, dtype)

@@ -1,0 +1,68 @@
+"""The part of a backward pass that is not compiled: jumps at bounds, and where what was gathered goes."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.control import control_vjp
+from refnode.forward import Forward, point_terms
+from refnode.kernels.adjoint import Cotangents
+from refnode.kernels.pack import gathered
+from refnode.kernels.run import Run, pieces
+from refnode.objective import point_loss_vjp
+from refnode.segments import bounds, bounds_vjp, like_end
+from refnode.values import Values, resolved_vjp
+
+
+class Backward:
+    """The cotangent g of y on its way from T to t0, and the gradients it gathers.
+
+    evaluations, held    of F and its vjp; bytes of the tape
+    """
+
+    def __init__(self, run: Run, forward: Forward) -> None:
+        self.run, self.forward, self.problem, self.values = run, forward, run.problem, run.values
+        batch, F = run.problem.batch, run.packed.F
+        self.g_still, self.g_A = np.zeros(F.size), np.zeros(run.packed.V.A.shape)
+        self.times, self.terms = bounds(run.problem, run.values), point_terms(run.problem)
+        self.pieces = pieces(run.problem, run.values)
+        self.g_bounds = [np.zeros(batch) for _ in self.times]
+        self.g_t0, self.g_T, self.g_w_y = np.zeros(batch), np.zeros(batch), np.zeros(run.values.w_y.shape)
+        self.g_control = np.zeros(batch * F.controls)
+        self.g = np.zeros((batch, F.w))
+        self.g[:, F.d :] = run.problem.loss.scale
+        self.evaluations = self.held = 0
+
+    def jump(self, i: int) -> None:
+        """At bound i the cotangent jumps by dL_i/dz."""
+        term, problem, d = self.terms[i], self.problem, self.run.packed.F.d
+        if term is None:
+            return
+        z, w_y = self.forward.at_bounds[i][:, :d], self.values.w_y
+        g_w, g_t, g_z = point_loss_vjp(term, problem.model.h_y, w_y, self.times[i], z, problem.loss.scale)
+        self.g_w_y, self.g_bounds[i] = self.g_w_y + g_w, self.g_bounds[i] + g_t
+        self.g[:, :d] += g_z
+
+    def take(self, i: int, C: Cotangents, of_theta: Array) -> None:
+        """Take what steps of segment i gave to its ends, to those that theta(t) follows and to the control."""
+        batch = self.problem.batch
+        start, end = (np.where(self.problem.layout.waiting[i], 0.0, g_t) for g_t in (C.start, C.end))
+        self.g_bounds[i] = self.g_bounds[i] + start + of_theta[0] / batch
+        self.g_bounds[i + 1] = self.g_bounds[i + 1] + end + of_theta[1] / batch
+        self.g_t0, self.g_T = self.g_t0 + C.t0 + of_theta[2] / batch, self.g_T + C.T + of_theta[3] / batch
+        self.g_control += C.x
+        for part in (C.start, C.end, C.t0, C.T, C.x):
+            part[:] = 0
+
+    def finish(self) -> tuple[Values, Array]:
+        """Gradients with respect to the raw values; a(t0) (b, d)."""
+        problem, values, adj_t0 = self.problem, self.values, self.g[:, : self.run.packed.F.d]
+        g_w_x, g_x = problem.model.initial_state_vjp(values.w_x, values.x, adj_t0)
+        if self.g_control.size:
+            g_x = g_x + control_vjp(problem.model.control, values.x, self.g_control.reshape(problem.batch, -1))
+        grads = bounds_vjp(problem, values, self.g_bounds)
+        t0, T = grads.t0 + like_end(self.g_t0, values.t0), grads.T + like_end(self.g_T, values.T)
+        alpha = gathered(problem, self.g_still, self.g_A)
+        grads = replace(grads, alpha=alpha, w_x=g_w_x, w_y=self.g_w_y, x=g_x, t0=t0, T=T)
+        return resolved_vjp(values, grads, problem), adj_t0

@@ -1,0 +1,205 @@
+"""Steps of each sample's own: the twin of `refnode.integrate.adaptive_steps` with steps="own".
+
+A pool of samples is one thread's work. Up to TILE of them, a row each, attempt a step together; the row of a sample
+that has arrived goes to the next one that waits. So products have full tiles although some samples take more steps than
+others, and since no row sees another, a sample's numbers do not depend on its company.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+
+from refnode.kernels.advance import step_factor
+from refnode.kernels.compiled import kernel
+from refnode.kernels.steps import error_of, evaluate, runge_kutta, set_errors, set_times
+from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TILE, TOO_MANY, UNDERFLOW, Rows
+
+
+class Samples(NamedTuple):
+    """Every sample's tape, and where it stands, so that a solve can be left and entered again.
+
+    y           (b, steps + 1, w) the states at which its steps begin, and the last
+    k           (b, w) F at the last
+    s, s_new    (b, steps + 1) the fractions of the segment at which a step begins and ends
+    now, ds     (b,) how far it has come in the segment, and the next step;  err   the error of the last step
+    n           (b,) steps on the tape;  begun   those of this segment;  accepted, rejected, attempts   in this segment
+    grow        (b,) whether the next step may be longer;  word   DONE, or why it was left
+    """
+
+    y: np.ndarray
+    k: np.ndarray
+    s: np.ndarray
+    s_new: np.ndarray
+    now: np.ndarray
+    ds: np.ndarray
+    err: np.ndarray
+    n: np.ndarray
+    begun: np.ndarray
+    rejected: np.ndarray
+    attempts: np.ndarray
+    grow: np.ndarray
+    word: np.ndarray
+
+
+class Lanes(NamedTuple):
+    """The rows of every pool: whose they are and what they need, (pools, TILE) and (pools, TILE w) ..
+
+    k, slots    (pools, stages, ..);  x, g_x   the control and its cotangent (pools, TILE n_x)
+    """
+
+    sample: np.ndarray
+    step: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    t0: np.ndarray
+    T: np.ndarray
+    y: np.ndarray
+    k: np.ndarray
+    slots: np.ndarray
+    x: np.ndarray
+    g_x: np.ndarray
+
+
+@kernel
+def rows_in(L, scratch, pool, cell):
+    """The rows of a pool."""
+    return Rows(L.start[pool], L.end[pool], L.t0[pool], L.T[pool], scratch.s[pool], scratch.s_new[pool], cell)
+
+
+@kernel
+def seat(F, piece, L, x, pool, r, i):
+    """Give row r to sample i."""
+    L.sample[pool, r] = i
+    L.start[pool, r], L.end[pool, r] = piece.start[i], piece.end[i]
+    L.t0[pool, r], L.T[pool, r] = piece.t0[i], piece.T[i]
+    for j in range(F.controls):
+        L.x[pool, r * F.controls + j] = x[i * F.controls + j]
+
+
+@kernel
+def copy_row(a, r_from, r_to, w):
+    """Row r_from of a (rows, w), flat, to row r_to."""
+    for j in range(w):
+        a[r_to * w + j] = a[r_from * w + j]
+
+
+@kernel
+def attempt(B, control, piece, S, scratch, pool, r, i, room, given):
+    """Judge row r's step: the twin of a turn of `adaptive_steps`. The sample's word is set if it can't go on."""
+    s, s_new, n = scratch.s[pool, r], scratch.s_new[pool, r], S.n[i]
+    w = S.k.shape[1]
+    err = error_of(B, scratch.errors[pool, 0, r], scratch.errors[pool, 1, r] if B.two_errors else 0.0, w)
+    good = err <= 1 and (s_new > s or not control.adaptive)
+    S.attempts[i] += 1
+    if good:
+        S.s[i, n], S.s_new[i, n] = s, s_new
+        for j in range(w):
+            S.y[i, n + 1, j] = scratch.y_new[pool, r * w + j]
+        S.n[i], S.begun[i], S.now[i] = n + 1, S.begun[i] + 1, s_new
+    else:
+        S.rejected[i] += 1
+        largest = max(abs(piece.start[i]), abs(piece.end[i]))
+        smallest = 16 * np.spacing(largest)
+        if not control.adaptive or (s_new - s) * abs(piece.end[i] - piece.start[i]) <= smallest:
+            S.word[i] = UNDERFLOW if math.isfinite(err) else NOT_FINITE
+            S.ds[i] = s_new - s
+            return good
+    if control.adaptive:
+        factor = step_factor(control, err, S.err[i])
+        if good:
+            factor = factor if S.grow[i] else min(factor, 1.0)
+            S.err[i] = err
+        S.grow[i] = good
+        wish = (s_new - s) * factor
+        S.ds[i] = max(wish, S.ds[i]) if good and s_new == 1 else wish
+    S.word[i] = standing(control, S, i, room)
+    return good
+
+
+@kernel
+def standing(control, S, i, room):
+    """DONE, or what keeps a sample that has not arrived from its next attempt."""
+    word = DONE
+    if S.now[i] < 1:
+        if control.adaptive and S.attempts[i] >= control.max_steps:
+            word = TOO_MANY
+        elif S.n[i] + 1 >= room:
+            word = FULL
+    return word
+
+
+@kernel
+def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, pool, first, last, given):
+    """Steps of samples first .. last - 1 until each has arrived, has no room left on its tape, or has failed.
+
+    With control.adaptive = 0 sample i's steps end at given[i] (N + 1,).
+    """
+    w, room, m, waiting = F.w, S.s.shape[1], 0, first
+    rows, y, k, y_new = rows_in(L, scratch, pool, piece.cell), L.y[pool], L.k[pool], scratch.y_new[pool]
+    begins, ends_at = scratch.s[pool], scratch.s_new[pool]  # Numba loses what is written through `rows`
+    while True:
+        while m < TILE and waiting < last:
+            S.word[waiting] = standing(control, S, waiting, room)
+            if S.now[waiting] < 1 and S.word[waiting] == DONE:
+                seat(F, piece, L, x, pool, m, waiting)
+                begins[m] = S.now[waiting]
+                for j in range(w):
+                    y[m * w + j], k[0, m * w + j] = S.y[waiting, S.n[waiting], j], S.k[waiting, j]
+                m += 1
+            waiting += 1
+        if m == 0:
+            return
+        for r in range(m):
+            i, s = L.sample[pool, r], begins[r]
+            if control.adaptive:
+                ends_at[r] = 1.0 if s + 1.01 * S.ds[i] >= 1 else s + S.ds[i]
+            else:
+                ends_at[r] = given[i, S.begun[i] + 1]
+        runge_kutta(F, V, B, kind, scratch, rows, pool, m, 1, y, y_new, L.x[pool], L.slots[pool, :1], k)
+        set_errors(B, control, scratch, pool, m, w, y, y_new, k)
+        ends = k[B.c.size - 1]
+        if not B.fsal:
+            ends = scratch.total[pool]
+            set_times(rows, 1.0, m, scratch.t[pool])
+            evaluate(F, V, kind, scratch.theta[0], scratch, rows, pool, m, y_new, L.x[pool], scratch.slot[pool], ends)
+        for r in range(m - 1, -1, -1):
+            i = L.sample[pool, r]
+            if attempt(B, control, piece, S, scratch, pool, r, i, room, given):
+                begins[r] = ends_at[r]
+                for j in range(r * w, (r + 1) * w):
+                    y[j], k[0, j] = y_new[j], ends[j]
+            if S.now[i] >= 1 or S.word[i] != DONE:
+                for j in range(w):
+                    S.k[i, j] = k[0, r * w + j]
+                m -= 1
+                seat(F, piece, L, x, pool, r, L.sample[pool, m])
+                begins[r] = begins[m]
+                copy_row(y, m, r, w)
+                copy_row(k[0], m, r, w)
+
+
+@kernel(parallel=True)
+def own_steps_in_parallel(F, V, B, kind, control, piece, S, L, scratch, x, edges, given):
+    """`pool_steps` of all pools, by all threads; pool p has samples edges[p] .. edges[p + 1] - 1."""
+    for pool in prange(len(edges) - 1):
+        pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, pool, edges[pool], edges[pool + 1], given)
+
+
+@kernel
+def own_rates(F, V, kind, piece, L, scratch, x, batch, t, y, k):
+    """k = F(t, y) (b, w) at depths t (b,)."""
+    w = F.w
+    rows = rows_in(L, scratch, 0, piece.cell)
+    for first in range(0, batch, TILE):
+        m = min(TILE, batch - first)
+        for r in range(m):
+            seat(F, piece, L, x, 0, r, first + r)
+            scratch.t[0, r] = t[first + r]
+            for j in range(w):
+                L.y[0, r * w + j] = y[first + r, j]
+        evaluate(F, V, kind, scratch.theta[0], scratch, rows, 0, m, L.y[0], L.x[0], scratch.slot[0], L.k[0, 0])
+        for r in range(m):
+            for j in range(w):
+                k[first + r, j] = L.k[0, 0, r * w + j]

@@ -1,0 +1,64 @@
+"""The discrete adjoint of steps of each sample's own; their stages are run again from the states on the tape."""
+
+from numba import prange
+
+from refnode.kernels.adjoint import hand_times, step_back
+from refnode.kernels.compiled import kernel
+from refnode.kernels.mlp import mlp_weights_vjp
+from refnode.kernels.own import copy_row, rows_in, seat
+from refnode.kernels.steps import runge_kutta
+from refnode.kernels.tape import TILE
+
+
+@kernel
+def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, pool, first, last, begin, end):
+    """Take g (b, w) of samples first .. last - 1 over their steps end[i] - 1 .. begin[i]."""
+    w, controls, m, waiting = F.w, F.controls, 0, first
+    rows, y, g_rows, g_x = rows_in(L, scratch, pool, piece.cell), L.y[pool], C.g[pool], L.g_x[pool]
+    while True:
+        while m < TILE and waiting < last:
+            if end[waiting] > begin[waiting]:
+                seat(F, piece, L, x, pool, m, waiting)
+                L.step[pool, m] = end[waiting] - 1
+                for j in range(w):
+                    g_rows[m * w + j] = g[waiting, j]
+                for j in range(controls):
+                    g_x[m * controls + j] = 0
+                m += 1
+            waiting += 1
+        if m == 0:
+            return
+        for r in range(m):
+            i, n = L.sample[pool, r], L.step[pool, r]
+            scratch.s[pool, r], scratch.s_new[pool, r] = S.s[i, n], S.s_new[i, n]
+            for j in range(w):
+                y[r * w + j] = S.y[i, n, j]
+        slots, k = L.slots[pool], L.k[pool]
+        runge_kutta(F, V, B, kind, scratch, rows, pool, m, 0, y, scratch.y_new[pool], L.x[pool], slots, k)
+        step_back(F, V, B, kind, scratch, C, rows, pool, m, 0, slots, k, g_x)
+        if not kind.by_row:
+            useful = B.c.size - B.fsal
+            mlp_weights_vjp(F, m, useful, slots, C.layers[pool], C.depths[pool], C.theta[pool, 0])
+        for r in range(m - 1, -1, -1):
+            i = L.sample[pool, r]
+            hand_times(rows, C, pool, r, i)
+            L.step[pool, r] -= 1
+            if L.step[pool, r] < begin[i]:
+                for j in range(w):
+                    g[i, j] = g_rows[r * w + j]
+                for j in range(controls):
+                    C.x[i * controls + j] += g_x[r * controls + j]
+                m -= 1
+                seat(F, piece, L, x, pool, r, L.sample[pool, m])
+                L.step[pool, r] = L.step[pool, m]
+                copy_row(g_rows, m, r, w)
+                copy_row(g_x, m, r, controls)
+
+
+@kernel(parallel=True)
+def own_back_in_parallel(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end):
+    """`pool_back` of all pools, by all threads; pool p has samples edges[p] .. edges[p + 1] - 1."""
+    for pool in prange(len(edges) - 1):
+        pool_back(
+            F, V, B, kind, piece, S, L, scratch, C, x, g, pool, edges[pool], edges[pool + 1], begin, end
+        )  # fmt: skip
