@@ -184,34 +184,32 @@ class Counted:
         Counted.alive -= 1
 
 
-class FakeTape:
-    """Counts the steps that are run, and the states that are alive while they are."""
+class Counter:
+    """Counts the steps that are run, and the states that are alive while they are; keeps the order of reversal."""
 
     def __init__(self):
-        self.runs, self.peak = 0, 0
+        self.runs, self.peak, self.order = 0, 0, []
 
     def run(self, n, y):
         assert y.n == n, "a step is run from the state before it"
         self.runs, self.peak = self.runs + 1, max(self.peak, Counted.alive)
-        return Counted(n + 1), None
+        return Counted(n + 1)
 
+    def advance(self, lo, hi, y):
+        for n in range(lo, hi):
+            y = self.run(n, y)
+        return y
 
-class FakeSweep:
-    """Records the order in which steps are reversed."""
-
-    def __init__(self):
-        self.order = []
-
-    def back(self, n, y, k):
-        assert y.n == n
+    def back(self, n, y):
+        self.run(n, y)
         self.order.append(n)
 
 
 def schedule(steps, snapshots):
     """Steps run, most states alive, order of reversal."""
-    tape, sweep, y = FakeTape(), FakeSweep(), Counted(0)
-    binomial(steps, y, snapshots, tape, sweep)
-    return tape.runs, tape.peak, sweep.order
+    counter = Counter()
+    binomial(steps, Counted(0), snapshots, counter.advance, counter.back)
+    return counter.runs, counter.peak, counter.order
 
 
 @cache
