@@ -1,8 +1,8 @@
 """The compiled discrete adjoint is the story's on problems that hypothesis draws, on one grid and on grids of its own.
 
 Twins round in different places: a path through a solve has up to some 4000 roundings one after the other, so leaves
-agree within ROUNDINGS times the sum of the absolute values of all contributions, the story's `magnitude`. In 3000 drawn
-problems the farthest were apart by 0.11 of that in float64, and by 0.04 in float32.
+agree within ROUNDINGS times the sum of the absolute values of all contributions, the story's `magnitude`. On drawn
+problems the flow may grow each of them exp(L |T - t0|) times, and single long steps of many stages do.
 """
 
 from dataclasses import replace
@@ -16,15 +16,15 @@ from refnode.errors import NumericalError
 from refnode.forward import solve_forward
 from refnode.kernels.cpu import discrete_adjoint
 from refnode.kernels.pack import refusal
-from tests.gradients.problems import ADAPTIVE, EPS, SMOOTH, problems, rows, solvers
+from tests.gradients.problems import ADAPTIVE, EPS, SMOOTH, amplification, problems, rows, solvers
 from tests.kernels.test_twins import ROUNDINGS, ROUNDINGS_32, network_problem
 
 PRECISIONS = [(np.float64, ROUNDINGS), (np.float32, ROUNDINGS_32)]
 FIXED = solvers(adaptive=False, most_steps=5)
 
 
-def assert_twins(problem, solver):
-    """In both precisions, on the story's grid, every leaf, adj_t0 and z(T) are the story's."""
+def assert_twins(problem, solver, growth=1.0):
+    """In both precisions, on the story's grid, every leaf is the story's; the flow grows roundings `growth` times."""
     want = rn.gradient(problem, "discrete", solver)
     grid = solve_forward(problem, problem.resolved, solver).grid
     for dtype, roundings in PRECISIONS:
@@ -33,7 +33,7 @@ def assert_twins(problem, solver):
         for name, g in want.grads.items():
             assert got.grads[name].shape == g.shape
             error, size = np.max(np.abs(got.grads[name] - g), initial=0), np.max(want.magnitude[name], initial=0)
-            assert error <= roundings * size, f"{name} in {dtype.__name__}: {error:.3g} beside {size:.3g}"
+            assert error <= growth * roundings * size, f"{name} in {dtype.__name__}: {error:.3g} beside {size:.3g}"
         if solver.steps == "shared":  # own steps run their stages again
             assert got.stats.nfe_backward == want.stats.nfe_backward
 
@@ -85,7 +85,7 @@ def check(problem, solver):
         rn.gradient(problem, "discrete", solver)
     except NumericalError:  # failures are compared below
         assume(False)
-    assert_twins(problem, solver)
+    assert_twins(problem, solver, amplification(problem))
     if solver.adaptive:
         assert_same_grid(problem, solver)
 
