@@ -98,7 +98,7 @@ def test_drawn_problems(problem, solver):
 
 
 @pytest.mark.slow
-@settings(max_examples=3000)
+@settings(max_examples=1000)
 @given(problems(SMOOTH), solvers())
 def test_many_drawn_problems(problem, solver):
     """The same, on a thousand problems."""
