@@ -110,7 +110,7 @@ def gradient(
     method     "discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous",
                "complex_step", "central" or "richardson"; print(refnode.method_table()) tells them apart
     solver     Solver
-    backend    "numpy", the story; "cpu", compiled kernels, so far for method "discrete"; "auto", for now the story
+    backend    "numpy", the story; "cpu", compiled kernels, for the adjoint methods; "auto", for now the story
     dtype      "float64", or "float32" for states and parameters in the kernels; the result is float64
     options    of the method, such as store="states" for "discrete"
 
@@ -143,17 +143,36 @@ def _by_kernels(
     """The gradient by compiled kernels, or BackendUnavailable with the reason why not."""
     if backend == "cuda":
         raise BackendUnavailable("backend='cuda': there are no kernels for a GPU yet; use 'numpy' or 'auto'")
-    from refnode.kernels import cpu, pack
+    from refnode.kernels import pack
 
-    why = pack.refusal(problem, solver)
+    why, function = pack.refusal(problem, solver), _compiled(method)
     if solver.steps == "own" and options.get("store") == "binomial":
         why = "store='binomial' is not compiled for own steps"
-    if method != "discrete":
+    if solver.steps == "own" and method != "discrete":
+        why = f"steps='own' is not compiled for method {method!r}"
+    if function is None:
         why = f"method {method!r} is not compiled"
-    if why:
+    if why or function is None:
         raise BackendUnavailable(f"backend='cpu': {why}; use 'numpy' or 'auto'")
-    result = cpu.discrete_adjoint(problem, solver, np.dtype(dtype).type, **options)
+    result = function(problem, solver, np.dtype(dtype).type, **options)
     return replace(result, backend="cpu", reason=f"asked for, in {dtype}")
+
+
+def _compiled(method: str) -> Callable[..., GradientResult] | None:
+    """The kernels of a method, if it has some; each is imported when it is asked for."""
+    if method == "discrete":
+        from refnode.kernels.cpu import discrete_adjoint
+
+        return discrete_adjoint
+    if method in ("backsolve", "interpolating"):
+        from refnode.kernels.continuous import backsolve_adjoint, interpolating_adjoint
+
+        return backsolve_adjoint if method == "backsolve" else interpolating_adjoint
+    if method == "quadrature":
+        from refnode.kernels.quadrature import quadrature_adjoint
+
+        return quadrature_adjoint
+    return None
 
 
 def _check(problem: object, solver: object) -> None:

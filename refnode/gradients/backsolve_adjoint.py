@@ -1,5 +1,8 @@
 """The backsolve adjoint: state and costate together, backwards from T."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from refnode.arrays import Array, flag, positive
@@ -45,9 +48,7 @@ def backsolve_adjoint(
     """
     values = problem.resolved
     flag("check", check)
-    if limit is not None:
-        positive("limit", limit)
-    allowed = limit or (1e-3 if solver.rtol is None else 100 * solver.rtol)
+    allowed = allowed_miss(solver, limit)
     forward = solve_forward(problem, values, solver)
     back = BackwardPass(problem, values, forward, solver)
     d = back.d
@@ -64,25 +65,27 @@ def backsolve_adjoint(
             back.gather(i, step, [stage[:, :d] for stage in stages], [stage[:, d:] for stage in stages])
             u = step.y_new
         if check:
-            _check_return(u[:, :d], forward.at_bounds[i][:, :d], back.times[i], solver, allowed)
+            check_return(u[:, :d], forward.at_bounds[i][:, :d], back.times[i], solver, allowed)
         return u[:, d:]
 
-    try:
+    with unreliable_if_it_fails():
         grads, adj_t0 = back.run(sweep)
-        if check:
-            back.check_integrals()
-    except UnreliableGradient:
-        raise
-    except NumericalError as error:
-        message = f"the backward solve of state and costate failed: {error.args[0]}"
-        raise UnreliableGradient(message, error.t, error.h, error.samples) from error
+    if check:
+        back.check_integrals()
     return gradient_result(
         problem, values, forward, grads, method="backsolve", solver=solver, nfe_backward=back.statistics.nfe,
         peak_bytes=2 * sum(y.nbytes for y in forward.at_bounds), adj_t0=adj_t0,
     )  # fmt: skip
 
 
-def _check_return(z: Array, z_true: Array, t: Array, solver: Solver, allowed: float) -> None:
+def allowed_miss(solver: Solver, limit: float | None) -> float:
+    """How far z may be off: as given, or 100 rtol, or 1e-3 for fixed steps."""
+    if limit is not None:
+        return positive("limit", limit)
+    return 1e-3 if solver.rtol is None else 100 * solver.rtol
+
+
+def check_return(z: Array, z_true: Array, t: Array, solver: Solver, allowed: float) -> None:
     """Raise UnreliableGradient for samples whose z came back further off than allowed."""
     size = np.abs(z_true) + solver.atol / solver.rtol if solver.atol and solver.rtol else np.max(np.abs(z_true))
     off = np.max(np.abs(z - z_true) / np.maximum(size, TINY), axis=1)
@@ -92,3 +95,15 @@ def _check_return(z: Array, z_true: Array, t: Array, solver: Solver, allowed: fl
         message = f"{missed} of its size, more than the limit {allowed:.1e}"
         samples = np.flatnonzero(bad).tolist()
         raise UnreliableGradient(message, float(np.ravel(t)[0]), None, samples)
+
+
+@contextmanager
+def unreliable_if_it_fails() -> Iterator[None]:
+    """Raise UnreliableGradient where a solve of state and costate backwards raises another error."""
+    try:
+        yield
+    except UnreliableGradient:
+        raise
+    except NumericalError as error:
+        message = f"the backward solve of state and costate failed: {error.args[0]}"
+        raise UnreliableGradient(message, error.t, error.h, error.samples) from error

@@ -83,9 +83,12 @@ class BackwardPass:
 
     def hamiltonian(self, i: int, bound: int, adj: Array) -> Array:
         """H = a . f + g l (b,) at a bound, as segment i sees it; 0 for samples that wait on it."""
-        rate = self.on_segment[i].forward(self.times[bound], self.forward.at_bounds[bound], self.values)
-        rate = np.where(column(self.waiting[i]), 0.0, rate)
+        rate = np.where(column(self.waiting[i]), 0.0, self.rate_at(i, bound))
         return (self.full(adj) * rate).sum(axis=1)
+
+    def rate_at(self, i: int, bound: int) -> Array:
+        """F (b, d + r) at a bound, as segment i sees it."""
+        return self.on_segment[i].forward(self.times[bound], self.forward.at_bounds[bound], self.values)
 
     def full(self, adj: Array) -> Array:
         """[a, g] (b, d + r): the cotangent of y = [z, q]."""
@@ -118,10 +121,10 @@ class BackwardPass:
         largest = max(float(np.max(np.abs(jump))) for jump in self.jumps)
         if self.problem.loss.running:
             length = float(np.max(np.abs(self.values.T - self.values.t0)))
-            largest = max(largest, length * self._largest_slope())
+            largest = max(largest, length * self.largest_slope())
         return max((self.solver.rtol or 0.0) * largest, TINY)
 
-    def _largest_slope(self) -> float:
+    def largest_slope(self) -> float:
         """The largest entry of g dl/dz along the solution, whose steps are run again unless they were kept."""
         none, largest = self.full(np.zeros((self.problem.batch, self.d))), 0.0
         for i, t, z in self._states():

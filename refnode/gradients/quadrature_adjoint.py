@@ -1,6 +1,7 @@
 """The quadrature adjoint: the costate first, then the parameter integrals by Gauss-Kronrod with error control."""
 
 import heapq
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -34,6 +35,12 @@ GAUSS_WEIGHTS = np.array([
     0.129484966168869693270611432679082, 0.279705391489276667901467771423780,
     0.381830050505118944950369775488975, 0.417959183673469387755102040816327,
 ])  # fmt: skip
+
+# All 15 nodes in order, and both weights of each; Gauss's are 0 at Kronrod's own nodes.
+NODES = np.concatenate([-KRONROD_NODES, KRONROD_NODES[-2::-1]])
+KRONROD = np.concatenate([KRONROD_WEIGHTS, KRONROD_WEIGHTS[-2::-1]])
+GAUSS = np.zeros(15)
+GAUSS[1::2] = np.concatenate([GAUSS_WEIGHTS, GAUSS_WEIGHTS[-2::-1]])
 
 
 class Panel(NamedTuple):
@@ -102,8 +109,8 @@ def quadrature_adjoint(
         steps = list(back.steps(i, rhs, adj, atol))
         adj_at = DenseSegment(back.statistics.counting(rhs), backwards, steps, solver.tableau)
         held += y_at.bytes + adj_at.bytes
-        knots = np.union1d(y_at.fractions(), 1 - adj_at.fractions())
-        errors.append(_integrate(Segment(back, i, span, y_at, adj_at), knots, quad_rtol, max_panels))
+        knots, segment = np.union1d(y_at.fractions(), 1 - adj_at.fractions()), Segment(back, i, span, y_at, adj_at)
+        errors.append(integrate(lambda lo, hi: _panel(segment, lo, hi), back, span, knots, quad_rtol, max_panels))
         return steps[-1].y_new
 
     grads, adj_t0 = back.run(sweep)
@@ -115,62 +122,67 @@ def quadrature_adjoint(
     )  # fmt: skip
 
 
-def _integrate(segment: Segment, knots: Array, rtol: float, max_panels: int) -> Array:
+def integrate(
+    panel_of: Callable[[float, float], Panel],
+    back: BackwardPass,
+    span: Span,
+    knots: Array,
+    rtol: float,
+    max_panels: int,
+    eps: float = EPS,
+) -> Array:
     """Add the integrals of (dF/d(alpha, x, t0, T))^T [a, g] over a segment; return their error estimates (4,).
 
     The panel with the largest error is halved until the sum of errors is below rtol of the integrals, or below what
-    rounding does to their panels: t is known to EPS |t|, which is much of a very short segment.
+    rounding, to eps, does to their panels: t is known to eps |t|, which is much of a very short segment.
     """
-    panels = [_panel(segment, lo, hi) for lo, hi in pairwise(knots) if hi > lo]
+    panels = [panel_of(lo, hi) for lo, hi in pairwise(knots) if hi > lo]
     total = [np.sum(parts, axis=0) for parts in zip(*(panel.integrals for panel in panels), strict=True)]
     errors = np.sum([panel.errors for panel in panels], axis=0)
-    floor = np.sum([[_largest(part) for part in panel.integrals] for panel in panels], axis=0)
+    floor = np.sum([[largest(part) for part in panel.integrals] for panel in panels], axis=0)
     unit = np.maximum(floor, TINY)
-    rounding = 64 * EPS * (1 + _reach(segment.span))
+    rounding = 64 * eps * (1 + _reach(span))
     heap = [(-float(np.max(panel.errors / unit)), n, panel) for n, panel in enumerate(panels)]
     heapq.heapify(heap)
     count = len(heap)
-    while np.any(errors > np.maximum(rtol * np.array([_largest(part) for part in total]), rounding * floor + TINY)):
+    while np.any(errors > np.maximum(rtol * np.array([largest(part) for part in total]), rounding * floor + TINY)):
         if len(heap) >= max_panels:
             message = f"the quadrature of the parameter gradient did not reach {rtol:.1e} with {max_panels} panels"
-            t = segment.span.at(np.asarray(heap[0][2].lo))
+            t = span.at(np.asarray(heap[0][2].lo))
             raise UnreliableGradient(message, float(np.ravel(t)[0]))
         worst = heapq.heappop(heap)[2]
         middle = (worst.lo + worst.hi) / 2
-        halves = [_panel(segment, *ends) for ends in ((worst.lo, middle), (middle, worst.hi))]
+        halves = [panel_of(*ends) for ends in ((worst.lo, middle), (middle, worst.hi))]
         for half in halves:
             heapq.heappush(heap, (-float(np.max(half.errors / unit)), count, half))
             count += 1
         total = [t + a + b - w for t, a, b, w in zip(total, *(p.integrals for p in (*halves, worst)), strict=True)]
         errors = np.maximum(errors - worst.errors, 0) + halves[0].errors + halves[1].errors
     for _, _, panel in heap:
-        segment.back.add(**dict(zip(("alpha", "x", "t0", "T"), panel.integrals, strict=True)))
+        back.add(**dict(zip(("alpha", "x", "t0", "T"), panel.integrals, strict=True)))
     return errors
 
 
 def _panel(segment: Segment, lo: float, hi: float) -> Panel:
     """Kronrod's rule on [lo, hi], and how far Gauss's is from it."""
     back, i, span, y_at, adj_at = segment
-    nodes = np.concatenate([-KRONROD_NODES, KRONROD_NODES[-2::-1]])
-    kronrod = np.concatenate([KRONROD_WEIGHTS, KRONROD_WEIGHTS[-2::-1]])
-    gauss = np.zeros(15)
-    gauss[1::2] = np.concatenate([GAUSS_WEIGHTS, GAUSS_WEIGHTS[-2::-1]])
     half = (hi - lo) / 2
     total, difference = [np.zeros(())] * 4, [np.zeros(())] * 4
-    for node, w, w_gauss in zip(nodes, kronrod, gauss, strict=True):
+    for node, w, w_gauss in zip(NODES, KRONROD, GAUSS, strict=True):
         t = span.at(np.asarray(lo + (1 + node) * half))
         weight = np.asarray(half * span.length)
         back_t = back.vjp(i, t, y_at(t)[:, : back.d], column(weight) * back.full(adj_at(t)))
         for k, part in enumerate(integrals(back_t, back.values).values()):
             total[k], difference[k] = total[k] + w * part, difference[k] + (w - w_gauss) * part
-    return Panel(lo, hi, total, np.array([_largest(e) for e in difference]))
+    return Panel(lo, hi, total, np.array([largest(e) for e in difference]))
 
 
 def _reach(span: Span) -> float:
     """max |t| over the length of a segment, that of its longest sample."""
-    length = _largest(span.length)
-    return max(_largest(span.start), _largest(span.end)) / length if length > 0 else 0.0
+    length = largest(span.length)
+    return max(largest(span.start), largest(span.end)) / length if length > 0 else 0.0
 
 
-def _largest(a: Array) -> float:
+def largest(a: Array) -> float:
+    """max |a|."""
     return float(np.max(np.abs(a), initial=0.0))

@@ -171,20 +171,25 @@ def mlp_weights_vjp(net, m, count, slots, layers, depths, g_theta):
 
     One sum over all of them costs one pass over g_theta, which is what matters where m is small.
     """
-    H, G = slots.reshape(slots.size), layers.reshape(layers.size)
-    pitch_h, pitch_g = slots.shape[1], layers.shape[1]
+    H, G, t = slots.reshape(slots.size), layers.reshape(layers.size), depths.reshape(depths.size)
+    add_weights(net, m, count, H, 0, slots.shape[1], G, 0, layers.shape[1], t, 0, depths.shape[1], g_theta)
+
+
+@kernel
+def add_weights(net, m, count, H, H0, pitch_h, G, G0, pitch_g, t, t0, pitch_t, g_theta):
+    """The same from flat arrays: evaluation q's begin at H0 + q pitch_h, G0 + q pitch_g and t0 + q pitch_t."""
     for k in range(net.widths.size - 1):
         i, o = net.widths[k], net.widths[k + 1]
-        h0, source = net.slots[k] * m, cotangents_of(net, k, m)
+        h0, source = H0 + net.slots[k] * m, G0 + cotangents_of(net, k, m)
         at = net.weights[k]
         add_products(g_theta, at, o, H, h0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
         if net.biases[k] >= 0:
             add_rows(g_theta, net.biases[k], o, G, source, m, count, pitch_g)
         if net.timed[k]:
-            add_rows_times(g_theta, at + i * o, o, G, source, m, count, pitch_g, depths)
+            add_rows_times(g_theta, at + i * o, o, G, source, m, count, pitch_g, t, t0, pitch_t)
     if net.skip >= 0:
-        i, o, source = net.widths[0], net.widths[-1], cotangents_of(net, net.widths.size - 2, m)
-        add_products(g_theta, net.skip, o, H, 0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
+        i, o, source = net.widths[0], net.widths[-1], G0 + cotangents_of(net, net.widths.size - 2, m)
+        add_products(g_theta, net.skip, o, H, H0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
 
 
 @kernel
@@ -199,11 +204,11 @@ def add_rows(g, g0, o, G, G0, m, count, pitch):
 
 
 @kernel
-def add_rows_times(g, g0, o, G, G0, m, count, pitch, depths):
+def add_rows_times(g, g0, o, G, G0, m, count, pitch, depths, t0, pitch_t):
     """g[g0 + j] += sum_q sum_s t_qs G_q[s, j]."""
     total = g[g0 : g0 + o]
     for q in range(count):
         for s in range(m):
-            row, t = G[G0 + q * pitch + s * o : G0 + q * pitch + (s + 1) * o], depths[q, s]
+            row, t = G[G0 + q * pitch + s * o : G0 + q * pitch + (s + 1) * o], depths[t0 + q * pitch_t + s]
             for j in range(o):
                 total[j] += t * row[j]

@@ -13,7 +13,8 @@ from numba import prange
 
 from refnode.kernels.advance import step_factor
 from refnode.kernels.compiled import kernel
-from refnode.kernels.steps import error_of, evaluate, runge_kutta, set_errors, set_times
+from refnode.kernels.steps import error_of, runge_kutta, set_errors, set_times
+from refnode.kernels.systems import evaluate
 from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TILE, TOO_MANY, UNDERFLOW, Rows
 
 
@@ -163,7 +164,7 @@ def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, pool, first, las
         if not B.fsal:
             ends = scratch.total[pool]
             set_times(rows, 1.0, m, scratch.t[pool])
-            evaluate(F, V, kind, scratch.theta[0], scratch, rows, pool, m, y_new, L.x[pool], scratch.slot[pool], ends)
+            evaluate(F, V, kind, 0, scratch, rows, pool, m, y_new, L.x[pool], scratch.slot[pool], ends)
         for r in range(m - 1, -1, -1):
             i = L.sample[pool, r]
             if attempt(B, control, piece, S, scratch, pool, r, i, room, given):
@@ -199,7 +200,7 @@ def own_rates(F, V, kind, piece, L, scratch, x, batch, t, y, k):
             scratch.t[0, r] = t[first + r]
             for j in range(w):
                 L.y[0, r * w + j] = y[first + r, j]
-        evaluate(F, V, kind, scratch.theta[0], scratch, rows, 0, m, L.y[0], L.x[0], scratch.slot[0], L.k[0, 0])
+        evaluate(F, V, kind, 0, scratch, rows, 0, m, L.y[0], L.x[0], scratch.slot[0], L.k[0, 0])
         for r in range(m):
             for j in range(w):
                 k[first + r, j] = L.k[0, 0, r * w + j]

@@ -74,7 +74,8 @@ def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Pac
     controls = np.zeros(0, dtype) if x is None else np.array(x, dtype).ravel()  # a copy: read-only is another type
     rates = _rates(problem, 0 if x is None else x.shape[1], dtype)
     variance, tableau = _variance(problem, values, dtype), _butcher(solver.tableau, dtype)
-    return Packed(rates, variance, tableau, _control(solver), kind_of(problem, solver), controls)
+    control = control_of_steps(solver, np.full(rates.w, solver.atol or 0.0, dtype))
+    return Packed(rates, variance, tableau, control, kind_of(problem, solver), controls)
 
 
 def _rates(problem: Problem, n_x: int, dtype: type) -> Rates:
@@ -127,6 +128,15 @@ def spread(depth: Galerkin, alpha: np.ndarray, leaves: dict) -> tuple[np.ndarray
     return np.concatenate(still), np.ascontiguousarray(np.concatenate(A, axis=1))
 
 
+def varying(problem: Problem) -> np.ndarray:
+    """1 for entries of theta that vary with depth, else 0, (p,)."""
+    depth, leaves = problem.model.depth, problem.model.field.shapes
+    if type(depth) is Constant:
+        return np.zeros(problem.values.alpha.size)
+    still, _ = spread(depth, np.ones(problem.values.alpha.size), leaves)
+    return 1 - still
+
+
 def gathered(problem: Problem, g_still: np.ndarray, g_A: np.ndarray) -> np.ndarray:
     """The inverse for gradients: alpha's, flat."""
     depth, leaves = problem.model.depth, problem.model.field.shapes
@@ -149,11 +159,10 @@ def _butcher(tableau: Tableau, dtype: type) -> Butcher:
     return Butcher(a, b, c, b_err, b_err3, fsal, two, tableau.order, tableau.order_err or tableau.order - 1)
 
 
-def _control(solver: Solver) -> Control:
+def control_of_steps(solver: Solver, atol: np.ndarray) -> Control:
+    """A solver's numbers, with an absolute tolerance for each component of what it steps."""
     controller, q = solver.controller, (solver.tableau.order_err or solver.tableau.order - 1) + 1
     alpha, beta = (1 / q, 0.0) if controller.kind == "I" else (0.7 / q, 0.4 / q)
     limits = controller.safety, controller.min_factor, controller.max_factor
-    rtol, atol = solver.rtol or 0.0, solver.atol or 0.0
-    return Control(
-        rtol, atol, int(solver.norm == "max"), alpha, beta, *limits, solver.max_steps, int(solver.adaptive)
-    )
+    rtol, worst = solver.rtol or 0.0, int(solver.norm == "max")
+    return Control(rtol, atol, worst, alpha, beta, *limits, solver.max_steps, int(solver.adaptive))

@@ -105,9 +105,15 @@ def running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_the
                 g_off = 2 * F.tracked[n] * g_q * (z[j] - F.amplitude[n, j] * math.cos(angle))
                 g_z[j] += g_off
                 g_t[s] += g_off * F.amplitude[n, j] * F.omega[n, j] * math.sin(angle)
+    parameter_norm_vjp(c_p, theta, whole, g_theta)
+
+
+@kernel
+def parameter_norm_vjp(c_p, theta, g_q, g_theta):
+    """Add 2 c_p g_q theta to g_theta (p,), or to nothing (0,); g_q is summed over the rows."""
     if c_p != 0:
-        factor = g_theta.dtype.type(2 * c_p * whole)
-        for n in range(theta.size):
+        factor = g_theta.dtype.type(2 * c_p * g_q)
+        for n in range(g_theta.size):
             g_theta[n] += factor * theta[n]
 
 
@@ -116,7 +122,7 @@ def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0,
     """Cotangents for g (m, w): g_y (m, w) is set; g_x (m, n_x) and g_t (m,) are added to.
 
     slot and k (m, w) are what `rate` left. `layers` is left for `mlp_weights_vjp`, which has the cotangent of theta but
-    for the running loss's own, which is added to g_theta here. spare holds (m, d) and (m, n_0).
+    for the running loss's own, which is added to g_theta (p,) here, or to nothing (0,). spare holds (m, d) and (m, n_0).
     """
     d, w, n_x = F.d, F.w, F.controls
     n_0, o = F.widths[0], F.widths[-1]

@@ -31,7 +31,12 @@ LEAST_ROOM = 32  # steps for which a tape has room at first, or as many as fit i
 
 @dataclass
 class Run:
-    """A problem on its way through the kernels: its arrays, its scratch, and how many steps its tape has room for."""
+    """A problem on its way through the kernels: its arrays, its scratch, and how many steps its tape has room for.
+
+    tiles    of the batch, or pools of samples with steps of their own
+    slot     numbers that a tile's evaluation leaves for its vjp
+    place    name of its tape in the workspace
+    """
 
     problem: Problem
     values: Values
@@ -39,8 +44,10 @@ class Run:
     dtype: Any
     packed: Packed
     scratch: Scratch
-    tiles: int  # of the batch, or pools of samples with steps of their own
+    tiles: int
+    slot: int
     room: int = LEAST_ROOM
+    place: str = ""
 
     @property
     def rows(self) -> int:
@@ -48,25 +55,20 @@ class Run:
         return min(TILE, self.problem.batch)
 
     @property
-    def slot(self) -> int:
-        """Numbers that a tile's evaluation leaves for its vjp."""
-        return self.rows * int(slot_size(self.packed.F))
-
-    @property
     def by(self) -> OneThread | AllThreads:
         """Which threads share the tiles."""
         return AllThreads() if self.tiles > 1 else OneThread()
 
-    def tape(self, keep: int) -> Tape:
-        """A tape with the room there is. Its large arrays are the thread's workspace."""
+    def tape(self, keep: int, for_vjps: bool = True) -> Tape:
+        """A tape with the room there is, with slots for vjps or without. Its large arrays are the thread's workspace."""
         F, stages = self.packed.F, self.packed.B.c.size
         states, count = (2 if keep == KEEP_NOTHING else self.room + 1), stages
         if keep == KEEP_STAGES:
             count *= self.room + 1
         return Tape(
-            WORK.get("y", (self.tiles, states, TILE * F.w), self.dtype),
-            WORK.get("k", (self.tiles, count, TILE * F.w), self.dtype),
-            WORK.get("slots", (self.tiles, count, self.slot), self.dtype),
+            WORK.get(f"{self.place}y", (self.tiles, states, TILE * F.w), self.dtype),
+            WORK.get(f"{self.place}k", (self.tiles, count, TILE * F.w), self.dtype),
+            WORK.get(f"{self.place}slots", (self.tiles, count if for_vjps else 1, self.slot), self.dtype),
             np.zeros(self.room + 1, np.int64), np.zeros(self.room + 1), np.zeros(self.room + 1), keep,
         )  # fmt: skip
 
@@ -74,7 +76,7 @@ class Run:
         """A tape of twice the room that holds what the old one held."""
         old = Tape(*(np.copy(a) for a in tape[:-1]), tape.keep)
         self.room *= 2
-        new = self.tape(tape.keep)
+        new = self.tape(tape.keep, tape.slots.shape[1] > 1)
         for name in ("y", "k", "slots"):
             held = getattr(old, name)
             getattr(new, name)[:, : held.shape[1]] = held
@@ -118,7 +120,7 @@ def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     )  # fmt: skip
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
-    run = Run(problem, values, solver, dtype, P, scratch, tiles)
+    run = Run(problem, values, solver, dtype, P, scratch, tiles, min(TILE, problem.batch) * int(slot_size(F)))
     if own_steps:
         return run
     one_step = {"y": tiles * width[1], "k": tiles * P.B.c.size * width[1], "slots": tiles * P.B.c.size * run.slot}

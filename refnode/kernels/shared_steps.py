@@ -6,7 +6,8 @@ from numba import prange
 from numba.extending import overload
 
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.steps import error_of, evaluate, rows_of, runge_kutta, set_errors, tile_rows
+from refnode.kernels.steps import error_of, rows_of, runge_kutta, set_errors, tile_rows
+from refnode.kernels.systems import evaluate, keep_theta
 from refnode.kernels.tape import KEEP_NOTHING, TILE, OneThread
 from refnode.kernels.theta import theta_at
 
@@ -18,13 +19,14 @@ def state_at(tape, n):
 
 
 @kernel
-def set_theta(V, B, piece, scratch, s, s_new, first, last):
+def set_theta(F, V, B, piece, scratch, s, s_new, first, last):
     """theta at stages first .. last - 1 of a step that all samples share, as the first sample has it."""
     before, after = (1 - s) * piece.start[0] + s * piece.end[0], (1 - s_new) * piece.start[0] + s_new * piece.end[0]
     h = (s_new - s) * (piece.end[0] - piece.start[0])
     for i in range(first, last):
         t = after if B.c[i] == 1 else before + float(B.c[i]) * h
         theta_at(V, t, piece.t0[0], piece.T[0], piece.cell, scratch.theta[i], scratch.psi[i], scratch.slope[i])
+        keep_theta(F, scratch.theta[i], i)
 
 
 @kernel
@@ -42,7 +44,7 @@ def tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s
     """Stages `first` .. of step n for one tile; its new state; the errors of its rows."""
     m, base, at = rows_of(tile, batch), tape.base[n], state_at(tape, n)
     rows, x_tile = tile_rows(piece, scratch, tile, m, s, s_new), x[tile * TILE * F.controls :]
-    y, y_new, k, slots = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:], tape.slots[tile, base:]
+    y, y_new, k, slots = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:], tape.slots[tile, min(base, tape.slots.shape[1] - 1) :]
     runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x_tile, slots, k)
     set_errors(B, control, scratch, tile, m, F.w, y, y_new, k)
 
@@ -81,13 +83,14 @@ def rates(F, V, kind, piece, tape, scratch, x, batch, at, stage, t):
     """k[:, stage] = F(t, y[:, at]) of the whole batch at depths t (b,), t[0] for all where the batch shares theta."""
     if kind.by_stage:
         theta_at(V, t[0], piece.t0[0], piece.T[0], piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
+        keep_theta(F, scratch.theta[0], 0)
     for tile in range(tape.y.shape[0]):
         m = rows_of(tile, batch)
         for r in range(m):
             scratch.t[tile, r] = t[tile * TILE + r]
         rows, x_tile = tile_rows(piece, scratch, tile, m, 0.0, 0.0), x[tile * TILE * F.controls :]
-        y, slot, k = tape.y[tile, at], tape.slots[tile, stage], tape.k[tile, stage]
-        evaluate(F, V, kind, scratch.theta[0], scratch, rows, tile, m, y, x_tile, slot, k)
+        y, slot, k = tape.y[tile, at], tape.slots[tile, min(stage, tape.slots.shape[1] - 1)], tape.k[tile, stage]
+        evaluate(F, V, kind, 0, scratch, rows, tile, m, y, x_tile, slot, k)
 
 
 @kernel

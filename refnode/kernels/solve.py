@@ -21,6 +21,7 @@ from refnode.kernels.tape import (
     NOWHERE,
     TOO_MANY,
     UNDERFLOW,
+    Control,
     OneThread,
     Piece,
     State,
@@ -40,12 +41,14 @@ class Solved:
     forward: Forward
 
 
-def solve(run: Run, keep: int, grid: Grid | None = None) -> Solved:
+def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) -> Solved:
     """Solve from t0 to T by steps that the batch shares, on a given grid or on one that the solver chooses.
+
+    The tape keeps what `keep` says, and what the stages left for their vjps, unless for_vjps is False.
 
     Raises StepUnderflow, TooManySteps and NonFiniteState, as the story does.
     """
-    tape, batch = run.tape(keep), run.problem.batch
+    tape, batch = run.tape(keep, for_vjps), run.problem.batch
     y0 = initial_y(run.problem, run.values)
     check_finite(y0, run.values.t0, None)
     to_tiles(y0, tape.y[:, 0])
@@ -55,7 +58,7 @@ def solve(run: Run, keep: int, grid: Grid | None = None) -> Solved:
         run.enter(piece)
         if i and run.packed.B.fsal and tape.base[state.whole[0]]:
             tape.base[state.whole[0]] += 1  # the last stage belongs to the segment before
-        tape, wish = _segment(run, tape, state, piece, i, wish, grid)
+        tape, wish = solve_segment(run, tape, state, piece, i, wish, grid)
         first_steps.append(int(state.whole[0]))
         at_bounds.append(from_tiles(tape.y[:, 0 if keep == KEEP_NOTHING else first_steps[-1]], batch))
     fractions = tuple(
@@ -65,20 +68,12 @@ def solve(run: Run, keep: int, grid: Grid | None = None) -> Solved:
     return Solved(tape, first_steps, Forward(at_bounds, Grid(fractions), [], counts))
 
 
-def _segment(
-    run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None
+def solve_segment(
+    run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None = None
 ) -> tuple[Tape, float]:
     """Segment i; the tape, which may have grown, and the controller's wish for the next step in units of t."""
-    P, longest = run.packed, float(np.max(np.abs(piece.end - piece.start)))
-    state.real[:], state.whole[[1, 6, 7]] = (0.0, 0.0, 1.0), (1, NOWHERE, 0)
-    control, fractions = P.control, np.zeros(1)
-    if grid is not None or not run.solver.adaptive:
-        control = control._replace(adaptive=0)
-        fractions = grid.fractions[i] if grid is not None else _uniform(run, i)
-    elif wish is not None and wish > 0 and longest:
-        state.real[1] = wish / longest
-    else:
-        state.real[1] = first_fraction(run, tape, piece, state) if longest else 1.0
+    P = run.packed
+    control, fractions = begin_segment(run, tape, state, piece, i, wish, grid)
     word = FULL
     while word == FULL:
         with launch(run.by):
@@ -88,9 +83,29 @@ def _segment(
             )  # fmt: skip
         if word == FULL:
             tape = run.with_more_room(tape)
-    if word != DONE:
-        _raise(word, run, tape, piece, state)
-    return tape, float(state.real[1]) * longest
+    raise_for(word, run, tape, piece, state)
+    return tape, wish_of(state, piece)
+
+
+def begin_segment(
+    run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None = None
+) -> tuple[Control, Array]:
+    """The controller and the given fractions for segment i, with the state before its first step."""
+    control, fractions, longest = run.packed.control, np.zeros(1), float(np.max(np.abs(piece.end - piece.start)))
+    state.real[:], state.whole[[1, 6, 7]] = (0.0, 0.0, 1.0), (1, NOWHERE, 0)
+    if grid is not None or not run.solver.adaptive:
+        control = control._replace(adaptive=0)
+        fractions = grid.fractions[i] if grid is not None else _uniform(run, i)
+    elif wish is not None and wish > 0 and longest:
+        state.real[1] = wish / longest
+    else:
+        state.real[1] = first_fraction(run, tape, piece, state) if longest else 1.0
+    return control, fractions
+
+
+def wish_of(state: State, piece: Piece) -> float:
+    """The controller's wish for the next step, in units of t."""
+    return float(state.real[1]) * float(np.max(np.abs(piece.end - piece.start)))
 
 
 def _uniform(run: Run, i: int) -> Array:
@@ -111,7 +126,7 @@ def first_fraction(run: Run, tape: Tape, piece: Piece, state: State) -> float:
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         length, order = piece.end - piece.start, run.solver.tableau.order
-        ds = first_step(rhs, piece.start, length, y, k0, error_norm(run.solver), order)
+        ds = first_step(rhs, piece.start, length, y, k0, error_norm(run.solver, run.packed.control.atol), order)
     state.whole[5] += 2
     state.whole[6] = IN_PLACE
     return float(ds) if np.isfinite(ds) and ds > 0 else 1e-6
@@ -125,8 +140,10 @@ def rate_of(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -
     return from_tiles(tape.k[:, stage], batch)
 
 
-def _raise(word: int, run: Run, tape: Tape, piece: Piece, state: State) -> None:
-    """Raise for a word of `advance`, with the depth and the length of the step that failed."""
+def raise_for(word: int, run: Run, tape: Tape, piece: Piece, state: State) -> None:
+    """Raise for a word of `advance` but DONE, with the depth and the length of the step that failed."""
+    if word == DONE:
+        return
     s, ds = float(state.real[0]), float(state.real[1])
     start, length = (1 - s) * piece.start + s * piece.end, ds * (piece.end - piece.start)
     t, h = float(start[0]), float(length[0])

@@ -5,13 +5,9 @@ Every row has its own segment and its own fractions s, s_new of it; where a batc
 
 import math
 
-from numba.extending import overload
-
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.mlp import slot_size
-from refnode.kernels.rates import rate
-from refnode.kernels.tape import TILE, ByRow, Rows
-from refnode.kernels.theta import theta_at
+from refnode.kernels.systems import evaluate
+from refnode.kernels.tape import TILE, Rows
 
 
 @inline
@@ -63,25 +59,6 @@ def combine(weights, count, k, first, size, total):
                 out[n] += weight * row[n]
 
 
-def evaluate(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
-    """k = F(t, y) (m, w) at the depths in scratch.t, with one theta or with each row's own."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(evaluate, inline="always")
-def _evaluate(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
-    def with_one(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
-        rate(F, theta, scratch.t[tile], y, 0, x, 0, m, slot, k, 0)
-
-    def with_own(F, V, kind, theta, scratch, rows, tile, m, y, x, slot, k):
-        t, size, own = scratch.t[tile], slot_size(F), scratch.own[tile]
-        for r in range(m):
-            theta_at(V, t[r], rows.t0[r], rows.T[r], rows.cell, own, scratch.own_psi[tile], scratch.own_slope[tile])
-            rate(F, own, t[r : r + 1], y, r * F.w, x, r * F.controls, 1, slot[r * size : (r + 1) * size], k, r * F.w)
-
-    return with_own if kind.instance_class is ByRow else with_one
-
-
 @kernel
 def runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x, slots, k):
     """y_new and stages `first` .. from y and, if first is 1, k[0]; slots (stages, ..), or (1, ..) without vjps."""
@@ -94,8 +71,8 @@ def runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x, slots
         for q in range(size):
             target[q] = y[q] + h[q] * total[q]
         set_times(rows, B.c[i], m, scratch.t[tile])
-        theta = scratch.theta[i * kind.by_stage]
-        evaluate(F, V, kind, theta, scratch, rows, tile, m, target, x, slots[min(i, len(slots) - 1)], k[i])
+        slot = slots[min(i, len(slots) - 1)]
+        evaluate(F, V, kind, i * kind.by_stage, scratch, rows, tile, m, target, x, slot, k[i])
     if not B.fsal:
         combine(B.b, stages, k, 0, size, total)
         for q in range(size):
@@ -105,11 +82,12 @@ def runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x, slots
 @kernel
 def error_rows(control, y, y_new, h, total, m, w, out):
     """Sum over each row of (h total / scale)^2; NaN where y_new is not finite."""
-    rtol, atol = total.dtype.type(control.rtol), total.dtype.type(control.atol)
+    rtol, atol = total.dtype.type(control.rtol), control.atol
     for r in range(m):
         own = 0.0
-        for n in range(r * w, (r + 1) * w):
-            e = h[n] * total[n] / (atol + rtol * max(abs(y[n]), abs(y_new[n])))
+        for j in range(w):
+            n = r * w + j
+            e = h[n] * total[n] / (atol[j] + rtol * max(abs(y[n]), abs(y_new[n])))
             own += e * e if math.isfinite(y_new[n]) else math.nan
         out[r] = own
 

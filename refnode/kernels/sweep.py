@@ -86,7 +86,7 @@ def sweep(by, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, bat
         gather(V, kind, scratch, C, g_still, g_A)
         return
     for n in range(last - 1, first - 1, -1):
-        set_theta(V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, B.c.size)
+        set_theta(F, V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, B.c.size)
         for i in range(B.c.size):
             if not idle(B, i):
                 transpose_weights(F, scratch.theta[i], C.transposed[i])

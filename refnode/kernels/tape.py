@@ -54,10 +54,13 @@ class Butcher(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A solver's numbers: tolerances, the norm over the batch (0 "batch", 1 "max"), limits of the controller."""
+    """A solver's numbers: tolerances, the norm over the batch (0 "batch", 1 "max"), limits of the controller.
+
+    atol is one for each component of the state, (w,).
+    """
 
     rtol: float
-    atol: float
+    atol: np.ndarray
     worst: int
     alpha: float
     beta: float
