@@ -181,7 +181,8 @@ def test_backends():
     for method, solver, why in (
         ("discrete", rn.Solver(), "the field is CosineField, not an MLP"),
         ("discrete", rn.Solver(steps="own"), "the field is CosineField, not an MLP"),
-        ("backsolve", rn.Solver(), "method 'backsolve' is not compiled"),
+        ("backsolve", rn.Solver(), "the field is CosineField, not an MLP"),
+        ("richardson", rn.Solver(), "method 'richardson' is not compiled"),
     ):
         with pytest.raises(rn.BackendUnavailable, match=f"backend='cpu': {why}; use 'numpy' or 'auto'"):
             rn.gradient(small, method, solver, backend="cpu")

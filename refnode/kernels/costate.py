@@ -17,7 +17,7 @@ from refnode.kernels.pack import control_of_steps, gathered, varying
 from refnode.kernels.run import LEAST_ROOM, WORK, Run, from_tiles, pieces, to_tiles
 from refnode.kernels.solve import Solved, begin_segment, raise_for, rate_of, solve_segment, wish_of
 from refnode.kernels.systems import Costate, record_size
-from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, TILE, Butcher, Piece, State, Tape
+from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, TILE, Piece, State, Tape
 from refnode.kernels.workspace import launch
 from refnode.segments import like_end
 
@@ -141,7 +141,7 @@ class CostatePass(BackwardPass):
         return from_tiles(tape.y[:, 0], batch)
 
     def kept_steps_down(self, i: int, adj: Array) -> tuple[Tape, Array]:
-        """A tape of the steps from the end of segment i to its start, and a (b, d) there; the state's output is dense."""
+        """A tape of the steps from the end of segment i to its start, and a (b, d) there."""
         run, state, piece = replace(self.under, room=LEAST_ROOM, place="kept "), self.state, down(self.pieces[i])
         self.enter(i)
         run.packed = self.under.packed
@@ -167,10 +167,11 @@ class CostatePass(BackwardPass):
             part[:] = 0.0
 
     def bytes(self) -> int:
-        """Memory of the tapes and of the cotangents of theta."""
-        up, down, first = self.solved.tape, self.tape, self.solved.first_steps[-1]
-        kept = up.y.nbytes + up.k.nbytes + sum(dense.extra.nbytes for dense in list(self.dense.values())[:1])
-        return kept + down.y.nbytes + down.k.nbytes + down.slots.nbytes + self.I.groups.nbytes
+        """Memory of the forward tape, of a step down, and of its cotangents of theta."""
+        up, under, steps = self.solved.tape, self.tape, self.solved.first_steps[-1]
+        kept = up.y[:, : steps + 1].nbytes + up.k[:, : up.base[steps] + self.run_up.packed.B.c.size].nbytes
+        kept += sum(dense.extra[:, dense.first : dense.last].nbytes for dense in self.dense.values())
+        return kept + under.y.nbytes + under.k.nbytes + under.slots.nbytes + self.I.groups.nbytes
 
 
 def costate(run: Run, beside: bool) -> Costate:

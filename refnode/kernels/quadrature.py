@@ -10,7 +10,6 @@ from refnode.control import control_vjp
 from refnode.gradients.quadrature_adjoint import GAUSS, KRONROD, NODES, Panel, integrate, largest
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.costate import CostatePass, down, integrals
-from refnode.kernels.dense import Dense
 from refnode.kernels.pack import gathered
 from refnode.kernels.panels import panel
 from refnode.kernels.run import WORK, Run, run_of
@@ -48,7 +47,7 @@ def quadrature_adjoint(
     UnreliableGradient                             if the quadrature does not converge
     StepUnderflow, TooManySteps, NonFiniteState    from the solves
 
-    Error    O(tol) for the ODE's gradient, quadrature error controlled on its own, down to what rounding in dtype leaves.
+    Error    O(tol) for the ODE's gradient, quadrature error controlled, down to what rounding in dtype leaves.
     Cost     memory of both dense outputs, and of a panel's 15 cotangents of theta for every four tiles.
     """
     values = problem.resolved

@@ -122,7 +122,7 @@ def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0,
     """Cotangents for g (m, w): g_y (m, w) is set; g_x (m, n_x) and g_t (m,) are added to.
 
     slot and k (m, w) are what `rate` left. `layers` is left for `mlp_weights_vjp`, which has the cotangent of theta but
-    for the running loss's own, which is added to g_theta (p,) here, or to nothing (0,). spare holds (m, d) and (m, n_0).
+    for the running loss's own, which is added to g_theta (p,) here, or to nothing (0,). spare: (m, d) and (m, n_0).
     """
     d, w, n_x = F.d, F.w, F.controls
     n_0, o = F.widths[0], F.widths[-1]

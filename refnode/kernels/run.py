@@ -60,7 +60,7 @@ class Run:
         return AllThreads() if self.tiles > 1 else OneThread()
 
     def tape(self, keep: int, for_vjps: bool = True) -> Tape:
-        """A tape with the room there is, with slots for vjps or without. Its large arrays are the thread's workspace."""
+        """A tape with the room there is, with slots for vjps or one. Its large arrays are the thread's workspace."""
         F, stages = self.packed.F, self.packed.B.c.size
         states, count = (2 if keep == KEEP_NOTHING else self.room + 1), stages
         if keep == KEEP_STAGES:

@@ -44,7 +44,8 @@ def tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s
     """Stages `first` .. of step n for one tile; its new state; the errors of its rows."""
     m, base, at = rows_of(tile, batch), tape.base[n], state_at(tape, n)
     rows, x_tile = tile_rows(piece, scratch, tile, m, s, s_new), x[tile * TILE * F.controls :]
-    y, y_new, k, slots = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:], tape.slots[tile, min(base, tape.slots.shape[1] - 1) :]
+    y, y_new, k = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:]
+    slots = tape.slots[tile, min(base, tape.slots.shape[1] - 1) :]
     runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x_tile, slots, k)
     set_errors(B, control, scratch, tile, m, F.w, y, y_new, k)
 

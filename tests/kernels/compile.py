@@ -8,6 +8,7 @@ import sys
 import time
 
 DTYPES = ("float64", "float32")
+METHODS = ("discrete", "backsolve", "interpolating", "quadrature")
 BATCHES = {"one thread": 2, "all threads": 40}  # one tile, and more than one; pools are of 32 samples too
 
 
@@ -23,11 +24,13 @@ def compile_kernels(dtype: str) -> None:
         for theta, steps in ((by_stage, "shared"), (by_stage, "own"), (still, "own")):
             model, solver = rn.NeuralODE(rn.MLP(2, 4, 2), theta=theta), rn.Solver("dopri5", tol=1e-2, steps=steps)
             problem = rn.Problem(model, model.init(np.random.default_rng(0)), zeros, rn.Loss(rn.SquaredError(zeros)))
-            rn.gradient(problem, "discrete", solver, backend="cpu", dtype=dtype)
+            for method in METHODS if steps == "shared" else ("discrete",):
+                rn.gradient(problem, method, solver, backend="cpu", dtype=dtype)
         ends = np.zeros(batch), np.ones(batch)  # spans that differ: theta(t) by row, steps shared
         model = rn.NeuralODE(rn.MLP(2, 4, 2), theta=by_stage)
         problem = rn.Problem(model, model.init(np.random.default_rng(0)), zeros, problem.loss, ends)
-        rn.gradient(problem, "discrete", rn.Solver(tol=1e-2), backend="cpu", dtype=dtype)
+        for method in METHODS if dtype == "float64" else ("discrete",):
+            rn.gradient(problem, method, rn.Solver(tol=1e-2), backend="cpu", dtype=dtype)
         print(f"{dtype}, {name}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
