@@ -6,7 +6,7 @@ import numpy as np
 from numba.extending import overload
 
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.mlp import cotangent_size, mlp_weights_vjp, slot_size, transpose_weights
+from refnode.kernels.mlp import add_weights, cotangent_size, slot_size, transpose_weights
 from refnode.kernels.rates import rate_vjp
 from refnode.kernels.steps import combine, set_lengths, set_times
 from refnode.kernels.tape import ByRow
@@ -98,20 +98,18 @@ def _evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y,
         for r in range(m):
             own_slot = slot[r * slots : (r + 1) * slots]
             own_layers = C.layers[tile, block][r * size : (r + 1) * size]
-            t, g_t = C.depths[tile, block : block + 1, r : r + 1], C.times[tile, 3, r : r + 1]
+            t, g_t = C.depths[tile, block][r : r + 1], C.times[tile, 3, r : r + 1]
             theta, transposed, g_theta = scratch.own[tile], C.transposed[tile], C.theta[tile, 0]
-            theta_at(
-                V, t[0, 0], rows.t0[r], rows.T[r], rows.cell, theta, scratch.own_psi[tile], scratch.own_slope[tile]
-            )
+            theta_at(V, t[0], rows.t0[r], rows.T[r], rows.cell, theta, scratch.own_psi[tile], scratch.own_slope[tile])
             transpose_weights(F, theta, transposed)
             g_theta[:] = 0
             rate_vjp(
-                F, theta, transposed, C.depths[tile, block][r : r + 1], 1, own_slot, k, r * w, C.k[tile], r * w, g_y,
-                r * w, g_x, r * F.controls, g_t, g_theta, own_layers, C.spare[tile],
+                F, theta, transposed, t, 1, own_slot, k, r * w, C.k[tile], r * w, g_y, r * w, g_x, r * F.controls, g_t,
+                g_theta, own_layers, C.spare[tile],
             )  # fmt: skip
-            mlp_weights_vjp(F, 1, 1, own_slot.reshape(1, slots), own_layers.reshape(1, size), t, g_theta)
+            add_weights(F, 1, 1, own_slot, 0, 0, own_layers, 0, 0, t, 0, 0, g_theta)
             g_u = theta_vjp(V, g_theta, scratch.own_psi[tile], scratch.own_slope[tile], C.still[tile], C.A[tile])
-            coordinate_vjp(V, rows, r, t[0, 0], g_u, C.times[tile])
+            coordinate_vjp(V, rows, r, t[0], g_u, C.times[tile])
 
     return with_own if kind.instance_class is ByRow else with_one
 
