@@ -67,8 +67,9 @@ from refnode.maps import Columns, Identity, PartialInput, ZeroAugment
 from refnode.model import Model
 from refnode.oracle.certificate import certify
 from refnode.oracle.grading import assert_gradient, grade
-from refnode.oracle.ladder import Truth, reference
+from refnode.oracle.ladder import reference
 from refnode.oracle.problems import catalogue
+from refnode.oracle.truth import Truth
 from refnode.problem import Problem
 from refnode.problem_file import load_problem
 from refnode.result_file import save_result

@@ -12,8 +12,9 @@ from refnode.arrays import Array
 from refnode.errors import InvalidArgument, NumericalError, RefnodeError
 from refnode.gradients import METHODS
 from refnode.oracle.entry import Entry
-from refnode.oracle.ladder import Truth, reference
+from refnode.oracle.ladder import reference
 from refnode.oracle.problems import CATALOGUE, catalogue
+from refnode.oracle.truth import Truth
 from refnode.solver import Solver
 
 SOLVER = Solver("dopri5", tol=1e-8)

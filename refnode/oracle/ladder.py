@@ -6,13 +6,10 @@
 An adjoint and a complex step of one discretisation agree about its error too; only another discretisation can tell.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 
-from refnode.api import digits_left
 from refnode.arrays import Array
 from refnode.errors import InvalidArgument, NotEnoughDigits
 from refnode.field import MLP
@@ -23,37 +20,9 @@ from refnode.gradients.quadrature_adjoint import quadrature_adjoint
 from refnode.gradients.result import GradientResult
 from refnode.layers import ACTIVATIONS
 from refnode.oracle.closed_forms import closed_form
+from refnode.oracle.truth import Truth
 from refnode.problem import Problem
 from refnode.solver import Solver
-
-Kind = Literal["closed form", "proven", "verified", "estimated"]
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """A reference gradient.
-
-    grads    leaf name -> midpoint, shaped like the leaf
-    radius   leaf name -> radius, shaped like the leaf: the true value is within it (proven kinds), or is believed to be
-    kind     "closed form", "proven", "verified" or "estimated"
-    how      what was computed
-    """
-
-    grads: Mapping[str, Array]
-    radius: Mapping[str, Array]
-    kind: Kind
-    how: str
-
-    def scales(self, faint: Sequence[str] = ()) -> dict[str, float]:
-        """What an error in a leaf is measured against: its largest entry; all leaves' for zero and faint ones."""
-        own = {leaf: float(np.max(np.abs(g), initial=0.0)) for leaf, g in self.grads.items()}
-        largest = max(own.values())
-        return {leaf: largest if leaf in faint else size or largest for leaf, size in own.items()}
-
-    def digits(self, faint: Sequence[str] = ()) -> dict[str, float]:
-        """Digits of every leaf that the radius leaves."""
-        scale = self.scales(faint)
-        return {leaf: digits_left(float(np.max(r, initial=0.0)), scale[leaf]) for leaf, r in self.radius.items()}
 
 
 def reference(problem: Problem, digits: float | None = None) -> Truth:

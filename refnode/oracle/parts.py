@@ -20,7 +20,8 @@ from refnode.field import Field
 from refnode.gradients.interpolating_adjoint import interpolating_adjoint
 from refnode.gradients.quadrature_adjoint import quadrature_adjoint
 from refnode.loss import Loss, Observations
-from refnode.oracle.ladder import Truth, reference
+from refnode.oracle.ladder import reference
+from refnode.oracle.truth import Truth
 from refnode.problem import Problem
 from refnode.running import RunningArgs, RunningLoss
 from refnode.solver import Solver

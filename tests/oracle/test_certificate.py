@@ -8,8 +8,9 @@ import pytest
 import refnode as rn
 from refnode.oracle import certificate as module
 from refnode.oracle.certificate import SOLVER, certify, certify_cell, usual_digits
-from refnode.oracle.ladder import Truth, reference
+from refnode.oracle.ladder import reference
 from refnode.oracle.problems import Claim, catalogue
+from refnode.oracle.truth import Truth
 
 
 @pytest.fixture
