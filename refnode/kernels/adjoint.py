@@ -1,19 +1,19 @@
 """One Runge-Kutta step of a tile of rows, differentiated backwards: the twin of `refnode.steps.rk_step_vjp`."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numba.extending import overload
 
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.mlp import add_weights, cotangent_size, slot_size, transpose_weights
 from refnode.kernels.rates import rate_vjp
-from refnode.kernels.steps import combine, set_lengths, set_times
-from refnode.kernels.tape import ByRow
+from refnode.kernels.records import Record
+from refnode.kernels.steps import combine, set_lengths, set_times, zero
 from refnode.kernels.theta import theta_at, theta_vjp
 
 
-class Cotangents(NamedTuple):
+@dataclass(frozen=True)
+class Cotangents(Record):
     """What a sweep carries and gathers, tile by tile.
 
     g        of y (tiles, TILE w);  stages (tiles, s, TILE w) of the stage states;  k (tiles, TILE w) of a stage's rate
@@ -76,42 +76,37 @@ def stage_cotangent(B, i, g, g_stages, h, size, g_k):
         g_k[n] *= h[n]
 
 
+@kernel
 def evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
     """Cotangents for C.k of stage i, at the depths C.depths[block]: g_y, set; of x and t, added to.
 
     The layers' are left in C.layers[block]; those of theta, where it is each row's own, are gathered at once.
     """
-    raise NotImplementedError("compiled code only")
-
-
-@overload(evaluate_vjp, inline="always")
-def _evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
-    def with_one(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
+    depths, g_k, g_t, layers = C.depths[tile, block], C.k[tile], C.times[tile, 3], C.layers[tile, block]
+    spare = C.spare[tile]
+    if not kind.by_row:
         which = i * kind.by_stage
         rate_vjp(
-            F, scratch.theta[which], C.transposed[which], C.depths[tile, block], m, slot, k, 0, C.k[tile], 0, g_y, 0,
-            g_x, 0, C.times[tile, 3], C.theta[tile, which], C.layers[tile, block], C.spare[tile],
+            F, scratch.theta[which], C.transposed[which], depths, m, slot, k, 0, g_k, 0, g_y, 0, g_x, 0, g_t,
+            C.theta[tile, which], layers, spare,
         )  # fmt: skip
-
-    def with_own(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
-        slots, size, w = slot_size(F), cotangent_size(F), F.w
-        for r in range(m):
-            own_slot = slot[r * slots : (r + 1) * slots]
-            own_layers = C.layers[tile, block][r * size : (r + 1) * size]
-            t, g_t = C.depths[tile, block][r : r + 1], C.times[tile, 3, r : r + 1]
-            theta, transposed, g_theta = scratch.own[tile], C.transposed[tile], C.theta[tile, 0]
-            theta_at(V, t[0], rows.t0[r], rows.T[r], rows.cell, theta, scratch.own_psi[tile], scratch.own_slope[tile])
-            transpose_weights(F, theta, transposed)
-            g_theta[:] = 0
-            rate_vjp(
-                F, theta, transposed, t, 1, own_slot, k, r * w, C.k[tile], r * w, g_y, r * w, g_x, r * F.controls, g_t,
-                g_theta, own_layers, C.spare[tile],
-            )  # fmt: skip
-            add_weights(F, 1, 1, own_slot, 0, 0, own_layers, 0, 0, t, 0, 0, g_theta)
-            g_u = theta_vjp(V, g_theta, scratch.own_psi[tile], scratch.own_slope[tile], C.still[tile], C.A[tile])
-            coordinate_vjp(V, rows, r, t[0], g_u, C.times[tile])
-
-    return with_own if kind.instance_class is ByRow else with_one
+        return
+    slots, size, w = slot_size(F.net), cotangent_size(F.net), F.w
+    theta, transposed, g_theta = scratch.own[tile], C.transposed[tile], C.theta[tile, 0]
+    psi, slope = scratch.own_psi[tile], scratch.own_slope[tile]
+    for r in range(m):
+        own_slot, own_layers = slot[r * slots : (r + 1) * slots], layers[r * size : (r + 1) * size]
+        t = depths[r : r + 1]
+        theta_at(V, t[0], rows.t0[r], rows.T[r], rows.cell, theta, psi, slope)
+        transpose_weights(F.net, theta, transposed)
+        zero(g_theta)
+        rate_vjp(
+            F, theta, transposed, t, 1, own_slot, k, r * w, g_k, r * w, g_y, r * w, g_x, r * F.controls,
+            g_t[r : r + 1], g_theta, own_layers, spare,
+        )  # fmt: skip
+        add_weights(F.net, 1, 1, own_slot, 0, 0, own_layers, 0, 0, t, 0, 0, g_theta)
+        g_u = theta_vjp(V, g_theta, psi, slope, C.still[tile], C.A[tile])
+        coordinate_vjp(V, rows, r, t[0], g_u, C.times[tile])
 
 
 @inline
@@ -135,20 +130,19 @@ def step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x):
     """
     w, stages, g = F.w, B.c.size, C.g[tile]
     size, h, total, times = m * w, scratch.h[tile], scratch.total[tile], C.times[tile]
-    times[:] = 0
+    zero(times.reshape(times.size))
     set_lengths(rows, m, w, h)
     combine(B.b, stages, k, 0, size, total)
     row_products(g, total, m, w, times[2])
     for i in range(stages - 1, -1, -1):
         g_y = C.stages[tile, i]
         if idle(B, i):
-            for q in range(size):
-                g_y[q] = 0
+            zero(g_y[:size])
             continue
         stage_cotangent(B, i, g, C.stages[tile], h, size, C.k[tile])
         set_times(rows, B.c[i], m, C.depths[tile, block + i])
-        times[3] = 0
-        evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block + i, slots[i], k[i], g_y, g_x)
+        zero(times[3])
+        evaluate_vjp(F.rates, V, kind, scratch, C, rows, tile, m, i, block + i, slots[i], k[i], g_y, g_x)
         combine(B.a[i], i, k, 0, size, total)
         row_products(g_y, total, m, w, times[2])
         for r in range(m):

@@ -44,7 +44,7 @@ def after_step(B, tape, state, n):
 
 
 @kernel
-def advance(by, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions):
+def advance(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions):
     """Steps until the segment is done, the tape full, or a step fails: the twin of `adaptive_steps`.
 
     With control.adaptive = 0 the steps end at `fractions` (N + 1,), else they begin with the first of them.
@@ -69,7 +69,7 @@ def advance(by, F, V, B, kind, control, piece, tape, scratch, state, x, batch, f
         first = 0 if state.whole[6] == NOWHERE else 1
         if kind.by_stage:
             set_theta(F, V, B, piece, scratch, s, s_new, first, stages)
-        step_all(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
+        step_all(loop, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
         state.whole[5] += stages - first
         state.whole[6] = IN_PLACE
         err = batch_error(B, control, scratch.errors, batch, F.w)

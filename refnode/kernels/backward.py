@@ -24,19 +24,19 @@ class Backward:
     def __init__(self, run: Run, forward: Forward) -> None:
         self.run, self.forward, self.problem, self.values = run, forward, run.problem, run.values
         batch, F = run.problem.batch, run.packed.F
-        self.g_still, self.g_A = np.zeros(F.size), np.zeros(run.packed.V.A.shape)
+        self.g_still, self.g_A = np.zeros(F.rates.net.size), np.zeros(run.packed.V.A.shape)
         self.times, self.terms = bounds(run.problem, run.values), point_terms(run.problem)
         self.pieces = pieces(run.problem, run.values)
         self.g_bounds = [np.zeros(batch) for _ in self.times]
         self.g_t0, self.g_T, self.g_w_y = np.zeros(batch), np.zeros(batch), np.zeros(run.values.w_y.shape)
         self.g_control = np.zeros(batch * F.controls)
         self.g = np.zeros((batch, F.w))
-        self.g[:, F.d :] = run.problem.loss.scale
+        self.g[:, F.rates.d :] = run.problem.loss.scale
         self.evaluations = self.held = 0
 
     def jump(self, i: int) -> None:
         """At bound i the cotangent jumps by dL_i/dz."""
-        term, problem, d = self.terms[i], self.problem, self.run.packed.F.d
+        term, problem, d = self.terms[i], self.problem, self.run.packed.F.rates.d
         if term is None:
             return
         z, w_y = self.forward.at_bounds[i][:, :d], self.values.w_y
@@ -57,7 +57,7 @@ class Backward:
 
     def finish(self) -> tuple[Values, Array]:
         """Gradients with respect to the raw values; a(t0) (b, d)."""
-        problem, values, adj_t0 = self.problem, self.values, self.g[:, : self.run.packed.F.d]
+        problem, values, adj_t0 = self.problem, self.values, self.g[:, : self.run.packed.F.rates.d]
         g_w_x, g_x = problem.model.initial_state_vjp(values.w_x, values.x, adj_t0)
         if self.g_control.size:
             g_x = g_x + control_vjp(problem.model.control, values.x, self.g_control.reshape(problem.batch, -1))

@@ -1,66 +1,64 @@
 """Loops over steps of the costate: its way down a segment, and the largest slope of the running loss on the way up."""
 
 from refnode.kernels.advance import advance
-from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.compiled import kernel
 from refnode.kernels.integrals import gather
 from refnode.kernels.steps import rows_of, set_times, tile_rows
 from refnode.kernels.systems import evaluate, keep_theta
 from refnode.kernels.tape import FULL, TILE
 from refnode.kernels.theta import theta_at
 
-steps_on = inline(advance.py_func)  # part of the loops below, which are compiled once
-
 
 @kernel
-def back(by, S, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions, I):
+def back(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions, I):
     """Down a segment on a tape of one step; the parameter integrals are gathered of every step that was accepted."""
     word = FULL
     while word == FULL:
-        word = steps_on(by, S, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions)
+        word = advance(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions)
         if state.whole[0]:
-            gather(by, S, V, B, kind, piece, tape, scratch, I, batch)
+            gather(loop, F, V, B, kind, piece, tape, scratch, I, batch)
             state.whole[0] = 0
     return word
 
 
 @kernel
-def largest_at(S, V, kind, piece, scratch, x, batch, s, y):
+def largest_at(F, V, kind, piece, scratch, x, batch, s, y):
     """max |g dl/dz| of the batch at y (tiles, TILE w), where the segment's way down has the fraction s."""
-    largest = 0.0
+    largest, S = 0.0, F.costate
     if kind.by_stage:
         t = (1 - s) * piece.start[0] + s * piece.end[0]
         theta_at(V, t, piece.t0[0], piece.T[0], piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
-        keep_theta(S, scratch.theta[0], 0)
+        keep_theta(F, scratch.theta[0], 0)
     for tile in range(y.shape[0]):
         m, u, du = rows_of(tile, batch), scratch.stage[tile], scratch.total[tile]
-        rows, x_tile = tile_rows(piece, scratch, tile, m, s, s), x[tile * TILE * S.controls :]
+        rows, x_tile = tile_rows(piece, scratch, tile, m, s, s), x[tile * TILE * F.controls :]
         set_times(rows, 1.0, m, scratch.t[tile])
         for r in range(m):
             for j in range(S.w):  # [z, 0], or 0
-                u[r * S.w + j] = y[tile, r * S.width + j] if j < S.w - S.d else 0.0
-        evaluate(S, V, kind, 0, scratch, rows, tile, m, u, x_tile, scratch.slot[tile], du)
+                u[r * S.w + j] = y[tile, r * S.rates.w + j] if j < S.w - S.rates.d else 0.0
+        evaluate(F, V, kind, 0, scratch, rows, tile, m, u, x_tile, scratch.slot[tile], du)
         for r in range(m):
-            for j in range(S.w - S.d, S.w):
+            for j in range(S.w - S.rates.d, S.w):
                 largest = max(largest, abs(du[r * S.w + j]))
     return largest
 
 
 @kernel
-def largest_on_tape(S, V, kind, piece, tape, scratch, x, batch, first, last):
+def largest_on_tape(F, V, kind, piece, tape, scratch, x, batch, first, last):
     """max |g dl/dz| at both ends of steps first .. last - 1, which the tape has kept."""
-    largest = largest_at(S, V, kind, piece, scratch, x, batch, 1 - tape.s[first], tape.y[:, first])
+    largest = largest_at(F, V, kind, piece, scratch, x, batch, 1 - tape.s[first], tape.y[:, first])
     for n in range(first, last):
-        largest = max(largest, largest_at(S, V, kind, piece, scratch, x, batch, 1 - tape.s_new[n], tape.y[:, n + 1]))
+        largest = max(largest, largest_at(F, V, kind, piece, scratch, x, batch, 1 - tape.s_new[n], tape.y[:, n + 1]))
     return largest
 
 
 @kernel
-def largest_again(by, F, S, V, B, kind, control, up, down, tape, scratch, back, state, x, batch, fractions):
-    """The same with the steps run again, one at a time: up and down are the segment's two ways."""
-    largest, word = largest_at(S, V, kind, down, back, x, batch, 1.0, tape.y[:, 0]), FULL
+def largest_again(loop, F, D, V, B, kind, control, up, down, tape, scratch, back, state, x, batch, fractions):
+    """The same with the steps of F run again, one at a time: up and down are the segment's two ways, D the costate."""
+    largest, word = largest_at(D, V, kind, down, back, x, batch, 1.0, tape.y[:, 0]), FULL
     while word == FULL:
-        word = steps_on(by, F, V, B, kind, control, up, tape, scratch, state, x, batch, fractions)
+        word = advance(loop, F, V, B, kind, control, up, tape, scratch, state, x, batch, fractions)
         if state.whole[0]:
-            largest = max(largest, largest_at(S, V, kind, down, back, x, batch, 1 - state.real[0], tape.y[:, 0]))
+            largest = max(largest, largest_at(D, V, kind, down, back, x, batch, 1 - state.real[0], tape.y[:, 0]))
             state.whole[0] = 0
     return largest

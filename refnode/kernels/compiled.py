@@ -18,6 +18,7 @@ import numba
 from numba.core import types
 from numba.core.caching import Cache, CompileResultCacheImpl, IndexDataCacheFile, _CacheLocator
 
+from refnode.kernels.apart import keep_apart
 from refnode.kernels.vectors import vector_bytes
 
 OPTIONS: dict[str, Any] = {
@@ -121,6 +122,7 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
         return lambda f: kernel(f, parallel=parallel)
     compiled = numba.njit(**OPTIONS, parallel=parallel)(function)
     _ignore_literals(compiled)
+    keep_apart(compiled)
     with suppress(RuntimeError):  # no folder to write to
         compiled._cache = _KernelCache(function)
     return compiled
@@ -137,10 +139,7 @@ def _ignore_literals(compiled: Any) -> None:
 
 
 def inline(function: Callable[..., Any]) -> Any:
-    """A function that becomes part of its callers.
-
-    A kernel that another calls is optimised once more within it, and so at every level above: the fewer levels, the
-    shorter the compilation.
+    """A function that becomes part of its callers, and is compiled with each of them.
 
     Where Numba inlines it also removes what it takes for dead: stores into an array that was read from a tuple built
     in the same function. Write into the array by another name.

@@ -1,7 +1,6 @@
 """The backward pass of a continuous adjoint: bounds, jumps and Hamiltonians by the story, the costate compiled."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,15 +15,15 @@ from refnode.kernels.mlp import transpose_weights
 from refnode.kernels.pack import control_of_steps, gathered, varying
 from refnode.kernels.run import LEAST_ROOM, WORK, Run, from_tiles, pieces, to_tiles
 from refnode.kernels.solve import Solved, begin_segment, raise_for, rate_of, solve_segment, wish_of
-from refnode.kernels.systems import Costate, record_size
+from refnode.kernels.systems import Costate, no_costate, record_size
 from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, TILE, Piece, State, Tape
-from refnode.kernels.workspace import launch
+from refnode.kernels.threads import launch
 from refnode.segments import like_end
 
 
 def down(piece: Piece) -> Piece:
     """A segment from its end to its start."""
-    return piece._replace(start=piece.end, end=piece.start)
+    return replace(piece, start=piece.end, end=piece.start)
 
 
 class CostatePass(BackwardPass):
@@ -50,26 +49,27 @@ class CostatePass(BackwardPass):
 
     def _under(self, S: Costate) -> Run:
         """The run of the costate, with the forward run's theta and scratch of its own width."""
-        run, record = self.run_up, int(record_size(self.run_up.packed.F))
+        run, record = self.run_up, int(record_size(self.run_up.packed.F.rates))
         width, rows = (run.tiles, TILE * S.w), min(TILE, run.problem.batch)
         room = {name: np.zeros(width, run.dtype) for name in ("h", "total", "stage", "y_new")}
-        scratch = run.scratch._replace(slot=np.zeros((run.tiles, rows * record), run.dtype), **room)
-        packed: Any = run.packed._replace(F=S)  # type: ignore[arg-type]
+        scratch = replace(run.scratch, slot=np.zeros((run.tiles, rows * record), run.dtype), **room)
+        F = replace(run.packed.F, costate=S, backwards=1, w=S.w, left=record)
+        packed = run.packed._replace(F=F)
         return replace(run, packed=packed, scratch=scratch, slot=rows * record, room=1, place="costate ")
 
     def enter(self, i: int) -> None:
         """What holds for all of segment i: its theta if it has one, with transposed weights, and the state's output."""
         lengths = down(self.pieces[i]).end - self.pieces[i].end
         longest = float(lengths[np.argmax(np.abs(lengths))]) or 1.0
-        self.S = self.S._replace(longest=longest)
+        self.S = replace(self.S, longest=longest)
         if not self.S.beside:
             if i not in self.dense:
                 self.dense[i] = self._dense_state(i)
-            self.S = self.S._replace(**with_dense(self.dense[i]))
-        self.under.packed = self.under.packed._replace(F=self.S)
+            self.S = replace(self.S, dense=self.dense[i])
+        self.under.packed = self.under.packed._replace(F=replace(self.under.packed.F, costate=self.S))
         self.run_up.enter(self.pieces[i])
         if not (self.run_up.packed.kind.by_stage or self.run_up.packed.kind.by_row):
-            transpose_weights(self.run_up.packed.F, self.run_up.scratch.theta[0], self.S.transposed[0])
+            transpose_weights(self.run_up.packed.F.rates.net, self.run_up.scratch.theta[0], self.S.transposed[0])
 
     def _dense_state(self, i: int) -> Dense:
         """The state's dense output on segment i of the forward tape."""
@@ -82,10 +82,10 @@ class CostatePass(BackwardPass):
         c, a = tableau.extra
         extra = WORK.get(f"{run.place}extra", (run.tiles, tape.y.shape[1], len(c), TILE * P.F.w), run.dtype)
         if len(c):
-            E = P.B._replace(a=a.astype(run.dtype), c=c.astype(run.dtype))
-            with launch(run.by):
+            E = replace(P.B, a=a.astype(run.dtype), c=c.astype(run.dtype))
+            with launch(run.loop):
                 extra_stages(
-                    run.by, P.F, P.V, E, P.kind, piece, tape, extra, run.scratch, P.x, self.problem.batch, first, last
+                    run.loop, P.F, P.V, E, P.kind, piece, tape, extra, run.scratch, P.x, self.problem.batch, first, last
                 )
             self.statistics.nfe += len(c) * (last - first)
         return Dense(tape.y, tape.k, extra, tape.base, tape.s, tape.s_new, np.copy(tableau.dense_rows), first, last)
@@ -108,13 +108,13 @@ class CostatePass(BackwardPass):
         first, last = self.solved.first_steps[i : i + 2]
         self.statistics.nfe += last - first + 1
         if not self.S.beside:
-            tape = self.solved.tape
-            return float(largest_on_tape(self.S, P.V, P.kind, down(up), tape, under.scratch, P.x, batch, first, last))
+            F, tape = under.packed.F, self.solved.tape
+            return float(largest_on_tape(F, P.V, P.kind, down(up), tape, under.scratch, P.x, batch, first, last))
         state = State(np.array([0.0, 0.0, 1.0]), np.array([0, 1, 0, 0, 0, 0, NOWHERE, 0]))
         to_tiles(self.forward.at_bounds[i], self.at_bound.y[:, 0])
-        with launch(self.run_up.by):
+        with launch(self.run_up.loop):
             largest = largest_again(
-                self.run_up.by, P.F, self.S, P.V, P.B, P.kind, P.control._replace(adaptive=0), up, down(up),
+                self.run_up.loop, P.F, under.packed.F, P.V, P.B, P.kind, replace(P.control, adaptive=0), up, down(up),
                 self.at_bound, self.run_up.scratch, under.scratch, state, P.x, batch, self.forward.grid.fractions[i],
             )  # fmt: skip
         self.statistics.nfe += int(state.whole[5])
@@ -128,9 +128,9 @@ class CostatePass(BackwardPass):
         to_tiles(u, tape.y[:, 0])
         self.state.whole[0] = tape.base[0] = 0
         control, fractions = begin_segment(under, tape, self.state, piece, i, self.wish)
-        with launch(under.by):
+        with launch(under.loop):
             word = back(
-                under.by, P.F, P.V, P.B, P.kind, control, piece, tape, under.scratch, self.state, P.x, batch,
+                under.loop, P.F, P.V, P.B, P.kind, control, piece, tape, under.scratch, self.state, P.x, batch,
                 fractions, self.I,
             )  # fmt: skip
         raise_for(word, under, tape, piece, self.state)
@@ -176,31 +176,22 @@ class CostatePass(BackwardPass):
 
 def costate(run: Run, beside: bool) -> Costate:
     """The costate's system, with room for one evaluation."""
-    F, kind, dtype = run.packed.F, run.packed.kind, run.dtype
+    F, kind, dtype = run.packed.F.rates, run.packed.kind, run.dtype
     width = (run.tiles, TILE * F.w)
     thetas = run.tiles if kind.by_row else len(run.scratch.theta)
-    dense = Dense(
-        *np.zeros((2, 0, 0, 0), dtype), np.zeros((0, 0, 0, 0), dtype), np.zeros(0, np.int64), *np.zeros((2, 0)),
-        np.zeros((0, 0)), 0, 0,
-    )  # fmt: skip
     return Costate(
-        *F._replace(w=2 * F.d if beside else F.d), F.w, int(beside), run.problem.loss.scale, 1.0,
-        np.zeros((thetas, F.size), dtype), *np.zeros((4, *width), dtype), np.zeros((run.tiles, TILE), dtype),
-        np.zeros((run.tiles, TILE * (F.d + int(F.widths[0]))), dtype), *dense,
+        F, 2 * F.d if beside else F.d, int(beside), run.problem.loss.scale, 1.0, np.zeros((thetas, F.net.size), dtype),
+        *np.zeros((4, *width), dtype), np.zeros((run.tiles, TILE), dtype),
+        np.zeros((run.tiles, TILE * (F.d + int(F.net.widths[0]))), dtype), no_costate(dtype).dense,
     )  # fmt: skip
-
-
-def with_dense(dense: Dense) -> dict[str, Any]:
-    """The fields of a costate that hold the state's dense output."""
-    return dict(zip(Costate._fields[-len(dense) :], dense, strict=True))
 
 
 def integrals(run: Run, stages: int) -> Integrals:
     """Room for the parameter integrals of steps with so many stages."""
-    F, m, batch = run.packed.F, len(run.packed.V.A), run.problem.batch
-    groups, blocks, thetas = -(-run.tiles // GROUP), -(-F.size // BLOCK), m + 1 if run.packed.kind.by_row else 1
+    F, m, batch = run.packed.F.rates, len(run.packed.V.A), run.problem.batch
+    groups, blocks, thetas = -(-run.tiles // GROUP), -(-F.net.size // BLOCK), m + 1 if run.packed.kind.by_row else 1
     return Integrals(
-        WORK.get("integrals", (groups, stages, thetas, F.size), run.dtype),
-        *np.zeros((4, m + 1, F.size)), varying(run.problem), np.zeros((blocks, stages)), np.zeros((blocks, 2)),
+        WORK.get("integrals", (groups, stages, thetas, F.net.size), run.dtype),
+        *np.zeros((4, m + 1, F.net.size)), varying(run.problem), np.zeros((blocks, stages)), np.zeros((blocks, 2)),
         np.zeros((2, batch * F.controls)), np.zeros((2, 2, batch)), np.zeros(1),
     )  # fmt: skip

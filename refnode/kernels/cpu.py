@@ -1,5 +1,6 @@
 """The discrete adjoint of a whole problem on the CPU: maps, point losses and bounds by the story, steps compiled."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from refnode.kernels.advance import advance
 from refnode.kernels.backward import Backward
 from refnode.kernels.mlp import cotangent_size, transpose_weights
 from refnode.kernels.own_solve import OwnSolved, solve_own
-from refnode.kernels.own_sweep import own_back_in_parallel, pool_back
+from refnode.kernels.own_sweep import own_back
 from refnode.kernels.run import Run, from_tiles, pool_edges, run_of, to_tiles
 from refnode.kernels.solve import Solved, solve
 from refnode.kernels.sweep import gather, sweep
@@ -23,12 +24,10 @@ from refnode.kernels.tape import (
     KEEP_STATES,
     NOWHERE,
     TILE,
-    AllThreads,
-    OneThread,
     State,
     Tape,
 )
-from refnode.kernels.workspace import launch
+from refnode.kernels.threads import launch
 from refnode.problem import Problem
 from refnode.solver import Solver
 
@@ -116,7 +115,7 @@ def by_snapshots(run: Run, solved: Solved, memory_bytes: int | None) -> Backward
         if n + 1 == starts[i + 1]:
             back.jump(i + 1)
         tape.y[:, 0] = y
-        one = tape._replace(base=tape.base[:1], s=tape.s[n : n + 1], s_new=tape.s_new[n : n + 1], keep=KEEP_STATES)
+        one = replace(tape, base=tape.base[:1], s=tape.s[n : n + 1], s_new=tape.s_new[n : n + 1], keep=KEEP_STATES)
         _steps(back, C, i, one, 0, 1)
 
     binomial(starts[-1], y0, count, forward, one_back)
@@ -129,12 +128,12 @@ def _again(back: Backward, solved: Solved, i: int, lo: int, hi: int, y: Array) -
     run, P, tape = back.run, back.run.packed, solved.tape
     tape.y[:, 0] = y
     state = State(np.array([tape.s[lo], 0.0, 1.0]), np.array([lo, 1, 0, 0, 0, 0, NOWHERE, lo - solved.first_steps[i]]))
-    upto = tape._replace(base=tape.base[: hi + 1], s=tape.s[: hi + 1], s_new=tape.s_new[: hi + 1])
-    control, fractions = P.control._replace(adaptive=0), solved.forward.grid.fractions[i]
+    upto = replace(tape, base=tape.base[: hi + 1], s=tape.s[: hi + 1], s_new=tape.s_new[: hi + 1])
+    control, fractions = replace(P.control, adaptive=0), solved.forward.grid.fractions[i]
     run.enter(back.pieces[i])
-    with launch(run.by):
+    with launch(run.loop):
         advance(
-            run.by, P.F, P.V, P.B, P.kind, control, back.pieces[i], upto, run.scratch, state, P.x, run.problem.batch,
+            run.loop, P.F, P.V, P.B, P.kind, control, back.pieces[i], upto, run.scratch, state, P.x, run.problem.batch,
             fractions,
         )  # fmt: skip
     back.evaluations += (hi - lo) * P.B.c.size
@@ -146,9 +145,9 @@ def _steps(back: Backward, C: Cotangents, i: int, tape: Tape, first: int, last: 
     run, P, of_theta = back.run, back.run.packed, np.zeros(4)
     to_tiles(back.g, C.g)
     run.enter(back.pieces[i])
-    with launch(run.by):
+    with launch(run.loop):
         sweep(
-            run.by, P.F, P.V, P.B, P.kind, back.pieces[i], tape, run.scratch, C, back.g_still, back.g_A, of_theta,
+            run.loop, P.F, P.V, P.B, P.kind, back.pieces[i], tape, run.scratch, C, back.g_still, back.g_A, of_theta,
             P.x, run.problem.batch, first, last,
         )  # fmt: skip
     back.evaluations += (last - first) * (P.B.c.size - P.B.fsal)  # the FSAL stage has no vjp
@@ -166,15 +165,13 @@ def by_own_steps(run: Run, solved: OwnSolved) -> Backward:
         back.jump(i + 1)
         run.enter(back.pieces[i])
         if not P.kind.by_row:
-            transpose_weights(P.F, run.scratch.theta[0], C.transposed[0])
+            transpose_weights(P.F.rates.net, run.scratch.theta[0], C.transposed[0])
         begin, end, g = counts[i], counts[i + 1], back.g.astype(run.dtype)
-        arguments = (P.F, P.V, P.B, P.kind, back.pieces[i], S, solved.lanes, run.scratch, C, P.x, g)
-        if len(edges) == 2:
-            with launch(OneThread()):
-                pool_back(*arguments, 0, 0, run.problem.batch, begin, end)
-        else:
-            with launch(AllThreads()):
-                own_back_in_parallel(*arguments, edges, begin, end)
+        with launch(run.loop):
+            own_back(
+                run.loop, P.F, P.V, P.B, P.kind, back.pieces[i], S, solved.lanes, run.scratch, C, P.x, g, edges, begin,
+                end,
+            )  # fmt: skip
         gather(P.V, P.kind, run.scratch, C, back.g_still, back.g_A)
         longest = int(np.max(end - begin))
         back.evaluations += longest * (2 * P.B.c.size - P.B.fsal)
@@ -187,16 +184,16 @@ def by_own_steps(run: Run, solved: OwnSolved) -> Backward:
 def cotangents(run: Run, steps: int) -> Cotangents:
     """Room for a sweep over a tape of so many steps."""
     P, tiles, dtype, batch, rows = run.packed, run.tiles, run.dtype, run.problem.batch, run.rows
-    F, stages, width = P.F, P.B.c.size, TILE * P.F.w
+    F, stages, width = P.F.rates, P.B.c.size, TILE * P.F.w
     blocks, thetas, m, own = stages, len(run.scratch.theta), len(P.V.A), P.kind.by_row
     if not (P.kind.by_stage or P.kind.by_row):
         blocks *= max(1, min(steps, ROWS_AT_ONCE // (rows * stages)))
-    of_depth = (tiles, F.size) if own else (0, F.size)
+    of_depth = (tiles, F.net.size) if own else (0, F.net.size)
     return Cotangents(
         np.zeros((tiles, width), dtype), np.zeros((tiles, stages, width), dtype), np.zeros((tiles, width), dtype),
         np.zeros((tiles, 6, TILE)), np.zeros(batch * F.controls, dtype), *np.zeros((4, batch)),
-        np.zeros((tiles, thetas, F.size), dtype), np.zeros(of_depth), np.zeros((of_depth[0], m, F.size)),
-        np.zeros((tiles, blocks, rows * int(cotangent_size(F))), dtype), np.zeros((tiles, blocks, TILE), dtype),
-        np.zeros((tiles, TILE * (F.d + int(F.widths[0]))), dtype),
-        np.zeros((tiles if own else thetas, F.size), dtype),
+        np.zeros((tiles, thetas, F.net.size), dtype), np.zeros(of_depth), np.zeros((of_depth[0], m, F.net.size)),
+        np.zeros((tiles, blocks, rows * int(cotangent_size(F.net))), dtype), np.zeros((tiles, blocks, TILE), dtype),
+        np.zeros((tiles, TILE * (F.d + int(F.net.widths[0]))), dtype),
+        np.zeros((tiles if own else thetas, F.net.size), dtype),
     )  # fmt: skip

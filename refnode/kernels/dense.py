@@ -1,13 +1,15 @@
 """Dense output of a taped segment: the twin of `refnode.dense`."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from refnode.kernels.compiled import kernel
+from refnode.kernels.records import Record
 
 
-class Dense(NamedTuple):
+@dataclass(frozen=True)
+class Dense(Record):
     """A segment's steps first .. last - 1 on a tape, with the stages that only the interpolant needs.
 
     y, k, base, s, s_new   the tape's;  extra (tiles, steps, e, TILE w) the further stages of each step

@@ -6,26 +6,27 @@ Every stage has left a record. Its outer products are summed over groups of tile
 by block of theta, over the groups: so the bits do not depend on the number of threads.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numba import prange
-from numba.extending import overload
 
+from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.mlp import add_weights, cotangent_size, slot_size
 from refnode.kernels.rates import parameter_norm_vjp
+from refnode.kernels.records import Record
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of
-from refnode.kernels.systems import rates_of, record_of, record_size
-from refnode.kernels.tape import TILE, ByRow, OneThread
+from refnode.kernels.steps import copy, rows_of, zero
+from refnode.kernels.systems import record_of, record_size
+from refnode.kernels.tape import TILE
 from refnode.kernels.theta import coordinate, theta_at, theta_vjp
 
 GROUP = 4  # tiles
 BLOCK = 512  # entries of theta
 
 
-class Integrals(NamedTuple):
+@dataclass(frozen=True)
+class Integrals(Record):
     """What backward steps have given to the parameters, and what their error may be.
 
     groups           a step's, of theta (groups, stages, 1, p), or of constant leaves and coefficients (.., m + 1, p)
@@ -61,11 +62,11 @@ def counts(B, i):
 @kernel
 def add_tiles(S, theta, slots, i, first, count, m, g_theta):
     """Add to g_theta (p,) what stage i of `count` tiles of m rows left."""
-    F, pitch, stages = rates_of(S), slots.shape[1] * slots.shape[2], slots.shape[1]
+    F, pitch, stages = S.rates, slots.shape[1] * slots.shape[2], slots.shape[1]
     at, flat = (first * stages + i) * slots.shape[2], slots.reshape(slots.size)
-    layers = at + m * slot_size(F)
-    t = layers + m * cotangent_size(F)
-    add_weights(F, m, count, flat, at, pitch, flat, layers, pitch, flat, t, pitch, g_theta)
+    layers = at + m * slot_size(F.net)
+    t = layers + m * cotangent_size(F.net)
+    add_weights(F.net, m, count, flat, at, pitch, flat, layers, pitch, flat, t, pitch, g_theta)
     g_q = 0.0
     for tile in range(first, first + count):
         for share in record_of(F, m, slots[tile, i]).share:
@@ -73,55 +74,54 @@ def add_tiles(S, theta, slots, i, first, count, m, g_theta):
     parameter_norm_vjp(F.squares[3], theta, g_q, g_theta)
 
 
+@kernel
 def of_theta(S, V, kind, piece, tape, scratch, I, group, i, batch):
     """Stage i's cotangent of theta, or those of coefficients where each row has a theta of its own, for one group."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(of_theta, inline="always")
-def _of_theta(S, V, kind, piece, tape, scratch, I, group, i, batch):
-    def with_one(S, V, kind, piece, tape, scratch, I, group, i, batch):
-        first, last, full = group * GROUP, min((group + 1) * GROUP, tape.slots.shape[0]), batch // TILE
-        theta, g_theta = scratch.theta[i * kind.by_stage], I.groups[group, i, 0]
-        if full > first:
-            add_tiles(S, theta, tape.slots, i, first, min(full, last) - first, TILE, g_theta)
-        if last > full:
-            add_tiles(S, theta, tape.slots, i, full, 1, batch - full * TILE, g_theta)
-
-    def with_own(S, V, kind, piece, tape, scratch, I, group, i, batch):
-        F = rates_of(S)
-        size, still, A = record_size(F), I.groups[group, i, 0], I.groups[group, i, 1:]
-        for tile in range(group * GROUP, min((group + 1) * GROUP, tape.slots.shape[0])):
-            own, psi, slope = scratch.own[tile], scratch.own_psi[tile], scratch.own_slope[tile]
-            g_theta = S.transposed[tile]  # room: no longer needed
-            for r in range(rows_of(tile, batch)):
-                b, record = tile * TILE + r, record_of(F, 1, tape.slots[tile, i, r * size : (r + 1) * size])
-                theta_at(V, record.t[0], piece.t0[b], piece.T[b], piece.cell, own, psi, slope)
-                g_theta[:] = 0
-                add_weights(F, 1, 1, record.slot, 0, 0, record.layers, 0, 0, record.t, 0, 0, g_theta)
-                parameter_norm_vjp(F.squares[3], own, S.g_q * record.share[0], g_theta)
-                record.u[0] = theta_vjp(V, g_theta, psi, slope, still, A)
-
-    return with_own if kind.instance_class is ByRow else with_one
+    first, last, full = group * GROUP, min((group + 1) * GROUP, tape.slots.shape[0]), batch // TILE
+    if kind.by_row:
+        for tile in range(first, last):
+            of_own_theta(S, V, piece, tape, scratch, I.groups[group, i], tile, i, batch)
+        return
+    theta, g_theta = scratch.theta[i * kind.by_stage], I.groups[group, i, 0]
+    if full > first:
+        add_tiles(S, theta, tape.slots, i, first, min(full, last) - first, TILE, g_theta)
+    if last > full:
+        add_tiles(S, theta, tape.slots, i, full, 1, batch - full * TILE, g_theta)
 
 
 @kernel
-def group_task(S, V, B, kind, piece, tape, scratch, I, task, batch):
+def of_own_theta(S, V, piece, tape, scratch, groups, tile, i, batch):
+    """What the rows of a tile, each with its own theta, give to constant leaves and coefficients in stage i."""
+    F = S.rates
+    size, still, A = record_size(F), groups[0], groups[1:]
+    own, psi, slope = scratch.own[tile], scratch.own_psi[tile], scratch.own_slope[tile]
+    g_theta = S.transposed[tile]  # room: no longer needed
+    for r in range(rows_of(tile, batch)):
+        b, record = tile * TILE + r, record_of(F, 1, tape.slots[tile, i, r * size : (r + 1) * size])
+        theta_at(V, record.t[0], piece.t0[b], piece.T[b], piece.cell, own, psi, slope)
+        zero(g_theta)
+        add_weights(F.net, 1, 1, record.slot, 0, 0, record.layers, 0, 0, record.t, 0, 0, g_theta)
+        parameter_norm_vjp(F.squares[3], own, S.g_q * record.share[0], g_theta)
+        record.u[0] = theta_vjp(V, g_theta, psi, slope, still, A)
+
+
+@kernel
+def group_task(S, V, B, kind, piece, tape, scratch, I, batch, task):
     """One stage of a group, or, where rows have their own theta and share its room, all stages."""
     stages = B.c.size
     first, group = (0, task) if kind.by_row else (task % stages, task // stages)
     for i in range(first, stages if kind.by_row else first + 1):
         if counts(B, i):
-            I.groups[group, i] = 0
+            zero(I.groups[group, i].reshape(I.groups[group, i].size))
             of_theta(S, V, kind, piece, tape, scratch, I, group, i, batch)
 
 
 # ---------------------------------------------------------------- tiles
 
 @kernel
-def tile_task(S, V, B, kind, piece, tape, I, tile, batch):
+def tile_task(S, V, B, kind, piece, tape, I, batch, tile):
     """What is each sample's own: its control, and the ends that its theta follows; and the next step's first record."""
-    F, m, h = rates_of(S), rows_of(tile, batch), (tape.s_new[0] - tape.s[0]) * S.longest
+    F, m, h = S.rates, rows_of(tile, batch), (tape.s_new[0] - tape.s[0]) * S.longest
     size, n_x = record_size(F), F.controls
     for i in range(B.c.size):
         for r in range(m if counts(B, i) and (n_x or kind.by_row) else 0):
@@ -138,7 +138,7 @@ def tile_task(S, V, B, kind, piece, tape, I, tile, batch):
                 I.x[0, b * n_x + j] -= h * B.b[i] * x[j]
                 I.x[1, b * n_x + j] -= h * B.b_err[i] * x[j]
     if B.fsal:
-        tape.slots[tile, 0] = tape.slots[tile, B.c.size - 1]
+        copy(tape.slots[tile, B.c.size - 1], tape.slots[tile, 0])
 
 
 @kernel
@@ -163,11 +163,12 @@ def block_task(S, V, B, kind, tape, scratch, I, block):
                 other = I.groups[group, i, j, low:high]
                 for q in range(row.size):
                     row[q] += other[q]
-    I.worst[block] = 0
+    zero(I.worst[block])
     for j in range(I.total.shape[0]):
         total, size = I.total[j, low:high], I.size[j, low:high]
         missed, missed3 = I.missed[j, low:high], I.missed3[j, low:high]
-        missed[:], missed3[:] = 0, 0
+        zero(missed)
+        zero(missed3)
         for i in range(stages):
             weight = -h * (1.0 if kind.by_row or j == 0 else scratch.psi[i * kind.by_stage, j - 1])
             row = I.groups[0, i, j * kind.by_row, low:high]
@@ -215,52 +216,25 @@ def tasks_of(B, kind, I):
     return I.groups.shape[0] * (1 if kind.by_row else B.c.size)
 
 
-@kernel(parallel=True)
-def all_in_parallel(S, V, B, kind, piece, tape, scratch, I, batch):
-    """Groups, then blocks and tiles, by all threads."""
-    for task in prange(tasks_of(B, kind, I)):
-        group_task(S, V, B, kind, piece, tape, scratch, I, np.int64(task), batch)
+@kernel
+def block_or_tile(S, V, B, kind, piece, tape, scratch, I, batch, task):
+    """A block of theta, or, behind them, a tile."""
     blocks = I.worst.shape[0]
-    for task in prange(blocks + tape.slots.shape[0]):
-        if task < blocks:
-            block_task(S, V, B, kind, tape, scratch, I, np.int64(task))
-        else:
-            tile_task(S, V, B, kind, piece, tape, I, np.int64(task) - blocks, batch)
+    if task < blocks:
+        block_task(S, V, B, kind, tape, scratch, I, task)
+    else:
+        tile_task(S, V, B, kind, piece, tape, I, batch, task - blocks)
 
 
-@inline
-def all_in_series(S, V, B, kind, piece, tape, scratch, I, batch):
-    """Groups, then blocks and tiles, by this thread."""
-    for task in range(tasks_of(B, kind, I)):
-        group_task(S, V, B, kind, piece, tape, scratch, I, task, batch)
-    for block in range(I.worst.shape[0]):
-        block_task(S, V, B, kind, tape, scratch, I, block)
-    for tile in range(tape.slots.shape[0]):
-        tile_task(S, V, B, kind, piece, tape, I, tile, batch)
-
-
-def all_integrals(by, S, V, B, kind, piece, tape, scratch, I, batch):
-    """Groups, blocks and tiles by the threads that the type of `by` says."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(all_integrals, inline="always")
-def _all_integrals(by, S, V, B, kind, piece, tape, scratch, I, batch):
-    run = all_in_series if by.instance_class is OneThread else all_in_parallel
-
-    def implementation(by, S, V, B, kind, piece, tape, scratch, I, batch):
-        run(S, V, B, kind, piece, tape, scratch, I, batch)
-
-    return implementation
-
-
-@inline
-def gather(by, S, V, B, kind, piece, tape, scratch, I, batch):
+@kernel
+def gather(loop, F, V, B, kind, piece, tape, scratch, I, batch):
     """Add the integrals of the step at the start of the tape, whose stages have left their records."""
-    s, s_new = tape.s[0], tape.s_new[0]
+    s, s_new, S = tape.s[0], tape.s_new[0], F.costate
     if kind.by_stage:
-        set_theta(S, V, B, piece, scratch, s, s_new, 0, 1)  # of a first stage that was the last step's last
-    all_integrals(by, S, V, B, kind, piece, tape, scratch, I, batch)
+        set_theta(F, V, B, piece, scratch, s, s_new, 0, 1)  # of a first stage that was the last step's last
+    held = (S, V, B, kind, piece, tape, scratch, I, batch)
+    each(loop, tasks_of(B, kind, I), group_task, held)
+    each(loop, I.worst.shape[0] + tape.slots.shape[0], block_or_tile, held)
     I.error[0] = max(I.error[0], joined(I.worst[:, 0].max(), I.worst[:, 1].max(), B.two_errors))
     if kind.by_stage and V.follows:
         h, t0, T = (s_new - s) * S.longest, piece.t0[0], piece.T[0]

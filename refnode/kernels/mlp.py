@@ -5,7 +5,7 @@ the layers one after the other, each (m, n_k), and after them the slopes, if the
 one more row of its weights, which is added beside the bias, so that no input has a column for it.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from refnode.field import MLP
 from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.products import add_product, add_products
+from refnode.kernels.records import Record
 
 
-class Net(NamedTuple):
+@dataclass(frozen=True)
+class Net(Record):
     """An MLP as plain numbers, all int64.
 
     widths    n_0 .. n_L, without t;  weights, biases   where W_k and b_k begin in theta (-1: no bias)

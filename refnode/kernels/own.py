@@ -6,19 +6,21 @@ others, and since no row sees another, a sample's numbers do not depend on its c
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numba import prange
 
 from refnode.kernels.advance import step_factor
+from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
+from refnode.kernels.records import Record
 from refnode.kernels.steps import error_of, runge_kutta, set_errors, set_times
 from refnode.kernels.systems import evaluate
 from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TILE, TOO_MANY, UNDERFLOW, Rows
 
 
-class Samples(NamedTuple):
+@dataclass(frozen=True)
+class Samples(Record):
     """Every sample's tape, and where it stands, so that a solve can be left and entered again.
 
     y           (b, steps + 1, w) the states at which its steps begin, and the last
@@ -44,7 +46,8 @@ class Samples(NamedTuple):
     word: np.ndarray
 
 
-class Lanes(NamedTuple):
+@dataclass(frozen=True)
+class Lanes(Record):
     """The rows of every pool: whose they are and what they need, (pools, TILE) and (pools, TILE w) ..
 
     k, slots    (pools, stages, ..);  x, g_x   the control and its cotangent (pools, TILE n_x)
@@ -132,12 +135,13 @@ def standing(control, S, i, room):
 
 
 @kernel
-def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, pool, first, last, given):
-    """Steps of samples first .. last - 1 until each has arrived, has no room left on its tape, or has failed.
+def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, edges, given, pool):
+    """Steps of a pool's samples until each has arrived, has no room left on its tape, or has failed.
 
+    Pool p has samples edges[p] .. edges[p + 1] - 1.
     With control.adaptive = 0 sample i's steps end at given[i] (N + 1,).
     """
-    w, room, m, waiting = F.w, S.s.shape[1], 0, first
+    w, room, m, waiting, last = F.w, S.s.shape[1], 0, edges[pool], edges[pool + 1]
     rows, y, k, y_new = rows_in(L, scratch, pool, piece.cell), L.y[pool], L.k[pool], scratch.y_new[pool]
     begins, ends_at = scratch.s[pool], scratch.s_new[pool]  # Numba loses what is written through `rows`
     while True:
@@ -181,11 +185,10 @@ def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, pool, first, las
                 copy_row(k[0], m, r, w)
 
 
-@kernel(parallel=True)
-def own_steps_in_parallel(F, V, B, kind, control, piece, S, L, scratch, x, edges, given):
-    """`pool_steps` of all pools, by all threads; pool p has samples edges[p] .. edges[p + 1] - 1."""
-    for pool in prange(len(edges) - 1):
-        pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, pool, edges[pool], edges[pool + 1], given)
+@kernel
+def own_steps(loop, F, V, B, kind, control, piece, S, L, scratch, x, edges, given):
+    """`pool_steps` of all pools, by this thread or by a loop of all."""
+    each(loop, len(edges) - 1, pool_steps, (F, V, B, kind, control, piece, S, L, scratch, x, edges, given))
 
 
 @kernel

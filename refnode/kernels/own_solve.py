@@ -1,6 +1,6 @@
 """The forward solve of a whole problem by steps of each sample's own: bounds and maps by the story, steps compiled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,10 +9,10 @@ from refnode.dynamics import initial_y
 from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
-from refnode.kernels.own import Lanes, Samples, own_rates, own_steps_in_parallel, pool_steps
+from refnode.kernels.own import Lanes, Samples, own_rates, own_steps
 from refnode.kernels.run import WORK, Run, pieces, pool_edges
-from refnode.kernels.tape import DONE, FULL, TILE, TOO_MANY, UNDERFLOW, AllThreads, OneThread, Piece
-from refnode.kernels.workspace import launch
+from refnode.kernels.tape import DONE, FULL, TILE, TOO_MANY, UNDERFLOW, Piece
+from refnode.kernels.threads import launch
 from refnode.segments import segments
 from refnode.span import Span
 
@@ -69,9 +69,9 @@ def _segment(
         check_finite(k0, span.start, None)
         norm = error_norm(run.solver)
         S.ds[:] = first_fraction(rhs, span, y, k0, norm, run.solver, statistics)
-        control = control._replace(max_steps=control.max_steps - statistics.attempts)
+        control = replace(control, max_steps=control.max_steps - statistics.attempts)
     else:
-        control, given = control._replace(adaptive=0), _own_grids(grid, b)
+        control, given = replace(control, adaptive=0), _own_grids(grid, b)
     S.k[:] = k0
     S.word[:] = FULL
     while np.any(S.word == FULL):
@@ -89,13 +89,9 @@ def _segment(
 
 
 def _launch(run: Run, S: Samples, L: Lanes, piece: Piece, control: object, given: Array) -> None:
-    P, edges, b = run.packed, pool_edges(run.problem.batch), run.problem.batch
-    if len(edges) == 2:
-        with launch(OneThread()):
-            pool_steps(P.F, P.V, P.B, P.kind, control, piece, S, L, run.scratch, P.x, 0, 0, b, given)
-        return
-    with launch(AllThreads()):
-        own_steps_in_parallel(P.F, P.V, P.B, P.kind, control, piece, S, L, run.scratch, P.x, edges, given)
+    P, edges = run.packed, pool_edges(run.problem.batch)
+    with launch(run.loop):
+        own_steps(run.loop, P.F, P.V, P.B, P.kind, control, piece, S, L, run.scratch, P.x, edges, given)
 
 
 def rates_of(run: Run, S: Samples, L: Lanes, piece: Piece, t: Array, y: Array) -> Array:
@@ -104,8 +100,7 @@ def rates_of(run: Run, S: Samples, L: Lanes, piece: Piece, t: Array, y: Array) -
     t = np.array(np.broadcast_to(t, (b,)), np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         own_y, k = y.astype(run.dtype), np.empty(y.shape, run.dtype)
-    with launch(OneThread()):
-        own_rates(P.F, P.V, P.kind, piece, L, run.scratch, P.x, b, t, own_y, k)
+    own_rates(P.F, P.V, P.kind, piece, L, run.scratch, P.x, b, t, own_y, k)
     return k.astype(np.float64)
 
 
@@ -161,7 +156,7 @@ def with_more_room(run: Run, S: Samples) -> Samples:
     larger = samples_of(run)
     for name, a in held.items():
         getattr(larger, name)[:, : a.shape[1]] = a
-    return S._replace(**{name: getattr(larger, name) for name in held})
+    return replace(S, **{name: getattr(larger, name) for name in held})
 
 
 def lanes_of(run: Run) -> Lanes:

@@ -1,8 +1,7 @@
 """The discrete adjoint of steps of each sample's own; their stages are run again from the states on the tape."""
 
-from numba import prange
-
 from refnode.kernels.adjoint import hand_times, step_back
+from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.mlp import mlp_weights_vjp
 from refnode.kernels.own import copy_row, rows_in, seat
@@ -11,9 +10,9 @@ from refnode.kernels.tape import TILE
 
 
 @kernel
-def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, pool, first, last, begin, end):
-    """Take g (b, w) of samples first .. last - 1 over their steps end[i] - 1 .. begin[i]."""
-    w, controls, m, waiting = F.w, F.controls, 0, first
+def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end, pool):
+    """Take g (b, w) of a pool's samples over their steps end[i] - 1 .. begin[i]."""
+    w, controls, m, waiting, last = F.w, F.controls, 0, edges[pool], edges[pool + 1]
     rows, y, g_rows, g_x = rows_in(L, scratch, pool, piece.cell), L.y[pool], C.g[pool], L.g_x[pool]
     while True:
         while m < TILE and waiting < last:
@@ -38,7 +37,7 @@ def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, pool, first, last, b
         step_back(F, V, B, kind, scratch, C, rows, pool, m, 0, slots, k, g_x)
         if not kind.by_row:
             useful = B.c.size - B.fsal
-            mlp_weights_vjp(F, m, useful, slots, C.layers[pool], C.depths[pool], C.theta[pool, 0])
+            mlp_weights_vjp(F.rates.net, m, useful, slots, C.layers[pool], C.depths[pool], C.theta[pool, 0])
         for r in range(m - 1, -1, -1):
             i = L.sample[pool, r]
             hand_times(rows, C, pool, r, i)
@@ -55,10 +54,7 @@ def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, pool, first, last, b
                 copy_row(g_x, m, r, controls)
 
 
-@kernel(parallel=True)
-def own_back_in_parallel(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end):
-    """`pool_back` of all pools, by all threads; pool p has samples edges[p] .. edges[p + 1] - 1."""
-    for pool in prange(len(edges) - 1):
-        pool_back(
-            F, V, B, kind, piece, S, L, scratch, C, x, g, pool, edges[pool], edges[pool + 1], begin, end
-        )  # fmt: skip
+@kernel
+def own_back(loop, F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end):
+    """`pool_back` of all pools, by this thread or by a loop of all."""
+    each(loop, len(edges) - 1, pool_back, (F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end))

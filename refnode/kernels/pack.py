@@ -9,9 +9,10 @@ from refnode.control import control_of
 from refnode.depth import Constant, Galerkin
 from refnode.field import MLP
 from refnode.kernels import theta
-from refnode.kernels.mlp import net_of
+from refnode.kernels.mlp import net_of, slot_size
 from refnode.kernels.rates import Rates
-from refnode.kernels.tape import Butcher, ByRow, Common, Control
+from refnode.kernels.systems import System, no_costate
+from refnode.kernels.tape import Butcher, Control, Kind
 from refnode.kernels.theta import Variance
 from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
@@ -32,11 +33,11 @@ class Refusal(Exception):
 class Packed(NamedTuple):
     """A problem's dynamics and a solver's numbers."""
 
-    F: Rates
+    F: System
     V: Variance
     B: Butcher
     control: Control
-    kind: Common | ByRow
+    kind: Kind
     x: np.ndarray
 
 
@@ -58,13 +59,13 @@ def refusal(problem: Problem, solver: Solver) -> str:
     return ""
 
 
-def kind_of(problem: Problem, solver: Solver) -> Common | ByRow:
+def kind_of(problem: Problem, solver: Solver) -> Kind:
     """Whether theta is one for a segment, one for each stage, or, where samples differ in t, each row's own."""
     depth = problem.model.depth
     if type(depth) is Constant or type(depth.basis) is PiecewiseConstant:
-        return Common(0)
+        return Kind(0, 0)
     own = any(np.ndim(end) for end in problem.span or ()) or solver.steps == "own"
-    return ByRow() if own else Common(1)
+    return Kind(0, 1) if own else Kind(1, 0)
 
 
 def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Packed:
@@ -75,7 +76,8 @@ def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Pac
     rates = _rates(problem, 0 if x is None else x.shape[1], dtype)
     variance, tableau = _variance(problem, values, dtype), _butcher(solver.tableau, dtype)
     control = control_of_steps(solver, np.full(rates.w, solver.atol or 0.0, dtype))
-    return Packed(rates, variance, tableau, control, kind_of(problem, solver), controls)
+    F = System(rates, no_costate(dtype), 0, rates.w, rates.controls, int(slot_size(rates.net)))
+    return Packed(F, variance, tableau, control, kind_of(problem, solver), controls)
 
 
 def _rates(problem: Problem, n_x: int, dtype: type) -> Rates:
@@ -92,7 +94,7 @@ def _rates(problem: Problem, n_x: int, dtype: type) -> Rates:
     w = d + (1 if problem.loss.running else 0)
     c = np.array([term[0] for term in tracked])
     amplitude, omega, phase = (np.array([term[k] for term in tracked]).reshape(len(tracked), d) for k in (1, 2, 3))
-    return Rates(*net_of(model.field), d, w, n_x, squares, c, amplitude, omega, phase)
+    return Rates(net_of(model.field), d, w, n_x, squares, c, amplitude, omega, phase)
 
 
 def _variance(problem: Problem, values: Values, dtype: type) -> Variance:

@@ -15,7 +15,7 @@ from refnode.kernels.panels import panel
 from refnode.kernels.run import WORK, Run, run_of
 from refnode.kernels.solve import solve
 from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, Butcher, Tape
-from refnode.kernels.workspace import launch
+from refnode.kernels.threads import launch
 from refnode.problem import Problem
 from refnode.segments import like_end
 from refnode.solver import Solver
@@ -89,9 +89,9 @@ class Panels:
         P, scratch = under.packed, under.scratch
         if P.kind.by_stage:
             m = scratch.psi.shape[1]
-            theta = np.zeros((nodes, P.F.size), dtype)
-            scratch = scratch._replace(theta=theta, psi=np.zeros((nodes, m)), slope=np.zeros((nodes, m)))
-            back.S = back.S._replace(transposed=np.zeros((nodes, P.F.size), dtype))
+            theta = np.zeros((nodes, P.F.rates.net.size), dtype)
+            scratch = replace(scratch, theta=theta, psi=np.zeros((nodes, m)), slope=np.zeros((nodes, m)))
+            back.S = replace(back.S, transposed=np.zeros((nodes, P.F.rates.net.size), dtype))
         self.run: Run = replace(under, scratch=scratch, place="kept ")
         self.Q, self.I = _rule(P.B, dtype), integrals(back.run_up, nodes)
         nothing = np.zeros((under.tiles, 0, 0), dtype)
@@ -114,9 +114,9 @@ class Panels:
         """Kronrod's rule on the fractions [lo, hi], and how far Gauss's is from it."""
         P, back, problem, I = self.run.packed, self.back, self.back.problem, self.I
         self.tape.s[0], self.tape.s_new[0] = 1 - hi, 1 - lo
-        with launch(self.run.by):
+        with launch(self.run.loop):
             panel(
-                self.run.by, P.F, P.V, self.Q, P.kind, self.adj, down(back.pieces[self.i]), self.tape,
+                self.run.loop, P.F, P.V, self.Q, P.kind, self.adj, down(back.pieces[self.i]), self.tape,
                 self.run.scratch, P.x, problem.batch, I,
             )  # fmt: skip
         back.statistics.nfe += len(NODES)

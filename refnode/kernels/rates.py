@@ -5,31 +5,26 @@
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
-from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.mlp import cotangents_of, mlp_forward, mlp_vjp
+from refnode.kernels.compiled import kernel
+from refnode.kernels.mlp import Net, cotangents_of, mlp_forward, mlp_vjp
+from refnode.kernels.records import Record
 
 
-class Rates(NamedTuple):
+@dataclass(frozen=True)
+class Rates(Record):
     """The dynamics as plain numbers.
 
-    widths .. size        the field's, as in `refnode.kernels.mlp.Net`
-    d, w, controls        widths of z, of y (d or d + 1), and of the control
-    squares               c_z, c_f, c_r, c_p
-    tracked               c_k (n,);  amplitude, omega, phase (n, d) of beta_k = amplitude cos(omega t + phase)
+    net               the field's
+    d, w, controls    widths of z, of y (d or d + 1), and of the control
+    squares           c_z, c_f, c_r, c_p
+    tracked           c_k (n,);  amplitude, omega, phase (n, d) of beta_k = amplitude cos(omega t + phase)
     """
 
-    widths: np.ndarray
-    weights: np.ndarray
-    biases: np.ndarray
-    slots: np.ndarray
-    timed: np.ndarray
-    act: int
-    skip: int
-    size: int
+    net: Net
     d: int
     w: int
     controls: int
@@ -40,18 +35,18 @@ class Rates(NamedTuple):
     phase: np.ndarray
 
 
-@inline
+@kernel
 def rate(F, theta, t, y, y0, x, x0, m, slot, k, k0):
     """k = F(t, y) (m, w), rows from k0; the slot is left for the vjp."""
     d, w, n_x = F.d, F.w, F.controls
-    n_0, o = F.widths[0], F.widths[-1]
+    n_0, o = F.net.widths[0], F.net.widths[-1]
     for s in range(m):
         h = slot[s * n_0 : (s + 1) * n_0]
         for j in range(d):
             h[j] = y[y0 + s * w + j]
         for j in range(n_x):
             h[d + j] = x[x0 + s * n_x + j]
-    mlp_forward(F, theta, t, m, slot, k, k0 + d - o, w)
+    mlp_forward(F.net, theta, t, m, slot, k, k0 + d - o, w)
     for s in range(m):
         for j in range(d - o):
             k[k0 + s * w + j] = y[y0 + s * w + o + j]
@@ -71,7 +66,7 @@ def squared_norm(theta):
 @kernel
 def running_loss(F, theta, t, y, y0, m, k, k0):
     """The last column of k: q'."""
-    d, w, o = F.d, F.w, F.widths[-1]
+    d, w, o = F.d, F.w, F.net.widths[-1]
     c_z, c_f, c_r, c_p = F.squares
     parameters = c_p * squared_norm(theta) if c_p != 0 else 0.0
     for s in range(m):
@@ -89,7 +84,7 @@ def running_loss(F, theta, t, y, y0, m, k, k0):
 @kernel
 def running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_theta):
     """g_rate (m, d) becomes the cotangent of z' with the running loss's; g_y, g_t, g_theta are added to."""
-    d, w, n_0, o = F.d, F.w, F.widths[0], F.widths[-1]
+    d, w, n_0, o = F.d, F.w, F.net.widths[0], F.net.widths[-1]
     c_z, c_f, c_r, c_p = F.squares
     whole = 0.0
     for s in range(m):
@@ -117,7 +112,7 @@ def parameter_norm_vjp(c_p, theta, g_q, g_theta):
             g_theta[n] += factor * theta[n]
 
 
-@inline
+@kernel
 def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0, g_t, g_theta, layers, spare):
     """Cotangents for g (m, w): g_y (m, w) is set; g_x (m, n_x) and g_t (m,) are added to.
 
@@ -125,7 +120,7 @@ def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0,
     for the running loss's own, which is added to g_theta (p,) here, or to nothing (0,). spare: (m, d) and (m, n_0).
     """
     d, w, n_x = F.d, F.w, F.controls
-    n_0, o = F.widths[0], F.widths[-1]
+    n_0, o = F.net.widths[0], F.net.widths[-1]
     g_rate, g_h = spare[: m * d], spare[m * d : m * (d + n_0)]
     for s in range(m):
         for j in range(d):
@@ -134,11 +129,11 @@ def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0,
             g_y[gy0 + s * w + j] = 0
     if w > d:
         running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_theta)
-    last = cotangents_of(F, F.widths.size - 2, m)
+    last = cotangents_of(F.net, F.net.widths.size - 2, m)
     for s in range(m):
         for j in range(o):
             layers[last + s * o + j] = g_rate[s * d + d - o + j]
-    mlp_vjp(F, theta, transposed, m, slot, layers, g_h, g_t)
+    mlp_vjp(F.net, theta, transposed, m, slot, layers, g_h, g_t)
     for s in range(m):
         for j in range(d):
             g_y[gy0 + s * w + j] += g_h[s * n_0 + j]

@@ -6,19 +6,17 @@ from typing import Any
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.kernels.mlp import slot_size
 from refnode.kernels.pack import Packed, packed
 from refnode.kernels.tape import (
     KEEP_NOTHING,
     KEEP_STAGES,
     TILE,
-    AllThreads,
-    OneThread,
     Piece,
     Scratch,
     Tape,
 )
 from refnode.kernels.theta import theta_at
+from refnode.kernels.threads import ALONE, together
 from refnode.kernels.workspace import Workspace
 from refnode.problem import Problem
 from refnode.segments import segments
@@ -55,9 +53,9 @@ class Run:
         return min(TILE, self.problem.batch)
 
     @property
-    def by(self) -> OneThread | AllThreads:
-        """Which threads share the tiles."""
-        return AllThreads() if self.tiles > 1 else OneThread()
+    def loop(self) -> int:
+        """Which loop goes over the tiles: the calling thread's, or that of all threads."""
+        return together() if self.tiles > 1 else ALONE
 
     def tape(self, keep: int, for_vjps: bool = True) -> Tape:
         """A tape with the room there is, with slots for vjps or one. Its large arrays are the thread's workspace."""
@@ -74,14 +72,14 @@ class Run:
 
     def with_more_room(self, tape: Tape) -> Tape:
         """A tape of twice the room that holds what the old one held."""
-        old = Tape(*(np.copy(a) for a in tape[:-1]), tape.keep)
+        old = {name: np.copy(getattr(tape, name)) for name in ("y", "k", "slots", "base", "s", "s_new")}
         self.room *= 2
         new = self.tape(tape.keep, tape.slots.shape[1] > 1)
         for name in ("y", "k", "slots"):
-            held = getattr(old, name)
+            held = old[name]
             getattr(new, name)[:, : held.shape[1]] = held
         for name in ("base", "s", "s_new"):
-            held = getattr(old, name)
+            held = old[name]
             getattr(new, name)[: len(held)] = held
         return new
 
@@ -110,17 +108,17 @@ def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     own_steps = solver.steps == "own"
     tiles = len(pool_edges(problem.batch)) - 1 if own_steps else tiles_of(problem.batch)
     F, m = P.F, max(1, len(P.V.A))
-    thetas, own = P.B.c.size if P.kind.by_stage else 1, F.size if P.kind.by_row else 0
+    thetas, own = P.B.c.size if P.kind.by_stage else 1, F.rates.net.size if P.kind.by_row else 0
     rows, width = (tiles, TILE), (tiles, TILE * F.w)
     scratch = Scratch(
-        np.zeros(rows, dtype), np.zeros(rows), np.zeros(rows), np.zeros((tiles, TILE * int(slot_size(F))), dtype),
+        np.zeros(rows, dtype), np.zeros(rows), np.zeros(rows), np.zeros((tiles, TILE * F.left), dtype),
         *(np.zeros(width, dtype) for _ in range(4)), np.zeros((tiles, 2, TILE)),
-        np.zeros((thetas, F.size), dtype), np.zeros((thetas, m)), np.zeros((thetas, m)),
+        np.zeros((thetas, F.rates.net.size), dtype), np.zeros((thetas, m)), np.zeros((thetas, m)),
         np.zeros((tiles, own), dtype), np.zeros((tiles, m)), np.zeros((tiles, m)),
     )  # fmt: skip
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
-    run = Run(problem, values, solver, dtype, P, scratch, tiles, min(TILE, problem.batch) * int(slot_size(F)))
+    run = Run(problem, values, solver, dtype, P, scratch, tiles, min(TILE, problem.batch) * F.left)
     if own_steps:
         return run
     one_step = {"y": tiles * width[1], "k": tiles * P.B.c.size * width[1], "slots": tiles * P.B.c.size * run.slot}

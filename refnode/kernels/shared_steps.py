@@ -2,13 +2,11 @@
 
 import math
 
-from numba import prange
-from numba.extending import overload
-
+from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.steps import error_of, rows_of, runge_kutta, set_errors, tile_rows
+from refnode.kernels.steps import copy, error_of, rows_of, runge_kutta, set_errors, tile_rows
 from refnode.kernels.systems import evaluate, keep_theta
-from refnode.kernels.tape import KEEP_NOTHING, TILE, OneThread
+from refnode.kernels.tape import KEEP_NOTHING, TILE
 from refnode.kernels.theta import theta_at
 
 
@@ -34,13 +32,13 @@ def turn_over(tape, stages, fsal):
     """On a tape of one step: its last stage is the first of the next, its end the next's start."""
     for tile in range(tape.y.shape[0]):
         if fsal:
-            tape.k[tile, 0] = tape.k[tile, stages - 1]
+            copy(tape.k[tile, stages - 1], tape.k[tile, 0])
         if tape.keep == KEEP_NOTHING:
-            tape.y[tile, 0] = tape.y[tile, 1]
+            copy(tape.y[tile, 1], tape.y[tile, 0])
 
 
-@inline
-def tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s, s_new, first):
+@kernel
+def tile_step(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first, tile):
     """Stages `first` .. of step n for one tile; its new state; the errors of its rows."""
     m, base, at = rows_of(tile, batch), tape.base[n], state_at(tape, n)
     rows, x_tile = tile_rows(piece, scratch, tile, m, s, s_new), x[tile * TILE * F.controls :]
@@ -50,33 +48,12 @@ def tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s
     set_errors(B, control, scratch, tile, m, F.w, y, y_new, k)
 
 
-@kernel(parallel=True)
-def step_in_parallel(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
-    """One step of all tiles, by all threads."""
-    for tile in prange(tape.y.shape[0]):
-        tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s, s_new, first)
-
-
 @inline
-def step_in_series(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
-    """One step of all tiles, by this thread."""
-    for tile in range(tape.y.shape[0]):
-        tile_step(F, V, B, kind, control, piece, tape, scratch, x, tile, batch, n, s, s_new, first)
-
-
-def step_all(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
-    """One step of all tiles, by the threads that the type of `by` says; first is 0 if k_0 is not there yet, else 1."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(step_all, inline="always")
-def _step_all(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
-    step = step_in_series if by.instance_class is OneThread else step_in_parallel
-
-    def implementation(by, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
-        step(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
-
-    return implementation
+def step_all(loop, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first):
+    """One step of all tiles, by this thread or by a loop of all; first is 0 if k_0 is not there yet, else 1."""
+    each(loop, tape.y.shape[0], tile_step, (
+        F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first,
+    ))  # fmt: skip
 
 
 @kernel

@@ -1,6 +1,6 @@
 """The forward solve of a whole problem on tiles: bounds and maps by the story, segments by `advance`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,12 +22,11 @@ from refnode.kernels.tape import (
     TOO_MANY,
     UNDERFLOW,
     Control,
-    OneThread,
     Piece,
     State,
     Tape,
 )
-from refnode.kernels.workspace import launch
+from refnode.kernels.threads import launch
 from refnode.segments import segments
 from refnode.steps import first_step
 
@@ -76,9 +75,9 @@ def solve_segment(
     control, fractions = begin_segment(run, tape, state, piece, i, wish, grid)
     word = FULL
     while word == FULL:
-        with launch(run.by):
+        with launch(run.loop):
             word = advance(
-                run.by, P.F, P.V, P.B, P.kind, control, piece, tape, run.scratch, state, P.x, run.problem.batch,
+                run.loop, P.F, P.V, P.B, P.kind, control, piece, tape, run.scratch, state, P.x, run.problem.batch,
                 fractions,
             )  # fmt: skip
         if word == FULL:
@@ -94,7 +93,7 @@ def begin_segment(
     control, fractions, longest = run.packed.control, np.zeros(1), float(np.max(np.abs(piece.end - piece.start)))
     state.real[:], state.whole[[1, 6, 7]] = (0.0, 0.0, 1.0), (1, NOWHERE, 0)
     if grid is not None or not run.solver.adaptive:
-        control = control._replace(adaptive=0)
+        control = replace(control, adaptive=0)
         fractions = grid.fractions[i] if grid is not None else _uniform(run, i)
     elif wish is not None and wish > 0 and longest:
         state.real[1] = wish / longest
@@ -135,8 +134,7 @@ def first_fraction(run: Run, tape: Tape, piece: Piece, state: State) -> float:
 def rate_of(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -> Array:
     """F(t, y) (b, w) at t (b,) for the state in a tape's place `at`, left as its stage k[:, stage]."""
     P, batch = run.packed, run.problem.batch
-    with launch(OneThread()):
-        rates(P.F, P.V, P.kind, piece, tape, run.scratch, P.x, batch, at, stage, t)
+    rates(P.F, P.V, P.kind, piece, tape, run.scratch, P.x, batch, at, stage, t)
     return from_tiles(tape.k[:, stage], batch)
 
 

@@ -1,19 +1,17 @@
 """The discrete adjoint of taped steps that the batch shares: the twin of `refnode.gradients.discrete_adjoint`."""
 
-from numba import prange
-from numba.extending import overload
-
 from refnode.kernels.adjoint import hand_times, idle, step_back
-from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.apart import each
+from refnode.kernels.compiled import kernel
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.shared_steps import set_theta
 from refnode.kernels.steps import rows_of, runge_kutta, tile_rows
-from refnode.kernels.tape import KEEP_STAGES, TILE, OneThread
+from refnode.kernels.tape import KEEP_STAGES, TILE
 from refnode.kernels.theta import theta_vjp
 
 
 @kernel
-def tile_back(F, V, B, kind, piece, tape, scratch, C, x, tile, batch, first, last):
+def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tile):
     """Steps last - 1 .. first of one tile; their stages are run again unless they were kept.
 
     The layers' cotangents of as many stages as C.layers has room for go into one product with what the tape holds.
@@ -35,62 +33,34 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, tile, batch, first, las
         if kind.by_stage:
             for i in range(useful):
                 g_theta, at = C.theta[tile, i], block + i
-                mlp_weights_vjp(F, m, 1, slots[i:], C.layers[tile, at:], C.depths[tile, at:], g_theta)
+                mlp_weights_vjp(F.rates.net, m, 1, slots[i:], C.layers[tile, at:], C.depths[tile, at:], g_theta)
             used = 0
         elif not kind.by_row and (used + useful > room or n == first or tape.keep != KEEP_STAGES):
-            mlp_weights_vjp(F, m, used, slots, C.layers[tile, block:], C.depths[tile, block:], C.theta[tile, 0])
+            layers, depths = C.layers[tile, block:], C.depths[tile, block:]
+            mlp_weights_vjp(F.rates.net, m, used, slots, layers, depths, C.theta[tile, 0])
             used = 0
         elif kind.by_row:
             used = 0
 
 
-@kernel(parallel=True)
-def back_in_parallel(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
-    """Steps last - 1 .. first of all tiles, by all threads."""
-    for tile in prange(tape.y.shape[0]):
-        tile_back(F, V, B, kind, piece, tape, scratch, C, x, tile, batch, first, last)
-
-
-@inline
-def back_in_series(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
-    """Steps last - 1 .. first of all tiles, by this thread."""
-    for tile in range(tape.y.shape[0]):
-        tile_back(F, V, B, kind, piece, tape, scratch, C, x, tile, batch, first, last)
-
-
-def steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
-    """Steps last - 1 .. first of all tiles, by the threads that the type of `by` says."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(steps_back, inline="always")
-def _steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
-    back = back_in_series if by.instance_class is OneThread else back_in_parallel
-
-    def implementation(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last):
-        back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last)
-
-    return implementation
-
-
 @kernel
-def sweep(by, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, batch, first, last):
+def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, batch, first, last):
     """The cotangent from the end of steps first .. last - 1 of a segment to their start; sums over tiles in order.
 
     ends (4,) gathers what theta(t) gives to the segment's start and end and to t0 and T, if the batch shares theta.
     """
     if not kind.by_stage:
         if not kind.by_row:
-            transpose_weights(F, scratch.theta[0], C.transposed[0])
-        steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, first, last)
+            transpose_weights(F.rates.net, scratch.theta[0], C.transposed[0])
+        each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, first, last))
         gather(V, kind, scratch, C, g_still, g_A)
         return
     for n in range(last - 1, first - 1, -1):
         set_theta(F, V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, B.c.size)
         for i in range(B.c.size):
             if not idle(B, i):
-                transpose_weights(F, scratch.theta[i], C.transposed[i])
-        steps_back(by, F, V, B, kind, piece, tape, scratch, C, x, batch, n, n + 1)
+                transpose_weights(F.rates.net, scratch.theta[i], C.transposed[i])
+        each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, n, n + 1))
         for i in range(B.c.size):
             if not idle(B, i):
                 g_u = gather_stage(V, scratch, C, g_still, g_A, i)

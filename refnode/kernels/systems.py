@@ -1,51 +1,37 @@
-"""What the steps advance, told apart by its type: the dynamics of y forwards, or the costate a backwards.
+"""What the steps advance: the dynamics of y forwards, or the costate a backwards.
 
     Rates       y' = F(t, y)
     Costate     [z, a]' = [f, -(df/dz)^T (a + g dl/df) - g dl/dz], or a' alone, with z off the forward solve's output
 """
 
+from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
-from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.compiled import kernel
 from refnode.kernels.dense import Dense, dense_state
-from refnode.kernels.mlp import cotangent_size, cotangents_of, slot_size, transpose_weights
+from refnode.kernels.mlp import Net, cotangent_size, cotangents_of, slot_size, transpose_weights
 from refnode.kernels.rates import Rates, rate, rate_vjp
-from refnode.kernels.tape import ByRow
+from refnode.kernels.records import Record
 from refnode.kernels.theta import theta_at
 
 
-class Costate(NamedTuple):
-    """The costate's system, with room for one evaluation of it, tile by tile. Flat, as loops of all threads ask.
+@dataclass(frozen=True)
+class Costate(Record):
+    """The costate's system, with room for one evaluation of it, tile by tile.
 
-    widths .. phase   those of `Rates`, but w, the width of u, which is [z, a] or a; that of [z, q] is `width`
-    beside            1 if z is solved beside a, 0 if it is read off dense output
+    rates             the dynamics whose costate this is
+    w                 the width of u, [z, a] or a;  beside   1 if z is solved beside a, 0 if dense output has it
     g_q, longest      the cotangent of the running loss; the longest segment of a sample, signed, or 1
     transposed        theta with its weights transposed, (stages or 1, p), or (tiles, p) if theta is by row
     y, k, g, g_y      [z, q], F, [a, g_q] and its product with dF/dy (tiles, TILE width);  g_t (tiles, TILE)
-    spare             for `rate_vjp` (tiles, ..)
-    taped_y .. last   those of `Dense`
+    spare             for `rate_vjp` (tiles, ..);  dense   the state's dense output
     """
 
-    widths: np.ndarray
-    weights: np.ndarray
-    biases: np.ndarray
-    slots: np.ndarray
-    timed: np.ndarray
-    act: int
-    skip: int
-    size: int
-    d: int
+    rates: Rates
     w: int
-    controls: int
-    squares: np.ndarray
-    tracked: np.ndarray
-    amplitude: np.ndarray
-    omega: np.ndarray
-    phase: np.ndarray
-    width: int
     beside: int
     g_q: float
     longest: float
@@ -56,33 +42,36 @@ class Costate(NamedTuple):
     g_y: np.ndarray
     g_t: np.ndarray
     spare: np.ndarray
-    taped_y: np.ndarray
-    taped_k: np.ndarray
-    extra: np.ndarray
-    base: np.ndarray
-    s: np.ndarray
-    s_new: np.ndarray
-    rows: np.ndarray
-    first: int
-    last: int
+    dense: Dense
 
 
-@inline
-def rates_of(S):
-    """The dynamics whose costate this is."""
-    return Rates(
-        S.widths, S.weights, S.biases, S.slots, S.timed, S.act, S.skip, S.size, S.d, S.width, S.controls, S.squares,
-        S.tracked, S.amplitude, S.omega, S.phase,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class System(Record):
+    """What steps advance: y by its rates, or, if backwards is 1, u by its costate.
+
+    w, controls    widths of y or u, and of the control;  left   numbers that an evaluation leaves for each row
+    """
+
+    rates: Rates
+    costate: Costate
+    backwards: int
+    w: int
+    controls: int
+    left: int
 
 
-@inline
-def dense_of(S):
-    """The state's dense output."""
-    return Dense(S.taped_y, S.taped_k, S.extra, S.base, S.s, S.s_new, S.rows, S.first, S.last)
+@cache
+def no_costate(dtype):
+    """What stands for the costate of a system that goes forwards."""
+    none, ints = np.zeros(0), np.zeros(0, np.int64)
+    net = Net(*(ints,) * 5, 0, -1, 0)
+    rates = Rates(net, 0, 0, 0, np.zeros(4), none, *(none.reshape(0, 0),) * 3)
+    tile, tape = np.zeros((0, 0), dtype), np.zeros((0, 0, 0), dtype)
+    dense = Dense(tape, tape, tape.reshape(0, 0, 0, 0), ints, none, none, none.reshape(0, 0), 0, 0)
+    return Costate(rates, 0, 0, 0.0, 1.0, *(tile,) * 7, dense)
 
 
-class Record(NamedTuple):
+class Left(NamedTuple):
     """What m rows of the costate leave for the parameter integrals: the parts of a slot on its tape.
 
     slot, layers   of `rate` and of `rate_vjp`;  t   depths (m,);  x   cotangents of the control (m n_x,)
@@ -101,27 +90,27 @@ class Record(NamedTuple):
 @kernel
 def record_size(F):
     """Numbers of a record for each row."""
-    return slot_size(F) + cotangent_size(F) + 3 + F.controls
+    return slot_size(F.net) + cotangent_size(F.net) + 3 + F.controls
 
 
 @kernel
 def record_of(F, m, slot):
     """The record of m rows in a slot."""
-    layers = m * slot_size(F)
-    t = layers + m * cotangent_size(F)
+    layers = m * slot_size(F.net)
+    t = layers + m * cotangent_size(F.net)
     share, u, x = t + m, t + 2 * m, t + 3 * m
     end = x + m * F.controls
-    return Record(slot[:layers], slot[layers:t], slot[t:share], slot[share:u], slot[u:x], slot[x:end])
+    return Left(slot[:layers], slot[layers:t], slot[t:share], slot[share:u], slot[u:x], slot[x:end])
 
 
 @kernel
 def costate_rate(S, theta, which, t, rows, tile, first, m, u, x, slot, du):
     """du = u' for m rows from row `first` of a tile, u and du (.., w); the slot is left as a record."""
-    F, d, w, at = rates_of(S), S.d, S.width, S.w - S.d  # the columns of a begin at `at`
+    F, d, w, at = S.rates, S.rates.d, S.rates.w, S.w - S.rates.d  # the columns of a begin at `at`
     y, k, g, g_y, g_t = S.y[tile], S.k[tile], S.g[tile], S.g_y[tile], S.g_t[tile]
     record, nothing = record_of(F, m, slot), theta[:0]
     if not S.beside:
-        dense_state(dense_of(S), rows.end[first:], rows.start[first:], t, tile, first, m, w, y)
+        dense_state(S.dense, rows.end[first:], rows.start[first:], t, tile, first, m, w, y)
     for r in range(m):
         row = u[(first + r) * S.w : (first + r + 1) * S.w]
         record.t[r] = t[r]
@@ -155,8 +144,8 @@ def share_out(F, m, record, rows, first, longest):
         record.share[r] = share
         if share == 1:
             continue
-        for k in range(F.widths.size - 1):
-            o, at = F.widths[k + 1], cotangents_of(F, k, m)
+        for k in range(F.net.widths.size - 1):
+            o, at = F.net.widths[k + 1], cotangents_of(F.net, k, m)
             layer = record.layers[at + r * o : at + (r + 1) * o]
             for j in range(o):
                 layer[j] *= share
@@ -165,69 +154,31 @@ def share_out(F, m, record, rows, first, longest):
             x[j] *= share
 
 
+@kernel
 def of_rows(F, theta, which, t, rows, tile, first, m, y, x, slot, k):
     """k = y' for m rows from row `first` of a tile, y and k (.., w); theta is the one that was kept as `which`."""
-    raise NotImplementedError("compiled code only")
+    if F.backwards:
+        costate_rate(F.costate, theta, which, t, rows, tile, first, m, y, x, slot, k)
+    else:
+        rate(F.rates, theta, t, y, first * F.w, x, first * F.controls, m, slot, k, first * F.w)
 
 
-@overload(of_rows, inline="always")
-def _of_rows(F, theta, which, t, rows, tile, first, m, y, x, slot, k):
-    def forwards(F, theta, which, t, rows, tile, first, m, y, x, slot, k):
-        rate(F, theta, t, y, first * F.w, x, first * F.controls, m, slot, k, first * F.w)
-
-    def backwards(F, theta, which, t, rows, tile, first, m, y, x, slot, k):
-        costate_rate(F, theta, which, t, rows, tile, first, m, y, x, slot, k)
-
-    return forwards if F.instance_class is Rates else backwards
-
-
+@kernel
 def keep_theta(F, theta, which):
     """Keep of a stage's theta, or of a row's, what the system needs beside it."""
-    raise NotImplementedError("compiled code only")
+    if F.backwards:
+        transpose_weights(F.rates.net, theta, F.costate.transposed[which])
 
 
-@overload(keep_theta, inline="always")
-def _keep_theta(F, theta, which):
-    def forwards(F, theta, which):
-        pass
-
-    def backwards(F, theta, which):
-        transpose_weights(rates_of(F), theta, F.transposed[which])
-
-    return forwards if F.instance_class is Rates else backwards
-
-
-def left_size(F):
-    """Numbers that an evaluation leaves in a slot for each row."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(left_size, inline="always")
-def _left_size(F):
-    def forwards(F):
-        return slot_size(F)
-
-    def backwards(F):
-        return record_size(rates_of(F))
-
-    return forwards if F.instance_class is Rates else backwards
-
-
+@kernel
 def evaluate(F, V, kind, which, scratch, rows, tile, m, y, x, slot, k):
     """k = y' (m, w) at the depths in scratch.t, with one theta, that of stage `which`, or with each row's own."""
-    raise NotImplementedError("compiled code only")
-
-
-@overload(evaluate, inline="always")
-def _evaluate(F, V, kind, which, scratch, rows, tile, m, y, x, slot, k):
-    def with_one(F, V, kind, which, scratch, rows, tile, m, y, x, slot, k):
-        of_rows(F, scratch.theta[which], which, scratch.t[tile], rows, tile, 0, m, y, x, slot, k)
-
-    def with_own(F, V, kind, which, scratch, rows, tile, m, y, x, slot, k):
-        t, size, own = scratch.t[tile], left_size(F), scratch.own[tile]
-        for r in range(m):
-            theta_at(V, t[r], rows.t0[r], rows.T[r], rows.cell, own, scratch.own_psi[tile], scratch.own_slope[tile])
-            keep_theta(F, own, tile)
-            of_rows(F, own, tile, t[r : r + 1], rows, tile, r, 1, y, x, slot[r * size : (r + 1) * size], k)
-
-    return with_own if kind.instance_class is ByRow else with_one
+    t = scratch.t[tile]
+    if not kind.by_row:
+        of_rows(F, scratch.theta[which], which, t, rows, tile, 0, m, y, x, slot, k)
+        return
+    size, own = F.left, scratch.own[tile]
+    for r in range(m):
+        theta_at(V, t[r], rows.t0[r], rows.T[r], rows.cell, own, scratch.own_psi[tile], scratch.own_slope[tile])
+        keep_theta(F, own, tile)
+        of_rows(F, own, tile, t[r : r + 1], rows, tile, r, 1, y, x, slot[r * size : (r + 1) * size], k)

@@ -4,42 +4,28 @@ The batch is cut into tiles of `TILE` samples, always the same ones, so that res
 threads: every tile's sums are its own, and sums over tiles run in one order.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from refnode.kernels.records import Record
 
 TILE = 32
 DONE, FULL, UNDERFLOW, TOO_MANY, NOT_FINITE = range(5)
 KEEP_NOTHING, KEEP_STATES, KEEP_STAGES = range(3)  # what a tape keeps of every step
 
 
-class OneThread(NamedTuple):
-    """Says, by its type, that the calling thread does all tiles."""
-
-    threads: int = 1
-
-
-class AllThreads(NamedTuple):
-    """Says, by its type, that Numba's threads share the tiles."""
-
-    threads: int = 0
-
-
-class Common(NamedTuple):
-    """Says, by its type, that all rows have one theta: one for each stage if by_stage is 1, or for a whole segment."""
+@dataclass(frozen=True)
+class Kind(Record):
+    """Whether theta is one for each stage (by_stage), each row's own (by_row), or, with neither, a segment's."""
 
     by_stage: int
-    by_row: int = 0
+    by_row: int
 
 
-class ByRow(NamedTuple):
-    """Says, by its type, that each row has a theta of its own, because depths differ between them."""
-
-    by_stage: int = 0
-    by_row: int = 1
-
-
-class Butcher(NamedTuple):
+@dataclass(frozen=True)
+class Butcher(Record):
     """A tableau in the dtype of the states; see `refnode.tableau`. fsal 0 or 1, error 1 if there is b_err3."""
 
     a: np.ndarray
@@ -53,7 +39,8 @@ class Butcher(NamedTuple):
     order_err: int
 
 
-class Control(NamedTuple):
+@dataclass(frozen=True)
+class Control(Record):
     """A solver's numbers: tolerances, the norm over the batch (0 "batch", 1 "max"), limits of the controller.
 
     atol is one for each component of the state, (w,).
@@ -71,7 +58,8 @@ class Control(NamedTuple):
     adaptive: int
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True)
+class Piece(Record):
     """A segment: start and end for each sample (b,), the ends t0, T (b,) that theta(t) follows, and its cell."""
 
     start: np.ndarray
@@ -95,7 +83,8 @@ class Rows(NamedTuple):
     cell: int
 
 
-class Tape(NamedTuple):
+@dataclass(frozen=True)
+class Tape(Record):
     """What a solve leaves behind, tile by tile. Step n starts at y[:, n]; its stage i is k[:, base[n] + i].
 
     y       (tiles, steps + 1, TILE w), or (tiles, 2, TILE w) if no states are kept
@@ -116,7 +105,8 @@ class Tape(NamedTuple):
     keep: int
 
 
-class Scratch(NamedTuple):
+@dataclass(frozen=True)
+class Scratch(Record):
     """Room for one step, tile by tile.
 
     t, s, s_new              a stage's depths, and the step's fractions (tiles, TILE)
@@ -147,7 +137,8 @@ class Scratch(NamedTuple):
 NOWHERE, IN_PLACE = range(2)  # where k_0 of the next step is
 
 
-class State(NamedTuple):
+@dataclass(frozen=True)
+class State(Record):
     """Where `advance` stands, in two small arrays, so that it can be left and entered again."""
 
     real: np.ndarray  # s, ds, err_previous

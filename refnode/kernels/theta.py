@@ -5,16 +5,18 @@ The twin of `refnode.depth` for steps that all samples share. Bases are numbered
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from refnode.kernels.compiled import kernel
+from refnode.kernels.records import Record
 
 NO_BASIS, LEGENDRE, CHEBYSHEV, MONOMIAL, FOURIER, GAUSSIAN, HAT, PIECEWISE = range(8)
 
 
-class Variance(NamedTuple):
+@dataclass(frozen=True)
+class Variance(Record):
     """A depth as plain numbers.
 
     basis   its number;  follows   1 if u follows the span, else 0;  lo, hi   the interval if it does not

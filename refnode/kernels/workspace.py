@@ -1,24 +1,15 @@
-"""What concurrent threads must not share: memory for tapes, of which each has its own, and Numba's threads.
+"""Memory for tapes, of which each thread has its own.
 
 A workspace is allocated once and used again: fresh pages cost more than the steps written on them.
 """
 
 import threading
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.kernels.tape import AllThreads, OneThread
-
-LAUNCH = threading.Lock()  # some of Numba's threading layers end the process if two threads start parallel loops
-
-
-def launch(by: OneThread | AllThreads) -> AbstractContextManager[Any]:
-    """Held while a kernel runs: one thread at a time starts loops that all of Numba's threads share."""
-    return LAUNCH if isinstance(by, AllThreads) else nullcontext()
 
 
 class Workspace(threading.local):

@@ -12,9 +12,8 @@ from hypothesis import assume, given, settings, strategies as st
 import refnode as rn
 from refnode.errors import NumericalError
 from refnode.kernels.continuous import backsolve_adjoint, interpolating_adjoint
-from refnode.kernels.pack import kind_of, refusal
+from refnode.kernels.pack import refusal
 from refnode.kernels.quadrature import quadrature_adjoint
-from refnode.kernels.tape import ByRow
 from tests.gradients.problems import ADAPTIVE, EPS, SMOOTH, amplification, problems, rounding_bound, rows, solvers
 from tests.gradients.test_reliability import zero_initialised
 from tests.kernels.test_drawn_twins import SETTINGS, scalar_problem
@@ -100,7 +99,7 @@ def test_drawn_problems(method, problem, solver):
 @given(problem=problems(SMOOTH), solver=FIXED, batch=st.integers(1, 150))
 def test_drawn_batches(method, problem, solver, batch):
     """Up to five tiles, the last one ragged, in two groups."""
-    assume(not refusal(problem, solver) and type(kind_of(problem, solver)) is not ByRow)
+    assume(not refusal(problem, solver))
     assert_twins(rows(problem, np.arange(batch) % problem.batch), method, solver)
 
 
@@ -109,7 +108,7 @@ def test_drawn_batches(method, problem, solver, batch):
 @given(problem=problems(SMOOTH), solver=FIXED)
 def test_drawn_problems_in_single_precision(method, problem, solver):
     """float32 is within 2^29 times the bounds of float64."""
-    assume(not refusal(problem, solver) and type(kind_of(problem, solver)) is not ByRow)
+    assume(not refusal(problem, solver))
     assert_twins(problem, method, solver, np.float32)
 
 

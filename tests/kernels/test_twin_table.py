@@ -70,25 +70,26 @@ TWINS = {  # kernels/: the story
 
 PARTS = {  # of twins, compared through them
     "activations.py": {"soft_slope_64", "soft_slope_32"},
-    "adjoint.py": {"row_products", "stage_cotangent"},
+    "adjoint.py": {"evaluate_vjp", "row_products", "stage_cotangent"},
     "advance.py": {"after_step"},
     "backwards.py": {"largest_at"},
     "dense.py": {"fraction_of", "step_at"},
-    "extra.py": {"tile_extra", "extra_in_parallel"},
-    "integrals.py": {"add_tiles", "all_in_parallel"},
-    "own.py": {"rows_in", "seat", "copy_row", "attempt", "standing", "own_steps_in_parallel"},
-    "own_sweep.py": {"own_back_in_parallel"},
+    "extra.py": {"tile_extra"},
+    "integrals.py": {"add_tiles", "block_or_tile", "gather", "of_own_theta", "of_theta"},
+    "own.py": {"rows_in", "seat", "copy_row", "attempt", "standing", "own_steps"},
+    "own_sweep.py": {"own_back"},
     "mlp.py": {
         "slot_size", "cotangent_size", "transpose_weights", "transpose", "fill_rows", "add_rows", "add_rows_times",
         "time_vjp", "add_weights",
     },
-    "panels.py": {"tile_nodes", "nodes_in_parallel"},
+    "panels.py": {"tile_nodes"},
     "products.py": {"columns_alone"},
     "rates.py": {"squared_norm", "parameter_norm_vjp"},
-    "shared_steps.py": {"larger", "set_theta", "step_in_parallel", "turn_over"},
-    "steps.py": {"set_lengths", "combine", "error_rows", "error_of", "set_errors"},
-    "sweep.py": {"tile_back", "back_in_parallel", "gather", "gather_stage"},
-    "systems.py": {"record_size", "record_of", "share_out"},
+    "shared_steps.py": {"larger", "set_theta", "tile_step", "turn_over"},
+    "steps.py": {"zero", "copy", "set_lengths", "combine", "error_rows", "error_of", "set_errors"},
+    "sweep.py": {"tile_back", "gather", "gather_stage"},
+    "systems.py": {"evaluate", "keep_theta", "of_rows", "record_size", "record_of", "share_out"},
+    "threads.py": {"shared"},
 }  # fmt: skip
 
 
