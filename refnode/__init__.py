@@ -47,6 +47,7 @@ from refnode.errors import (
     RefnodeError,
     StepUnderflow,
     TooManySteps,
+    TrainingDiverged,
     UnreliableGradient,
 )
 from refnode.field import MLP, Linear
@@ -65,6 +66,7 @@ from refnode.loss import (
 )
 from refnode.maps import Columns, Identity, PartialInput, ZeroAugment
 from refnode.model import Model
+from refnode.model_file import export_weights, load_model, save_model
 from refnode.oracle.certificate import certify
 from refnode.oracle.grading import assert_gradient, grade
 from refnode.oracle.ladder import reference
@@ -93,6 +95,12 @@ from refnode.torchdyn_bases import (
     TorchdynPolynomial,
     TorchdynVanillaRBF,
 )
+from refnode.train.batches import Batches
+from refnode.train.checkpoint import load_checkpoint
+from refnode.train.lbfgs import LBFGS
+from refnode.train.loop import Run, fit
+from refnode.train.optimisers import SGD, Adam, AdamW
+from refnode.train.schedules import Cosine, StepDecay, Warmup
 
 __version__ = "0.1.0"
 
@@ -100,16 +108,22 @@ __all__ = [
     "ANODE",
     "CNF",
     "ILNODE",
+    "LBFGS",
     "METHODS",
     "MLP",
+    "SGD",
     "TABLEAUX",
+    "Adam",
+    "AdamW",
     "AdaptiveDepth",
     "AdaptiveNODE",
     "BackendUnavailable",
+    "Batches",
     "Chebyshev",
     "Columns",
     "Constant",
     "Controller",
+    "Cosine",
     "CosineField",
     "Costate",
     "CrossEntropy",
@@ -145,6 +159,7 @@ __all__ = [
     "ProblemFileError",
     "ProgramFailed",
     "RefnodeError",
+    "Run",
     "RunningArgs",
     "SecondOrderNODE",
     "Solution",
@@ -155,6 +170,7 @@ __all__ = [
     "StackedNODE",
     "StandardNormal",
     "Stats",
+    "StepDecay",
     "StepUnderflow",
     "Tableau",
     "TooManySteps",
@@ -165,11 +181,13 @@ __all__ = [
     "TorchdynPolynomial",
     "TorchdynVanillaRBF",
     "Tracking",
+    "TrainingDiverged",
     "Truth",
     "UnreliableGradient",
     "UserField",
     "UserLoss",
     "UserRunning",
+    "Warmup",
     "ZeroAugment",
     "assert_gradient",
     "catalogue",
@@ -179,15 +197,20 @@ __all__ = [
     "costate",
     "digits",
     "digits_left",
+    "export_weights",
+    "fit",
     "grade",
     "gradient",
     "gram",
+    "load_checkpoint",
+    "load_model",
     "load_problem",
     "method_table",
     "no_cotangent",
     "observe",
     "reference",
     "riesz",
+    "save_model",
     "save_result",
     "solve",
 ]

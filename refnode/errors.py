@@ -36,7 +36,7 @@ class InvalidArgument(RefnodeError, ValueError):
 
 
 class ProblemFileError(RefnodeError, ValueError):
-    """A problem file that cannot be read: corrupt, truncated, of another version, too large or hostile."""
+    """A problem, model or checkpoint file that cannot be read: corrupt, of another version, too large or hostile."""
 
 
 class BackendUnavailable(RefnodeError, RuntimeError):
@@ -86,3 +86,22 @@ class UnreliableGradient(NumericalError):
 
 class NotEnoughDigits(NumericalError):
     """A reference that cannot be had to the digits asked for."""
+
+
+class TrainingDiverged(NumericalError):
+    """A training whose loss is no longer finite or grew beyond its limit.
+
+    Attributes
+    ----------
+    step : int                 the step that failed
+    checkpoint : str or None   the file of the last good parameters
+    """
+
+    def __init__(self, message: str, step: int, checkpoint: str | None = None) -> None:
+        super().__init__(message)
+        self.step, self.checkpoint = step, checkpoint
+        self.args = (message, step, checkpoint)
+
+    def __str__(self) -> str:
+        kept = f"; the last good parameters are in {self.checkpoint}" if self.checkpoint else ""
+        return f"step {self.step}: {self.args[0]}{kept}"

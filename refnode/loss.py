@@ -254,3 +254,9 @@ class Loss:
         object.__setattr__(self, "scale", finite("scale", self.scale))
         if self.terminal is None and self.observations is None and not self.running:
             raise InvalidArgument("loss", "no term at all", "a terminal, an observation or a running loss")
+
+    @property
+    def kinds(self) -> tuple[type, ...]:
+        """The types of its terms."""
+        points = self.observations.terms if self.observations else ()
+        return tuple(type(term) for term in (self.terminal, *points, *self.running))

@@ -45,6 +45,11 @@ class Problem:
     span: tuple[Any, Any] | None = None
 
     def __post_init__(self) -> None:
+        self._check()
+        probe(self)
+
+    def _check(self) -> None:
+        """Everything but what the functions return."""
         if not isinstance(self.model, Model):
             raise InvalidArgument("model", self.model, "a Model, such as rn.NeuralODE(rn.MLP(2, 8, 2))")
         if not isinstance(self.loss, Loss):
@@ -58,7 +63,6 @@ class Problem:
         self._check_depth()
         self._check_loss()
         self.layout  # noqa: B018  raises for bounds that do not make sense
-        probe(self)
 
     def _checked_params(self) -> dict[str, Array]:
         shapes = self.model.shapes
@@ -173,6 +177,21 @@ class Problem:
             loss = replace(loss, observations=replace(loss.observations, times=new["t_obs"]))
         params = {name: new[name] for name in self.params}
         return Problem(self.model, params, new["x"], loss, (new["t0"], new.get("T")))
+
+    def with_data(self, params: Mapping[str, Any], x: Any, loss: Loss) -> "Problem":
+        """This model with other parameters, inputs and a loss of the same kind: the next mini-batch.
+
+        What was asked of every function when this problem was made is not asked again, unless the loss has terms of
+        other types; shapes and finite numbers are.
+        """
+        other = object.__new__(Problem)
+        span = (self.span[0], None) if self.model.adaptive else self.span  # type: ignore[index]
+        for name, value in (("model", self.model), ("params", params), ("x", x), ("loss", loss), ("span", span)):
+            object.__setattr__(other, name, value)
+        other._check()
+        if loss.kinds != self.loss.kinds:
+            probe(other)
+        return other
 
     def save(self, path: str | Path) -> None:
         """Write this problem to a file that any language can read (see `load_problem`)."""

@@ -17,7 +17,7 @@ def document(problem: Problem) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "model": _of_model(problem.model),
+        "model": of_model(problem.model),
         "span": _of_span(problem),
         "params": {name: encode(leaf) for name, leaf in problem.params.items()},
         "x": encode(problem.x),
@@ -25,7 +25,8 @@ def document(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _of_model(model: Model) -> dict[str, Any]:
+def of_model(model: Model) -> dict[str, Any]:
+    """The structure of a model, without its span."""
     return {
         "field": of_field(model.field),
         "depth": of_depth(model.depth),

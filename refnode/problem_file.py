@@ -87,11 +87,11 @@ def _shortened(text: str) -> str:
 
 
 def _problem(node: dict[str, Any], max_bytes: int) -> Problem:
-    t0, T = _span(node["span"])
+    t0, T = to_span(node["span"])
     params = {name: decode(leaf, ("params", name)) for name, leaf in node["params"].items()}
     x = decode(node["x"], ("x",))
-    with _named(params):
-        model = _model(node["model"], t0, T)
+    with named(params):
+        model = to_model(node["model"], t0, T)
         _check_widths(model, x.shape[1])
         loss = to_loss(node["loss"], ("loss",), model)
         own = t0.ndim > 0 or isinstance(T, AdaptiveDepth) or T.ndim > 0
@@ -125,13 +125,13 @@ def _tangents(loss: Loss) -> int:
     return max((term.field.width_out if term.noise is None else len(term.noise) for term in traces), default=0)
 
 
-def _span(node: dict[str, Any]) -> tuple[Array, Any]:
+def to_span(node: dict[str, Any]) -> tuple[Array, Any]:
     """t0, and T or the network that computes it."""
     t0, T, place = decode(node["t0"], ("span", "t0")), node["T"], ("span", "T")
     return t0, to_adaptive(T, place) if isinstance(T, dict) and "kind" in T else decode(T, place)
 
 
-def _model(node: dict[str, Any], t0: Array, T: Any) -> Model:
+def to_model(node: dict[str, Any], t0: Array, T: Any) -> Model:
     """The model; its own span is the problem's where that is the same for all samples."""
     adaptive = isinstance(T, AdaptiveDepth)
     scalar = t0.ndim == 0 and (adaptive or T.ndim == 0)
@@ -162,7 +162,7 @@ def _check_widths(model: Model, n: int) -> None:
 
 
 @contextmanager
-def _named(params: dict[str, Array]) -> Iterator[None]:
+def named(params: dict[str, Array]) -> Iterator[None]:
     """Name the place in the file of what is wrong with an argument of Model or Problem."""
     try:
         yield

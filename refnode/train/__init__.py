@@ -1,0 +1,1 @@
+"""Training: mini-batches, optimisers, schedules, checkpoints; `fit` in loop.py."""

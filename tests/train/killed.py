@@ -1,0 +1,10 @@
+"""A training to be killed, python -m tests.train.killed FOLDER STEPS: it says when it begins, and resumes what it finds."""
+
+import sys
+
+from tests.train.problems import train
+
+if __name__ == "__main__":
+    folder, steps = sys.argv[1:]
+    print("begins", flush=True)
+    train(int(steps), out=folder, every=3, resume=True)
