@@ -1,4 +1,4 @@
-"""The command line: refnode certify | figures | grade | gradient | methods | info."""
+"""The command line: refnode certify | figures | grade | gradient | methods | info | train."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from refnode import __version__, cli_figures, cli_grade, report
+from refnode import __version__, cli_figures, cli_grade, cli_train, report
 from refnode.api import gradient
 from refnode.environment import environment_facts
 from refnode.errors import RefnodeError
@@ -150,3 +150,4 @@ def _console() -> Console:
 
 main.add_command(cli_figures.figures)
 main.add_command(cli_grade.grade)
+main.add_command(cli_train.train)

@@ -1,4 +1,4 @@
-"""A training to be killed, python -m tests.train.killed FOLDER STEPS: it says when it begins, and resumes what it finds."""
+"""A training to be killed: it says when it begins, and resumes what it finds in its folder."""
 
 import sys
 

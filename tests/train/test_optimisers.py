@@ -28,8 +28,8 @@ def path(optimiser, w):
 
 @pytest.mark.parametrize("name", STORED)
 def test_path_is_that_of_torch(name):
-    """Twenty roundings a step of numbers up to 64 (the gradient), times the rate of at most 0.05, for twelve steps; each
-    grows to the end as a perturbation of the start does, which is measured: at most a hundredfold."""
+    """Twenty roundings a step of numbers up to 64 (the gradient), times the rate of at most 0.05, for twelve steps;
+    each grows to the end as a perturbation of the start does, which is measured: at most a hundredfold."""
     optimiser, start = eval(name), np.array([1.0, -2.0, 0.5])
     truth = np.array([[float.fromhex(v) for v in w] for w in STORED[name]])
     mine = path(optimiser, start)
