@@ -3,7 +3,8 @@
 Trajectories of z' = f(t, z) in one dimension do not cross, so z(T) grows with x, and of all growing functions the one
 nearest to -x is a constant: the mean squared error is at least the variance of x, here about 1/3, whatever theta(t)
 is. With a depth T(x) of each sample's own and an autonomous f no trajectory passes 0 in both directions, so that half
-of the samples fail by |x| at least: 1/6. A time-dependent f, a control, a second dimension or a second order lift the ban.
+of the samples fail by |x| at least: 1/6. A time-dependent f, a control, a second dimension or a second order lift the
+ban.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,1 @@
+"""The paper's small experiments, run with every seed: python -m validation.paper [NAME ..]"""

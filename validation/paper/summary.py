@@ -1,0 +1,44 @@
+"""What runs with several seeds say together: means with their confidence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from validation.paper.statistics import mean_interval
+
+Runs = Sequence[Mapping[str, Any]]
+
+
+def by_model(runs: Runs) -> dict[str, list[Mapping[str, Any]]]:
+    """The runs of every model, in the order in which models come."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        found.setdefault(run["model"], []).append(run)
+    return found
+
+
+def summary(runs: Runs) -> dict[str, Any]:
+    """One model's: every measure of every seed with mean and interval, and the mean curves of the training."""
+    measures = {name: [run["reached"][name] for run in runs] for name in runs[0]["reached"]}
+    curves = {name: np.mean([run["curve"][name] for run in runs], axis=0).tolist() for name in runs[0]["curve"]}
+    return {
+        "seeds": len(runs), "steps": runs[0]["steps"], "parameters": runs[0]["parameters"], "can": runs[0]["can"],
+        "reached": {name: {"each": v, "mean_low_high": mean_interval(v)} for name, v in measures.items()},
+        "curve": curves,
+    }  # fmt: skip
+
+
+def table(models: Mapping[str, Any], measures: Mapping[str, str]) -> str:
+    """A Markdown table: a row a model, and each measure as mean [low, high]."""
+    head = f"| model | parameters | {' | '.join(measures.values())} |"
+    lines = [head, "|---" * (2 + len(measures)) + "|"]
+    for name, one in models.items():
+        cells = (cell(*one["reached"][measure]["mean_low_high"]) for measure in measures)
+        lines.append(f"| {name} | {one['parameters']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(mean: float, low: float, high: float) -> str:
+    """mean [low, high], to four significant digits."""
+    return f"{mean:.4g}" if low == high else f"{mean:.4g} [{low:.4g}, {high:.4g}]"

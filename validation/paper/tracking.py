@@ -1,0 +1,47 @@
+"""A periodic signal tracked by the integral loss, and on to t = 5."""
+
+from typing import Any
+
+import numpy as np
+
+import refnode as rn
+from refnode.experiments.tracking import FAR, TRACKING, squared_distance, starts
+from validation.paper.runs import Job, job
+from validation.paper.summary import by_model, summary, table
+from validation.paper.trained import params_of, rounded, trained
+
+MEASURES = {
+    "path": "error on [0, 1]", "at_1": "error at 1", "beyond": "error on [1, 5]", "at_5": "error at 5",
+    "nfe": "forward evaluations",
+}  # fmt: skip
+
+
+def jobs(seeds: int, **words: Any) -> list[Job]:
+    """Every model with every seed."""
+    where = "validation.paper.tracking:one"
+    names = [(model, seed) for seed in range(seeds) for model in TRACKING.kinds]
+    return [job(f"tracking/{m}_{s}", where, model=m, seed=s, out=f"tracking/{m}_{s}", **words) for m, s in names]
+
+
+def one(model: str, seed: int, out: str, **words: Any) -> dict[str, Any]:
+    """A run; that of seed 0 with some ways to t = 5 and the mean squared distance along them."""
+    run = trained("tracking", model, seed, out, **words)
+    if seed:
+        return run
+    kind, params = TRACKING.kind(model), params_of(out)
+    t, distance, _ = squared_distance(kind.model, params, TRACKING.solver)
+    x = starts(np.random.default_rng(5), 8)
+    loss = TRACKING.draw(np.random.default_rng(0), 8)[1]
+    z = rn.solve(rn.Problem(kind.model, params, x, loss, (0.0, FAR)), TRACKING.solver).z(t[::5])
+    return run | {"seen": {"t": rounded(t[::5]), "z": rounded(z), "distance": rounded(distance[::5], 6)}}
+
+
+def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of this experiment."""
+    models = {name: summary(each) for name, each in by_model(runs).items()}
+    return {"models": models, "seen": {run["model"]: run["seen"] for run in runs if run["seed"] == 0}}
+
+
+def page(found: dict[str, Any]) -> str:
+    """Its table."""
+    return table(found["models"], MEASURES)

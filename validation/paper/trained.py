@@ -1,0 +1,46 @@
+"""One run of an experiment as plain data: what it reached, and how the training went."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.experiments import EXPERIMENTS
+from refnode.model_file import load_model
+
+POINTS = 100  # of a curve over the training
+
+
+def trained(experiment: str, model: str, seed: int, out: str, method: str = "discrete", **words: Any) -> dict[str, Any]:
+    """Train one model with one seed, resuming what `out` holds, and keep its model file there."""
+    one = EXPERIMENTS[experiment]
+    run = one.train(model, seed, method, out=out, resume=True, every=200, show=False, **words)
+    run.save(Path(out) / "model.json")
+    Path(out, "checkpoint.json").unlink()
+    size = sum(leaf.size for name, leaf in run.params.items() if name not in one.kind(model).frozen)
+    return {
+        "experiment": experiment, "model": model, "seed": seed, "method": method, "steps": len(run.history["loss"]),
+        "parameters": size, "can": one.kind(model).can, "reached": one.measured(model, run.params),
+        "curve": curve(run.history),
+    }  # fmt: skip
+
+
+def curve(history: dict[str, Array], points: int = POINTS) -> dict[str, list[float]]:
+    """Loss and evaluations averaged over so many stretches of the training; seconds a step, the median of all."""
+    count = len(history["loss"])
+    edges = np.linspace(0, count, min(points, count) + 1).astype(int)
+    pieces, step = list(pairwise(edges)), [float(k) for k in (edges[:-1] + edges[1:]) / 2]
+    names, seconds = ("loss", "nfe", "nfe_backward"), [float(np.median(history["seconds"]))]
+    return {"step": step, "seconds": seconds} | {n: [float(history[n][a:b].mean()) for a, b in pieces] for n in names}
+
+
+def params_of(out: str) -> dict[str, Array]:
+    """The parameters that a run kept."""
+    return load_model(Path(out) / "model.json")[1]
+
+
+def rounded(a: Any, digits: int = 3) -> Any:
+    """Numbers for a picture: nested lists with so many decimals."""
+    return np.round(np.asarray(a, dtype=float), digits).tolist()
