@@ -1,5 +1,6 @@
-"""refnode figures: pictures of a problem of the catalogue, or of a problem file."""
+"""refnode figures: pictures of the paper's experiments, of a problem of the catalogue, or of a problem file."""
 
+import json
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from refnode import figure_data, figures as draw
+from refnode.arrays import one_of
 from refnode.dense_costate import Costate, costate
 from refnode.errors import InvalidArgument
+from refnode.gallery import GALLERY
 from refnode.oracle.entry import Entry
 from refnode.oracle.problems import catalogue
 from refnode.problem_file import load_problem
@@ -68,6 +71,7 @@ class Pictures:
         }  # fmt: skip
 
 
+RESULTS = "validation/paper/results"
 NAMES = ("theta", "field", "states", "costate", "hamiltonian", "errors")
 
 
@@ -80,33 +84,68 @@ def _chosen(ctx: click.Context, parameter: click.Parameter, text: str) -> list[s
 
 
 @click.command("figures")
-@click.option("--problem", "name", default="galerkin_fourier", show_default=True, metavar="NAME|FILE.json",
-              help="A name of the catalogue, or a problem file.")  # fmt: skip
+@click.argument("names", nargs=-1, metavar="[NAME ..]")
+@click.option("--list", "listed", is_flag=True, help="List the NAMEs, and draw nothing.")
+@click.option("--results", default=RESULTS, show_default=True, metavar="DIR", help="The experiments' results.")
+@click.option("--problem", metavar="NAME|FILE.json",
+              help="Pictures of this problem instead: a name of the catalogue, or a problem file.")  # fmt: skip
 @click.option("--out", default="figures", show_default=True, metavar="DIR", help="The folder; made if it is not there.")
 @click.option("--format", "form", type=click.Choice(["png", "svg", "pdf"]), default="png", show_default=True)
 @click.option("--pictures", callback=_chosen, default=",".join(NAMES), show_default=True, metavar="A,B",
               help="Only these; errors, which runs every method, takes longest.")  # fmt: skip
-def figures(name: str, out: str, form: str, pictures: list[str]) -> None:
-    """Pictures: theta(t), the vector field over t, z(t), a(t), H(t), and every method's error against the tolerance.
+def figures(
+    names: tuple[str, ...], listed: bool, results: str, problem: str | None, out: str, form: str, pictures: list[str]
+) -> None:
+    """Pictures of the paper's experiments, from the results of many seeds: all of them, or each NAME.
 
-    Exit status 0 if a picture was written, 1 if the problem has none of those asked for, 2 if the question makes no
-    sense. Needs matplotlib: pip install 'refnode[figures]'.
+    With --problem, of one problem: theta(t), the vector field over t, z(t), a(t), H(t), and every method's error
+    against the tolerance. Exit status 0 if a picture was written, 1 if the problem has none of those asked for, 2 if
+    the question makes no sense. Needs matplotlib: pip install 'refnode[figures]'.
     """
+    if listed:
+        click.echo("\n".join(GALLERY))
+        return
     draw.require_matplotlib()
+    if problem is None:
+        _of_experiments(names or tuple(GALLERY), Path(results), _folder(out), form)
+    elif names:
+        raise InvalidArgument("NAME", " ".join(names), "left out beside --problem (see --pictures)")
+    else:
+        _of_problem(problem, _folder(out), form, pictures)
+
+
+def _of_experiments(names: tuple[str, ...], results: Path, folder: Path, form: str) -> None:
+    """Pictures of the gallery."""
+    for name in names:
+        one_of("NAME", name, tuple(GALLERY))
+    for name in names:
+        source, function = GALLERY[name]
+        if not (results / f"{source}.json").is_file():
+            allowed = f"a folder with {source}.json, which `python -m validation.paper {source}` writes"
+            raise InvalidArgument("results", repr(str(results)), allowed)
+        figure = function(json.loads((results / f"{source}.json").read_text("utf-8")))
+        _write(figure, folder, f"{name}.{form}", form)
+
+
+def _of_problem(name: str, folder: Path, form: str, pictures: list[str]) -> None:
+    """Pictures of a problem, those that it has."""
     entry = Entry(Path(name).stem, "", load_problem(name)) if name.endswith(".json") else catalogue(name)[0]
-    folder, drawings, written = _folder(out), Pictures(entry).drawings, 0
+    drawings, written = Pictures(entry).drawings, 0
     for picture in pictures:
         try:
             figure = drawings[picture]()
         except InvalidArgument as error:
             click.echo(f"skipped {picture}: {error.argument} is {error.was}; this picture needs it {error.allowed}")
             continue
-        path = folder / f"{entry.name}_{picture}.{form}"
-        folder.mkdir(exist_ok=True)
-        draw.save_figure(figure, path, form)
-        click.echo(f"wrote {path}")
+        _write(figure, folder, f"{entry.name}_{picture}.{form}", form)
         written += 1
     sys.exit(0 if written else 1)
+
+
+def _write(figure: "Figure", folder: Path, name: str, form: str) -> None:
+    folder.mkdir(exist_ok=True)
+    draw.save_figure(figure, folder / name, form)
+    click.echo(f"wrote {folder / name}")
 
 
 def _folder(out: str) -> Path:

@@ -60,11 +60,13 @@ def in_style(draw: Callable[Concatenate[First, Options], Result]) -> Callable[Co
     return drawn
 
 
-def _panels(count: int, width: float = PANEL, height: float = 0.8 * PANEL, **words: Any) -> tuple["Figure", list[Any]]:
-    """A figure with that many panels, three in a row at most; four are two by two."""
+def panels_of(
+    count: int, width: float = PANEL, height: float = 0.8 * PANEL, columns: int = 0, **words: Any
+) -> tuple["Figure", list[Any]]:
+    """A figure with that many panels, three in a row at most, or so many; four are two by two."""
     from matplotlib.figure import Figure
 
-    columns = 2 if count == 4 else min(count, 3)
+    columns = columns or (2 if count == 4 else min(count, 3))
     rows = -(-count // columns)
     figure = Figure(figsize=(columns * width + 0.3, rows * height + 0.3), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **words).ravel()
@@ -78,7 +80,7 @@ def _panels(count: int, width: float = PANEL, height: float = 0.8 * PANEL, **wor
 @in_style
 def draw_theta(curves: ThetaCurves) -> "Figure":
     """theta(t), a panel for each leaf and a curve for each of its entries; edges dotted, nodes as dots."""
-    figure, panels = _panels(len(curves.leaves), sharex=True)
+    figure, panels = panels_of(len(curves.leaves), sharex=True)
     label = "$t$" if curves.axis == "t" else "$(t - t_0)\\,/\\,(T - t_0)$"
     for ax, (name, values) in zip(panels, curves.leaves.items(), strict=True):
         entries = values.reshape(len(values), -1)
@@ -133,7 +135,7 @@ def draw_costate(paths: Paths) -> "Figure":
 @in_style
 def draw_hamiltonian(paths: Paths) -> "Figure":
     """H(t) = a . f + l, a colour for each sample: flat where nothing names t; it jumps at observations and edges."""
-    figure, (ax,) = _panels(1, 1.5 * PANEL, PANEL)
+    figure, (ax,) = panels_of(1, 1.5 * PANEL, PANEL)
     for b, colour in _samples(paths):
         ax.plot(paths.t[:, b], paths.H[:, b], color=colour)
     _mark(ax, paths.edges)
@@ -147,7 +149,7 @@ def draw_hamiltonian(paths: Paths) -> "Figure":
 def _components(paths: Paths, symbol: str, values: Array) -> tuple["Figure", list[Any]]:
     """Values (K, b, d) against t, a panel for each of the first six components."""
     shown = min(len(paths.names), MOST_PANELS)
-    figure, panels = _panels(shown, sharex=True)
+    figure, panels = panels_of(shown, sharex=True)
     for j, ax in enumerate(panels):
         for b, colour in _samples(paths):
             ax.plot(paths.t[:, b], values[:, b, j], color=colour)
@@ -189,7 +191,7 @@ def _bottom(ax: Any, label: str) -> None:
 @in_style
 def draw_field(shots: Snapshots) -> "Figure":
     """z' over the plane at several t, arrows of one scale; the samples' whole ways, a dot where they are at that t."""
-    figure, panels = _panels(len(shots.t), 1.1 * PANEL, PANEL, sharex=True, sharey=True)
+    figure, panels = panels_of(len(shots.t), 1.1 * PANEL, PANEL, sharex=True, sharey=True)
     spacing = float(np.diff(np.unique(shots.grid[:, 0]))[0])
     usual = float(np.quantile(np.hypot(*np.moveaxis(shots.rate, -1, 0)), 0.9)) or 1.0
     arrows = {"scale": usual / spacing, "scale_units": "xy", "angles": "xy", "pivot": "mid", "width": 0.004}
@@ -217,7 +219,7 @@ def draw_errors(found: MethodErrors) -> "Figure":
 
     Methods that differentiate the same computed solution lie on one another: their marks grow smaller, one by one.
     """
-    figure, (ax,) = _panels(1, 2.3 * PANEL, 1.5 * PANEL)
+    figure, (ax,) = panels_of(1, 2.3 * PANEL, 1.5 * PANEL)
     styles = _styles(len(found.errors))
     for n, ((name, errors), style) in enumerate(zip(found.errors.items(), styles, strict=True)):
         finite = np.isfinite(errors)

@@ -1,0 +1,45 @@
+"""Pictures of tracking: ways to t = 5, and the distance to the signal along them."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refnode.figures import COLOURS, GREY, in_style, panels_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAMES = {
+    "right_period": "basis of period 1", "wrong_period": "basis of period 1.4", "time": "$f(t, z)$", "plain": "$f(z)$"
+}  # fmt: skip
+
+
+@in_style
+def paths(found: dict[str, Any]) -> "Figure":
+    """z_1(t) of eight starts to t = 5, the signal grey; trained on the white part; seed 0."""
+    figure, axes = panels_of(len(found["seen"]), 3.4, 1.5, columns=2, sharex=True, sharey=True)
+    for ax, (name, seen) in zip(axes, found["seen"].items(), strict=True):
+        t = np.array(seen["t"])
+        ax.axvspan(1, t[-1], color="0.94", lw=0)
+        ax.plot(t, np.cos(2 * np.pi * t), color=GREY, lw=3)
+        ax.plot(t, np.array(seen["z"])[..., 0], color=COLOURS[0], lw=0.6)
+        ax.set_title(NAMES[name])
+        ax.set_ylim(-2.5, 2.5)
+    figure.supxlabel("$t$ (trained on $[0, 1]$)", fontsize=10)
+    figure.supylabel("$z_1$ (grey: signal)", fontsize=10)
+    return figure
+
+
+@in_style
+def distance(found: dict[str, Any]) -> "Figure":
+    """The mean squared distance to the signal against t; seed 0."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 2.8), layout="constrained")
+    ax = figure.subplots()
+    ax.axvspan(1, 5, color="0.94", lw=0)
+    for (name, seen), colour, style in zip(found["seen"].items(), COLOURS, ("-", "--", "-.", ":"), strict=False):
+        ax.plot(seen["t"], seen["distance"], style, color=colour, label=NAMES[name])
+    ax.set(yscale="log", xlabel="$t$ (trained on $[0, 1]$)", ylabel="mean squared distance", xlim=(0, 5))
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

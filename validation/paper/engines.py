@@ -1,0 +1,106 @@
+"""Gradient methods as training engines: the same seed and data, another gradient, and how wrong it is on the way."""
+
+import shutil
+from typing import Any
+
+import numpy as np
+
+import refnode as rn
+from refnode.experiments.annuli import rings
+from validation.paper.runs import Job, job
+from validation.paper.statistics import mean_interval
+from validation.paper.trained import curve
+
+METHODS = ("discrete", "backsolve", "interpolating", "quadrature")
+TOLS = (1e-3, 1e-5)
+MODEL = rn.NeuralODE(rn.MLP(2, 16, 16, 2, time="first"), h_y=rn.Linear(2, 1))
+OPTIMISER, STEPS, STRIDE, BATCH = rn.AdamW(5e-3, weight_decay=1e-6), 400, 40, 128
+TRUE = rn.Solver("dop853", tol=1e-11)
+
+
+def jobs(seeds: int, **words: Any) -> list[Job]:
+    """Every method at every tolerance with every seed."""
+    where = "validation.paper.engines:one"
+    names = [(method, tol, seed) for seed in range(seeds) for tol in TOLS for method in METHODS]
+    return [
+        job(f"engines/{m}_{t:g}_{s}", where, method=m, tol=t, seed=s, out=f"engines/{m}_{t:g}_{s}") for m, t, s in names
+    ]
+
+
+def sample(rng: np.random.Generator, k: int) -> tuple[Any, rn.Loss]:
+    """Points of the rings."""
+    x, y = rings(rng, BATCH)
+    return x, rn.Loss(rn.SquaredError(y))
+
+
+def one(method: Any, tol: float, seed: int, out: str) -> dict[str, Any]:
+    """A training in strides, after each of which the gradient is held to that of a solver eight digits better."""
+    rng = np.random.default_rng(seed)
+    problem = rn.Problem(MODEL, MODEL.init(rng), *sample(rng, 0))
+    solver, errors, stopped = rn.Solver("dopri5", tol=tol), [], None
+    history = None
+    shutil.rmtree(out, ignore_errors=True)
+    for steps in range(STRIDE, STEPS + 1, STRIDE):
+        try:
+            run = rn.fit(problem, sample, method, solver, OPTIMISER, steps=steps, rng=np.random.default_rng([seed, 1]),
+                         out=out, resume=True, show=False)  # fmt: skip
+        except rn.TrainingDiverged as error:
+            stopped = {"step": error.step, "why": str(error.args[0])}
+            break
+        history = run.history
+        errors.append(gradient_error(problem, run.params, method, solver, seed))
+    shutil.rmtree(out, ignore_errors=True)
+    return {"method": method, "tol": tol, "seed": seed, "errors": errors, "stopped": stopped,
+            "curve": None if history is None else curve(history, 40)}  # fmt: skip
+
+
+def gradient_error(problem: rn.Problem, params: Any, method: Any, solver: rn.Solver, seed: int) -> float | None:
+    """The largest error of any parameter's gradient against the largest entry of its leaf, on a batch of its own."""
+    here = problem.with_data(params, *sample(np.random.default_rng([seed, 2]), 0))
+    truth = rn.gradient(here, "discrete", TRUE).grads
+    try:
+        grads = rn.gradient(here, method, solver).grads
+    except rn.UnreliableGradient:
+        return None
+    return max(float(np.max(np.abs(grads[n] - truth[n])) / np.max(np.abs(truth[n]))) for n in params)
+
+
+def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean curves, mean log10 errors through training, final losses with intervals."""
+    found: dict[str, Any] = {"stride": STRIDE, "engines": {}}
+    for tol in TOLS:
+        for method in METHODS:
+            each = [run for run in runs if (run["method"], run["tol"]) == (method, tol)]
+            whole = [run for run in each if run["stopped"] is None]
+            logs = [[np.log10(e) for e in run["errors"]] for run in whole if None not in run["errors"]]
+            curves = {
+                name: np.mean([run["curve"][name] for run in whole], axis=0).tolist()
+                for name in ("step", "loss", "nfe", "nfe_backward")
+            }
+            found["engines"][f"{method} {tol:g}"] = {
+                "method": method,
+                "tol": tol,
+                "seeds": len(each),
+                "stopped": [run["stopped"] for run in each if run["stopped"]],
+                "log10_error": np.mean(logs, axis=0).tolist(),
+                "curve": curves,
+                "final": mean_interval([run["curve"]["loss"][-1] for run in whole]),
+            }
+    return found
+
+
+def page(found: dict[str, Any]) -> str:
+    """A row an engine."""
+    lines = [
+        "| engine, tol | loss at the end | error of its gradient, start | end | evaluations a step | stopped |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, e in found["engines"].items():
+        mean, low, high = e["final"]
+        first, last = (f"{10 ** e['log10_error'][k]:.1e}" for k in (0, -1))
+        nfe = f"{np.mean(e['curve']['nfe']):.0f} + {np.mean(e['curve']['nfe_backward']):.0f}"
+        lines.append(
+            f"| {name} | {mean:.4g} [{low:.4g}, {high:.4g}] | {first} | {last} | {nfe} |"
+            f" {len(e['stopped'])} of {e['seeds']} |"
+        )
+    return "\n".join(lines) + "\n"
