@@ -55,6 +55,7 @@ DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_documen
 PRODUCTS, MLP_TILE = "tests/kernels/test_products.py", "tests/kernels/test_mlp.py"
 THETA_TILE = "tests/kernels/test_theta.py"
 ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
+OPTIMISERS, TRAIN, CHECKPOINT = "tests/train/test_optimisers.py", "tests/train/test_loop.py", "tests/train/test_checkpoint.py"
 
 BUGS = (
     # layers
@@ -236,6 +237,19 @@ BUGS = (
     Bug("loss file: noise of the first draw only", "loss_document.py", 'decode(node["noise"], (*place, "noise"))', 'decode(node["noise"], (*place, "noise"))[:1]', LOSS_FILE),
     Bug("problem file: a theta per sample is not counted", "problem_file.py", "own * _own_units(params, loss)", "0 * _own_units(params, loss)", "tests/test_problem_file.py"),
     Bug("problem file: tangents are not counted", "problem_file.py", "(1 + _tangents(loss))", "(1 + 0 * _tangents(loss))", LOSS_FILE),
+    # training
+    Bug("Adam: bias corrections of the next step", "train/optimisers.py", "m / (1 - adam.beta1 ** (k + 1)), v / (1 - adam.beta2 ** (k + 1))", "m / (1 - adam.beta1 ** (k + 2)), v / (1 - adam.beta2 ** (k + 2))", OPTIMISERS),
+    Bug("Adam: eps inside the root", "train/optimisers.py", "m_hat / (np.sqrt(v_hat) + adam.eps)", "m_hat / np.sqrt(v_hat + adam.eps)", OPTIMISERS),
+    Bug("AdamW: decay without the rate", "train/optimisers.py", "(1 - rate * self.weight_decay) * w", "(1 - 0.01 * self.weight_decay) * w", OPTIMISERS),
+    Bug("SGD: Nesterov without the gradient", "train/optimisers.py", "g + self.momentum * v if self.nesterov", "self.momentum * v if self.nesterov", OPTIMISERS),
+    Bug("cosine that rises again", "train/schedules.py", "np.pi * min(k, self.steps) / self.steps", "np.pi * k / self.steps", "tests/train/test_schedules.py"),
+    Bug("fit: the same data at every step", "train/loop.py", "np.random.default_rng([seed, k])", "np.random.default_rng([seed, 0])", TRAIN),
+    Bug("fit: the failed state kept for the good one", "train/loop.py", "keep(good) if good is not state", "keep(state) if good is not state", TRAIN),
+    Bug("fit: the last step forgotten at Ctrl-C", "train/loop.py", "        except KeyboardInterrupt:\n            keep(state)", "        except KeyboardInterrupt:\n            keep(good)", TRAIN),
+    Bug("fit: no step in function space", "train/loop.py", "riesz_of(problem, result) if self.riesz else result.grads", "result.grads", TRAIN),
+    Bug("checkpoint without the optimiser's slots", "train/checkpoint.py", '_decoded(node, "slots"), node["done"]', '{n: 0 * a for n, a in _decoded(node, "slots").items()}, node["done"]', CHECKPOINT),
+    Bug("checkpoint in single precision", "train/checkpoint.py", "encode(np.atleast_1d(leaf))", "encode(np.atleast_1d(leaf).astype(np.float32).astype(np.float64))", TRAIN),
+    Bug("next batch: functions of a new kind not asked", "problem.py", "if loss.kinds != self.loss.kinds:", "if False:", TRAIN),
 )  # fmt: skip
 
 
