@@ -1,0 +1,215 @@
+"""A2: training on the annuli, refnode against torchdiffeq and diffrax, in turn.
+
+    python -m benchmarks.training [--steps 200] [--dtype float32|float64] [--quick]
+
+The set-up is the paper's: 1,024 fresh points a step, 2-32-32-2 tanh with its last layer zero, a readout, dopri5 at 1e-5,
+AdamW, squared error. All contestants start from the same parameters and see the same points; their losses must agree.
+Rounds of 10 steps alternate between them, so that what slows the machine slows all; the first step, which may compile,
+is timed apart. Seconds are those of whole training steps: solve, gradient and optimiser.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+
+import numpy as np
+
+RATE, DECAY, TOL, ROUND = 1e-3, 1e-6, 1e-5, 10
+NAMES = ("theta.W0", "theta.b0", "theta.W1", "theta.b1", "theta.W2", "theta.b2", "h_y.W0", "h_y.b0")
+
+
+def data(k):
+    """The points of step k."""
+    from refnode.experiments.annuli import rings
+
+    return rings(np.random.default_rng([7, k]), 1024)
+
+
+class Refnode:
+    """fit's own steps, one at a time."""
+
+    def __init__(self, params, dtype, method):
+        import refnode as rn
+        from refnode.experiments.annuli import KINDS
+
+        self.rn, self.params = rn, dict(params)
+        self.words = {"method": method, "backend": "cpu", "dtype": dtype, "solver": rn.Solver("dopri5", tol=TOL)}
+        x, y = data(0)
+        self.problem = rn.Problem(KINDS["plain"].model, params, x, rn.Loss(rn.SquaredError(y)))
+        self.adamw, self.k = rn.AdamW(RATE, weight_decay=DECAY), 0
+        self.slots = self.adamw.start(sum(leaf.size for leaf in params.values()))
+        self.shapes = {name: leaf.shape for name, leaf in params.items()}
+
+    def step(self, x, y):
+        """One step; its loss."""
+        from refnode.arrays import flatten, unflatten
+
+        here = self.problem.with_data(self.params, x, self.rn.Loss(self.rn.SquaredError(y)))
+        result = self.rn.gradient(here, **self.words)
+        w, g = flatten(self.params, self.shapes), flatten(result.grads, self.shapes)
+        w, self.slots = self.adamw.step(self.k, w, g, self.slots)
+        self.params, self.k = unflatten(w, self.shapes), self.k + 1
+        return result.loss
+
+
+class Torchdiffeq:
+    """odeint_adjoint, or backpropagation through odeint, and torch.optim.AdamW."""
+
+    def __init__(self, params, dtype, adjoint):
+        import torch
+        import torchdiffeq
+
+        self.torch, self.kind = torch, getattr(torch, dtype)
+        self.leaves = [torch.tensor(params[name], dtype=self.kind, requires_grad=True) for name in NAMES]
+        self.optimiser = torch.optim.AdamW(self.leaves, lr=RATE, weight_decay=DECAY)
+        self.span = torch.tensor([0.0, 1.0], dtype=self.kind)
+        words = {"method": "dopri5", "rtol": TOL, "atol": TOL}
+        if adjoint:
+            words["adjoint_params"] = tuple(self.leaves[:6])
+        solve = torchdiffeq.odeint_adjoint if adjoint else torchdiffeq.odeint
+        self.end = lambda x: solve(self.field, x, self.span, **words)[-1]
+
+    def field(self, t, z):
+        """f(z)."""
+        torch = self.torch
+        W0, b0, W1, b1, W2, b2 = self.leaves[:6]
+        return torch.addmm(b2, torch.tanh(torch.addmm(b1, torch.tanh(torch.addmm(b0, z, W0)), W1)), W2)
+
+    def step(self, x, y):
+        """One step; its loss."""
+        x, y = (self.torch.tensor(a, dtype=self.kind) for a in (x, y))
+        self.optimiser.zero_grad()
+        loss = ((self.end(x) @ self.leaves[6] + self.leaves[7] - y) ** 2).mean()
+        loss.backward()
+        self.optimiser.step()
+        return float(loss.detach())
+
+
+class Diffrax:
+    """diffeqsolve and AdamW in one jitted step."""
+
+    def __init__(self, params, dtype, adjoint):
+        import diffrax
+        import jax
+        import jax.numpy as jnp
+
+        jax.config.update("jax_enable_x64", dtype == "float64")
+        self.jnp, self.dtype, self.k = jnp, dtype, 0
+        self.w = [jnp.asarray(params[name], dtype) for name in NAMES]
+        self.m, self.v = ([jnp.zeros_like(leaf) for leaf in self.w] for _ in range(2))
+        method = diffrax.BacksolveAdjoint() if adjoint else diffrax.RecursiveCheckpointAdjoint()
+
+        def field(t, z, w):
+            return jnp.tanh(jnp.tanh(z @ w[0] + w[1]) @ w[2] + w[3]) @ w[4] + w[5]
+
+        def loss(w, x, y):
+            control = diffrax.PIDController(rtol=TOL, atol=TOL)
+            z = diffrax.diffeqsolve(
+                diffrax.ODETerm(field), diffrax.Dopri5(), 0.0, 1.0, None, x, args=w[:6], stepsize_controller=control,
+                adjoint=method, saveat=diffrax.SaveAt(t1=True), max_steps=4096,
+            ).ys[0]  # fmt: skip
+            return ((z @ w[6] + w[7] - y) ** 2).mean()
+
+        def step(k, w, m, v, x, y):
+            value, g = jax.value_and_grad(loss)(w, x, y)
+            m = [0.9 * a + 0.1 * b for a, b in zip(m, g, strict=True)]
+            v = [0.999 * a + 0.001 * b**2 for a, b in zip(v, g, strict=True)]
+            size = [jnp.sqrt(b / (1 - 0.999**k)) + 1e-8 for b in v]
+            moved = [a / (1 - 0.9**k) / b for a, b in zip(m, size, strict=True)]
+            return value, [(1 - RATE * DECAY) * a - RATE * b for a, b in zip(w, moved, strict=True)], m, v
+
+        self.jitted = jax.jit(step)
+
+    def step(self, x, y):
+        """One step; its loss."""
+        self.k += 1
+        k, x, y = (self.jnp.asarray(a, self.dtype) for a in (self.k, x, y))
+        value, self.w, self.m, self.v = self.jitted(k, self.w, self.m, self.v, x, y)
+        return float(value)
+
+
+CONTESTANTS = {
+    "refnode, discrete": (Refnode, "discrete"),
+    "refnode, backsolve": (Refnode, "backsolve"),
+    "torchdiffeq, adjoint": (Torchdiffeq, True),
+    "torchdiffeq, backprop": (Torchdiffeq, False),
+    "diffrax, adjoint": (Diffrax, True),
+    "diffrax, checkpoints": (Diffrax, False),
+}
+
+
+def present(dtype, params):
+    """The contestants that are installed, ready to train."""
+    found = {}
+    for name, (kind, word) in CONTESTANTS.items():
+        try:
+            found[name] = kind(params, dtype, word)
+        except ImportError:
+            print(f"{name}: not installed", file=sys.stderr)
+    return found
+
+
+def race(contestants, steps):
+    """Losses (steps,), the seconds of the first step, and of every round of the others, by contestant."""
+    losses, first, rounds = ({name: [] for name in contestants} for _ in range(3))
+    for name, one in contestants.items():
+        start = time.perf_counter()
+        losses[name].append(one.step(*data(0)))
+        first[name] = time.perf_counter() - start
+    for at in range(1, steps, ROUND):
+        batches = [data(k) for k in range(at, min(at + ROUND, steps))]
+        for name, one in contestants.items():
+            start = time.perf_counter()
+            losses[name] += [one.step(*batch) for batch in batches]
+            rounds[name].append((time.perf_counter() - start) / len(batches))
+    return losses, first, rounds
+
+
+def table(losses, first, rounds):
+    """A Markdown table, ratios against the faster of refnode's two, round by round."""
+    mine = min((name for name in rounds if name.startswith("refnode")), key=lambda n: sum(rounds[n]))
+    lines = ["| | ms a step | times refnode | spread | first step s | loss at the end |", "|---|---|---|---|---|---|"]
+    for name in rounds:
+        ratios = sorted(a / b for a, b in zip(rounds[name], rounds[mine], strict=True))
+        spread = "" if name == mine else f"{ratios[0]:.1f} .. {ratios[-1]:.1f}"
+        ms, ratio = 1e3 * statistics.mean(rounds[name]), sum(rounds[name]) / sum(rounds[mine])
+        end = statistics.mean(losses[name][-ROUND:])
+        lines.append(f"| {name} | {ms:.2f} | {ratio:.2f} | {spread} | {first[name]:.2f} | {end:.5f} |")
+    return "\n".join(lines) + "\n"
+
+
+def check(losses, dtype):
+    """Every loss of the first ten steps is that of every other contestant, to what tolerance and dtype allow."""
+    allowed = 1e-3 if dtype == "float32" else 1e-4
+    for name, path in losses.items():
+        off = max(abs(a - b) / b for a, b in zip(path[:ROUND], losses["refnode, discrete"][:ROUND], strict=True))
+        assert off < allowed, f"{name} trains something else: its losses differ by {off:.1e}"
+
+
+def main():
+    """Race, print, save."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
+    parser.add_argument("--steps", type=int, default=201)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
+    parser.add_argument("--quick", action="store_true", help="21 steps; nothing is saved")
+    arguments = parser.parse_args()
+    from benchmarks.harness import RESULTS, machine
+    from refnode.experiments.annuli import KINDS
+
+    params = KINDS["plain"].init(np.random.default_rng(0))
+    losses, first, rounds = race(present(arguments.dtype, params), 21 if arguments.quick else arguments.steps)
+    check(losses, arguments.dtype)
+    text = table(losses, first, rounds)
+    print(text)
+    if not arguments.quick:
+        facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
+        command = f"`python -m benchmarks.training --dtype {arguments.dtype}`"
+        head = f"# Training on the annuli, {arguments.dtype}, two threads\n\nRegenerate: {command}.\n\n{facts}\n\n"
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"training_{arguments.dtype}.md").write_text(head + text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
