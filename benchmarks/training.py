@@ -2,10 +2,10 @@
 
     python -m benchmarks.training [--steps 200] [--dtype float32|float64] [--quick]
 
-The set-up is the paper's: 1,024 fresh points a step, 2-32-32-2 tanh with its last layer zero, a readout, dopri5 at 1e-5,
-AdamW, squared error. All contestants start from the same parameters and see the same points; their losses must agree.
-Rounds of 10 steps alternate between them, so that what slows the machine slows all; the first step, which may compile,
-is timed apart. Seconds are those of whole training steps: solve, gradient and optimiser.
+The set-up is the paper's: 1,024 fresh points a step, 2-32-32-2 tanh with its last layer zero, a readout, dopri5 at
+1e-5, AdamW, squared error. All contestants start from the same parameters and see the same points; their losses must
+agree. Rounds of 10 steps alternate between them, so that what slows the machine slows all; the first step, which may
+compile, is timed apart. Seconds are those of whole training steps: solve, gradient and optimiser.
 """
 
 import argparse
