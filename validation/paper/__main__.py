@@ -43,10 +43,10 @@ def one(name: str, arguments: argparse.Namespace) -> None:
     runs = results(jobs, lambda: spawned(arguments.workers))
     if arguments.only_runs:
         return
-    found = module.collect(runs) | {"seeds": arguments.seeds}
+    found = {"seeds": arguments.seeds} | module.collect(runs)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(found, allow_nan=False) + "\n", "utf-8")
-    (RESULTS / f"{name}.md").write_text(HEAD.format(name=name, seeds=arguments.seeds) + module.page(found), "utf-8")
+    (RESULTS / f"{name}.md").write_text(HEAD.format(name=name, seeds=found["seeds"]) + module.page(found), "utf-8")
     if name == "study":
         from validation.paper.conclusions import conclusions
 

@@ -1,0 +1,93 @@
+"""The scripts of the paper's results: runs are kept and not run again, and the page says what the numbers say."""
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+import refnode as rn
+from validation.paper import objectives, runs, study
+from validation.paper.conclusions import conclusions
+
+NAMES = ("reflection", "tracking", "depth", "engines", "study", "annuli", "ring")
+
+
+def count(seed, out=None):
+    """A run that counts how often it is run."""
+    CALLS.append(seed)
+    return {"seed": seed}
+
+
+CALLS = []
+
+
+def test_runs_are_kept(tmp_path, monkeypatch):
+    """Any executor; a second call runs only what is missing."""
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    jobs = [runs.job(f"a/{seed}", "tests.test_paper:count", seed=seed) for seed in range(3)]
+    CALLS.clear()
+    assert runs.results(jobs[:2], lambda: ThreadPoolExecutor(1)) == [{"seed": 0}, {"seed": 1}]
+    assert runs.results(jobs, lambda: ThreadPoolExecutor(2)) == [{"seed": k} for k in range(3)]
+    assert CALLS == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_job_names_a_function(name):
+    """Names are distinct, at least one a seed, and every function is there."""
+    module = import_module(f"validation.paper.{name}")
+    jobs = module.jobs(2)
+    assert len({one.name for one in jobs}) == len(jobs) >= 2
+    for one in jobs:
+        where, _, function = one.function.partition(":")
+        assert callable(getattr(import_module(where), function))
+
+
+def made_up(factor):
+    """Runs in which the integral loss leaves `factor` times the error of every other objective, beside noise."""
+    for task in objectives.TASKS:
+        for objective in objectives.OBJECTIVES:
+            for seed in range(study.LEAST_SEEDS):
+                noise = np.exp(0.1 * np.random.default_rng([seed, len(objective)]).standard_normal(8))
+                size = factor if objective == "integral" else 1.0
+                names = ("at_T", "path", "half", "beyond", "exit", "nfe", "seconds", "accuracy", "half accuracy")
+                reached = {name: size * float(noise[k % 8]) for k, name in enumerate(names)}
+                yield {"task": task, "objective": objective, "seed": seed, "reached": reached}
+
+
+def test_the_page_says_what_the_numbers_say():
+    """A tenth of the error is "less", ten times "more", the same is no difference; the factors are the ones made."""
+    for factor, word in ((0.1, "less"), (10.0, "more"), (1.0, "no difference shown")):
+        data = study.collect(list(made_up(factor)))
+        assert data["seeds"] == study.LEAST_SEEDS
+        page = conclusions(data)
+        assert f"where the target is a path: error along it, {word}." in page
+        one = study.found(data, "tracking", "integral", "terminal", "path")
+        assert one["low"] < factor < one["high"] or factor == 1.0
+        assert study.page(data).count("\n") > len(data["compared"])
+
+
+def test_the_path_loss_is_differentiated_rightly():
+    """The running loss of a readout's column: its value, jvp and vjp against central differences of a whole problem."""
+    task = objectives.TASKS["reflection"]
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 1)), rng.standard_normal((3, 1))
+    problem = rn.Problem(task.model, task.model.init(rng), x, objectives.loss_of(task, "integral", y))
+    solver = rn.Solver("rk4", n_steps=3)
+    exact, differences = (rn.gradient(problem, method, solver).grads for method in ("discrete", "complex_step"))
+    for leaf in exact:  # the same discrete map: round-off of some hundred operations alone
+        size = np.max(np.abs(differences[leaf]))
+        assert np.max(np.abs(exact[leaf] - differences[leaf])) <= 1e3 * np.finfo(float).eps * max(size, 1.0)
+
+
+def test_objectives_are_what_they_say():
+    """On a trajectory that stands still at distance one every objective but the kinetic part is one."""
+    task = objectives.TASKS["reflection"]
+    model = task.model
+    params = {name: np.zeros(shape) for name, shape in model.shapes.items()}
+    x = np.array([[0.5], [-0.25]])
+    for objective in objectives.OBJECTIVES:
+        loss = objectives.loss_of(task, objective, x + 1.0)
+        kind, _, number = objective.partition(" ")
+        wanted = 1 + float(number) if kind == "mixed" else 1.0
+        assert abs(rn.solve(rn.Problem(model, params, x, loss)).loss - wanted) < 1e-14 * 10
