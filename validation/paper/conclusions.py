@@ -82,9 +82,9 @@ def conclusions(data: dict[str, Any]) -> str:
 
 The slides ask it of loss = L(z(T)) + int l dt. Three tasks, {len(OBJECTIVES)} objectives, {data["seeds"]} seeds;
 data and first parameters are the same for all objectives. {len(data["compared"])} comparisons were fixed before
-the runs: factors between geometric means, paired by seed, with 95 % intervals and the effect size d of their logarithms. "Less"
-and "more" are said only where Wilcoxon's p is below {LEVEL} after Holm's correction for all of them. Errors are mean
-squared errors on data of their own.
+the runs: factors between geometric means, paired by seed, with 95 % intervals and the effect size d of their
+logarithms. "Less" and "more" are said only where Wilcoxon's p is below {LEVEL} after Holm's correction for all of
+them. Errors are mean squared errors on data of their own.
 
 **Error along the path**, integral against terminal loss:
 
