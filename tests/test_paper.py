@@ -48,7 +48,8 @@ def made_up(factor):
     for task in objectives.TASKS:
         for objective in objectives.OBJECTIVES:
             for seed in range(study.LEAST_SEEDS):
-                noise = np.exp(0.1 * np.random.default_rng([seed, objectives.OBJECTIVES.index(objective)]).standard_normal(8))
+                rng = np.random.default_rng([seed, objectives.OBJECTIVES.index(objective)])
+                noise = np.exp(0.1 * rng.standard_normal(8))
                 size = factor if objective == "integral" else 1.0
                 names = ("at_T", "path", "half", "beyond", "exit", "nfe", "seconds", "accuracy", "half accuracy")
                 reached = {name: size * float(noise[k % 8]) for k, name in enumerate(names)}
