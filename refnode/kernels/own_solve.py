@@ -10,7 +10,7 @@ from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
 from refnode.kernels.own import Lanes, Samples, own_rates, own_steps
-from refnode.kernels.run import WORK, Run, pieces, pool_edges
+from refnode.kernels.run import WORK, Run, pool_edges
 from refnode.kernels.tape import DONE, FULL, TILE, TOO_MANY, UNDERFLOW, Piece
 from refnode.kernels.threads import launch
 from refnode.segments import segments
@@ -42,7 +42,7 @@ def solve_own(run: Run, grid: Grid | None = None) -> OwnSolved:
     statistics, rows = Statistics(), np.arange(b)
     at_bounds, counts, fractions = [y0], [np.zeros(b, np.int64)], []
     spans = segments(run.problem, run.values)
-    for i, (piece, span) in enumerate(zip(pieces(run.problem, run.values), spans, strict=True)):
+    for i, (piece, span) in enumerate(zip(run.pieces, spans, strict=True)):
         run.enter(piece)
         S = _segment(run, S, L, piece, span, statistics, None if grid is None else grid.fractions[i])
         at_bounds.append(S.y[rows, S.n].astype(np.float64))
