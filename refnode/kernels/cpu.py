@@ -191,7 +191,7 @@ def cotangents(run: Run, steps: int) -> Cotangents:
         blocks *= max(1, min(steps, ROWS_AT_ONCE // (rows * stages)))
     own_tiles, size, controls = tiles if own else 0, F.net.size, batch * F.controls
     layers, spare = rows * cotangent_numbers(F.net), TILE * (F.d + int(F.net.widths[0]))
-    key = ("cotangents", tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare, dtype)
+    sizes = tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare
 
     def room(name: str, *shape: int) -> Array:
         return WORK.get(f"cotangents {name}", shape, dtype)
@@ -205,7 +205,7 @@ def cotangents(run: Run, steps: int) -> Cotangents:
             room("transposed", own_tiles or thetas, size),
         )  # fmt: skip
 
-    C: Cotangents = WORK.record(key, make)
+    C: Cotangents = WORK.record(("cotangents", *sizes, dtype), make)
     for part in (C.x, C.start, C.end, C.t0, C.T, C.theta, C.still, C.A):
         part.fill(0)
     return C
