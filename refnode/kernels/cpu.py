@@ -18,7 +18,7 @@ from refnode.kernels.own_sweep import own_back
 from refnode.kernels.pack import cotangent_numbers
 from refnode.kernels.run import WORK, Run, from_tiles, pool_edges, run_of, to_tiles
 from refnode.kernels.solve import Solved, solve
-from refnode.kernels.sweep import gather, sweep
+from refnode.kernels.sweep import COLUMNS, gather, sweep
 from refnode.kernels.tape import (
     KEEP_NOTHING,
     KEEP_STAGES,
@@ -191,7 +191,8 @@ def cotangents(run: Run, steps: int) -> Cotangents:
         blocks *= max(1, min(steps, ROWS_AT_ONCE // (rows * stages)))
     own_tiles, size, controls = tiles if own else 0, F.net.size, batch * F.controls
     layers, spare = rows * cotangent_numbers(F.net), TILE * (F.d + int(F.net.widths[0]))
-    sizes = tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare
+    useful = stages - P.B.fsal if P.kind.by_stage else 0
+    sizes = tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare, useful
 
     def room(name: str, *shape: int) -> Array:
         return WORK.get(f"cotangents {name}", shape, dtype)
@@ -201,6 +202,7 @@ def cotangents(run: Run, steps: int) -> Cotangents:
             room("g", tiles, width), room("stages", tiles, stages, width), room("k", tiles, width),
             np.zeros((tiles, 6, TILE)), np.zeros(controls, dtype), *np.zeros((4, batch)),
             room("theta", tiles, thetas, size), np.zeros((own_tiles, size)), np.zeros((own_tiles, m, size)),
+            room("slopes", useful, size), np.zeros((-(-size // COLUMNS), useful)),
             room("layers", tiles, blocks, layers), room("depths", tiles, blocks, TILE), room("spare", tiles, spare),
             room("transposed", own_tiles or thetas, size),
         )  # fmt: skip

@@ -59,6 +59,7 @@ TWINS = {  # kernels/: the story
     "mlp.py mlp_weights_vjp": "field.py MLP",
     "theta.py coordinate": "depth.py coordinate",
     "theta.py theta_at": "depth.py Galerkin",
+    "theta.py weighted": "depth.py Galerkin",
     "theta.py theta_vjp": "depth.py Galerkin",
     "theta.py basis_at": "bases.py Basis",
     "theta.py polynomials": "bases.py Legendre",
@@ -86,7 +87,7 @@ PARTS = {  # of twins, compared through them
     "rates.py": {"squared_norm", "parameter_norm_vjp"},
     "shared_steps.py": {"larger", "set_theta", "tile_step", "turn_over"},
     "steps.py": {"zero", "copy", "set_lengths", "combine", "error_rows", "error_of", "set_errors"},
-    "sweep.py": {"tile_back", "gather", "gather_stage"},
+    "sweep.py": {"tile_back", "gather", "gather_block", "gather_tiles"},
     "systems.py": {"evaluate", "keep_theta", "of_rows", "record_size", "record_of", "share_out"},
     "threads.py": {"shared"},
 }  # fmt: skip
