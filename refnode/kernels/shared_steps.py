@@ -35,10 +35,16 @@ def set_theta(F, V, B, piece, scratch, s, s_new, first, last):
 def turn_over(tape, stages, fsal):
     """On a tape of one step: its last stage is the first of the next, its end the next's start."""
     for tile in range(tape.y.shape[0]):
-        if fsal:
-            copy(tape.k[tile, stages - 1], tape.k[tile, 0])
-        if tape.keep == KEEP_NOTHING:
-            copy(tape.y[tile, 1], tape.y[tile, 0])
+        turn_tile(tape, stages, fsal, tile)
+
+
+@kernel
+def turn_tile(tape, stages, fsal, tile):
+    """The same for one tile."""
+    if fsal:
+        copy(tape.k[tile, stages - 1], tape.k[tile, 0])
+    if tape.keep == KEEP_NOTHING:
+        copy(tape.y[tile, 1], tape.y[tile, 0])
 
 
 @kernel

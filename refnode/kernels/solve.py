@@ -13,6 +13,7 @@ from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, uniform_fractions
 from refnode.kernels.advance import advance
 from refnode.kernels.first import euler_step, hairers_step
+from refnode.kernels.given import given_steps
 from refnode.kernels.run import Run, from_tiles, to_tiles
 from refnode.kernels.shared_steps import rates
 from refnode.kernels.tape import (
@@ -74,10 +75,11 @@ def solve_segment(
     """Segment i; the tape, which may have grown, and the controller's wish for the next step in units of t."""
     P = run.packed
     control, fractions = begin_segment(run, tape, state, piece, i, wish, grid)
-    word = FULL
+    alone = not (control.adaptive or P.kind.by_stage or tape.keep == KEEP_NOTHING)  # tiles need not meet at each step
+    forward, word = given_steps if alone else advance, FULL
     while word == FULL:
         with launch(run.loop):
-            word = advance(
+            word = forward(
                 run.loop, P.F, P.V, P.B, P.kind, control, piece, tape, run.scratch, state, P.x, run.problem.batch,
                 fractions,
             )  # fmt: skip

@@ -16,11 +16,13 @@ COLUMNS = 512  # numbers of theta whose cotangents are handed on together
 
 
 @kernel
-def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tile):
+def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, task):
     """Steps last - 1 .. first of one tile; their stages are run again unless they were kept.
 
+    The last tile comes first: what the forward solve wrote last is still in the cache.
     The layers' cotangents of as many stages as C.layers has room for go into one product with what the tape holds.
     """
+    tile = tape.y.shape[0] - 1 - task
     m, useful = rows_of(tile, batch), B.c.size - B.fsal
     x_tile, g_x = x[tile * TILE * F.controls :], C.x[tile * TILE * F.controls :]
     room, used = C.layers.shape[1], 0
