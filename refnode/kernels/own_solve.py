@@ -100,7 +100,8 @@ def rates_of(run: Run, S: Samples, L: Lanes, piece: Piece, t: Array, y: Array) -
     t = np.array(np.broadcast_to(t, (b,)), np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         own_y, k = y.astype(run.dtype), np.empty(y.shape, run.dtype)
-    own_rates(P.F, P.V, P.kind, piece, L, run.scratch, P.x, b, t, own_y, k)
+    with launch(run.loop):
+        own_rates(run.loop, P.F, P.V, P.kind, piece, L, run.scratch, P.x, pool_edges(b), t, own_y, k)
     return k.astype(np.float64)
 
 

@@ -80,7 +80,7 @@ PARTS = {  # of twins, compared through them
     "extra.py": {"tile_extra"},
     "given.py": {"tile_steps", "finite_steps"},
     "integrals.py": {"add_tiles", "block_or_tile", "gather", "of_own_theta", "of_theta"},
-    "own.py": {"rows_in", "seat", "copy_row", "attempt", "standing", "own_steps"},
+    "own.py": {"rows_in", "seat", "copy_row", "attempt", "standing", "own_steps", "pool_rates"},
     "own_sweep.py": {"own_back"},
     "mlp.py": {
         "slot_size", "cotangent_size", "transpose_weights", "layer", "time_vjp", "add_weights",
