@@ -1,7 +1,7 @@
 """Values: the numbers of a problem in one record. Gradients and perturbations of them are records of the same shape."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Values:
 
     def items(self) -> Iterator[tuple[str, Array]]:
         """(name, array) in order."""
-        return ((f.name, getattr(self, f.name)) for f in fields(self))
+        return ((name, getattr(self, name)) for name in self.__dataclass_fields__)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -51,6 +51,8 @@ class Values:
 
     def like(self, value: float) -> "Values":
         """A record of the same shapes, filled with one number."""
+        if value == 0:  # what gradients are added to: np.full takes eight times as long
+            return Values(*(np.zeros(a.shape) for _, a in self.items()))
         return Values(*(np.full(a.shape, value) for _, a in self.items()))
 
     def shifted(self, step: complex, along: "Values") -> "Values":

@@ -3,8 +3,8 @@
 No branches and no calls; every comparison becomes a select. Accuracy: at most 2 units in the last place, as
 tests/kernels/test_activations.py measures.
 
-    e^y - 1 = 2^n (e^r - 1) + (2^n - 1),   y = n log 2 + r, |r| <= log(2) / 2     (Cody and Waite 1980)
-    tanh |x| = -m / (m + 2),   m = e^(-2|x|) - 1;     the sign is put back, so tanh(-0.0) = -0.0
+    (e^2y - 1) / 2 = 2^n (e^2u - 1) / 2 + (2^n - 1) / 2,   2y = n log 2 + 2u, |2u| <= log(2) / 2   (Cody and Waite 1980)
+    tanh |x| = -m / (m + 1),   m = (e^(-2|x|) - 1) / 2;   the sign is put back, so tanh(-0.0) = -0.0
     sigmoid x = 1 / (1 + q) or q / (1 + q),   softplus x = max(x, 0) + log(1 + q),   q = e^(-|x|)
 
 Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits, from which 2^n is built. No compiler flag may
@@ -16,56 +16,59 @@ import math
 from refnode.kernels.compiled import inline
 from refnode.kernels.vectors import bits_of_float64, float64_of_bits
 
-LOG2E = 1.4426950408889634
-LOG2_HIGH, LOG2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # log 2 in 33 bits and the rest
+TWO_LOG2E = 2.8853900817779268
+HALF_LOG2_HIGH, HALF_LOG2_LOW = 0.3465735901845619, 9.541074646352939e-11  # log 2 / 2 in 33 bits and the rest
 ROUNDER = 6755399441055744.0  # 1.5 * 2^52
 EXP_SMALLEST = -708.0  # below, e^x is subnormal: it counts as e^-708, 3e-308
 
 
 @inline
-def expm1_parts_64(y):
-    """(2^n, r, q) with e^y - 1 = 2^n (r + q) + 2^n - 1, q = e^r - 1 - r, for -708 <= y <= 708."""
-    shifted = y * LOG2E + ROUNDER
+def half_expm1_parts_64(y):
+    """(2^n, u, q) with (e^2y - 1) / 2 = 2^n (u + q) + (2^n - 1) / 2, q = (e^2u - 1) / 2 - u, for |2y| <= 708.
+
+    q / u^2 is the polynomial of degree 9 that is best on |2u| <= log(2) / 2: e^2u - 1 is right to 4e-17 of itself. Its
+    even and odd powers are summed side by side, as a vector unit has nothing to do while it waits for one sum.
+    """
+    shifted = y * TWO_LOG2E + ROUNDER
     n = shifted - ROUNDER
-    r = (y - n * LOG2_HIGH) - n * LOG2_LOW
-    p = 1.6059043836821613e-10  # 1/13!, 1/12!, .., 1/3!: the next term is below 2e-18
-    p = p * r + 2.08767569878681e-09
-    p = p * r + 2.505210838544172e-08
-    p = p * r + 2.755731922398589e-07
-    p = p * r + 2.7557319223985893e-06
-    p = p * r + 2.48015873015873e-05
-    p = p * r + 1.984126984126984e-04
-    p = p * r + 1.388888888888889e-03
-    p = p * r + 8.333333333333333e-03
-    p = p * r + 4.1666666666666664e-02
-    p = p * r + 1.6666666666666666e-01
-    p = p * r + 0.5
-    return float64_of_bits((bits_of_float64(shifted) + 1023) << 52), r, (r * r) * p
+    u = (y - n * HALF_LOG2_HIGH) - n * HALF_LOG2_LOW
+    w = u * u
+    even = 0.0001414148528404979
+    even = even * w + 0.00317459472588216
+    even = even * w + 0.044444444535083893
+    even = even * w + 0.33333333333299303
+    even = even * w + 1.0000000000000002
+    odd = 2.5702794747402568e-05
+    odd = odd * w + 0.0007054660725759248
+    odd = odd * w + 0.012698412712354315
+    odd = odd * w + 0.13333333333328098
+    odd = odd * w + 0.6666666666666667
+    return float64_of_bits((bits_of_float64(shifted) + 1023) << 52), u, w * (even + u * odd)
 
 
 @inline
 def expm1_64(y):
     """(2^n, e^r - 1) with e^y - 1 = 2^n (e^r - 1) + 2^n - 1."""
-    s, r, q = expm1_parts_64(y)
-    return s, r + q
+    s, u, q = half_expm1_parts_64(0.5 * y)
+    return s, 2.0 * (u + q)
 
 
 @inline
 def tanh_64(x):
-    """tanh x = t; the rounding of m and m + 2 is put back to first order, with 1 / (m + 2) = (1 + t) / 2."""
-    y = -2.0 * abs(x)
-    y = -40.0 if y < -40.0 else y
-    s, r, q = expm1_parts_64(y)
-    start = s - 1.0
-    a = s * r + start
-    rest = (s * r - (a - start)) + s * q
+    """tanh x = t; the rounding of m and m + 1 is put back to first order, with 1 / (m + 1) = 1 + t."""
+    y = -abs(x)
+    y = -20.0 if y < -20.0 else y
+    s, u, q = half_expm1_parts_64(y)
+    start = 0.5 * s - 0.5
+    a = s * u + start
+    rest = (s * u - (a - start)) + s * q
     m = a + rest
     m_rest = rest - (m - a)
-    d = m + 2.0
-    d_rest = m - (d - 2.0)
+    d = m + 1.0
+    d_rest = m - (d - 1.0)
     t = -m / d
-    inverse = 0.5 * (1.0 + t)
-    t = t - inverse * (t * d_rest + 2.0 * inverse * m_rest)
+    inverse = 1.0 + t
+    t = t - inverse * (t * d_rest + inverse * m_rest)
     return math.copysign(t, x)
 
 

@@ -9,7 +9,7 @@ from refnode.control import control_vjp
 from refnode.forward import Forward, point_terms
 from refnode.kernels.adjoint import Cotangents
 from refnode.kernels.pack import gathered
-from refnode.kernels.run import Run, pieces
+from refnode.kernels.run import Run
 from refnode.objective import point_loss_vjp
 from refnode.segments import bounds, bounds_vjp, like_end
 from refnode.values import Values, resolved_vjp
@@ -26,7 +26,7 @@ class Backward:
         batch, F = run.problem.batch, run.packed.F
         self.g_still, self.g_A = np.zeros(F.rates.net.size), np.zeros(run.packed.V.A.shape)
         self.times, self.terms = bounds(run.problem, run.values), point_terms(run.problem)
-        self.pieces = pieces(run.problem, run.values)
+        self.pieces = run.pieces
         self.g_bounds = [np.zeros(batch) for _ in self.times]
         self.g_t0, self.g_T, self.g_w_y = np.zeros(batch), np.zeros(batch), np.zeros(run.values.w_y.shape)
         self.g_control = np.zeros(batch * F.controls)

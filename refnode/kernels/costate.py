@@ -13,7 +13,7 @@ from refnode.kernels.extra import extra_stages
 from refnode.kernels.integrals import BLOCK, GROUP, Integrals
 from refnode.kernels.mlp import transpose_weights
 from refnode.kernels.pack import control_of_steps, gathered, varying
-from refnode.kernels.run import LEAST_ROOM, WORK, Run, from_tiles, pieces, to_tiles
+from refnode.kernels.run import LEAST_ROOM, WORK, Run, from_tiles, to_tiles
 from refnode.kernels.solve import Solved, begin_segment, raise_for, rate_of, solve_segment, wish_of
 from refnode.kernels.systems import Costate, no_costate, record_size
 from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, TILE, Piece, State, Tape
@@ -36,7 +36,7 @@ class CostatePass(BackwardPass):
 
     def __init__(self, run: Run, solved: Solved, beside: bool) -> None:
         super().__init__(run.problem, run.values, solved.forward, run.solver)
-        self.run_up, self.solved, self.pieces = run, solved, pieces(run.problem, run.values)
+        self.run_up, self.solved, self.pieces = run, solved, run.pieces
         self.S, self.I = costate(run, beside), integrals(run, run.packed.B.c.size)
         self.at_bound = replace(run, place="bound ", room=1).tape(KEEP_NOTHING, for_vjps=False)
         self.state, self.wish = State(np.zeros(3), np.zeros(8, np.int64)), run.solver.first_step

@@ -12,12 +12,13 @@ from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.adjoint import Cotangents
 from refnode.kernels.advance import advance
 from refnode.kernels.backward import Backward
-from refnode.kernels.mlp import cotangent_size, transpose_weights
+from refnode.kernels.mlp import transpose_weights
 from refnode.kernels.own_solve import OwnSolved, solve_own
 from refnode.kernels.own_sweep import own_back
-from refnode.kernels.run import Run, from_tiles, pool_edges, run_of, to_tiles
+from refnode.kernels.pack import cotangent_numbers
+from refnode.kernels.run import WORK, Run, from_tiles, pool_edges, run_of, to_tiles
 from refnode.kernels.solve import Solved, solve
-from refnode.kernels.sweep import gather, sweep
+from refnode.kernels.sweep import COLUMNS, gather, sweep
 from refnode.kernels.tape import (
     KEEP_NOTHING,
     KEEP_STAGES,
@@ -188,12 +189,25 @@ def cotangents(run: Run, steps: int) -> Cotangents:
     blocks, thetas, m, own = stages, len(run.scratch.theta), len(P.V.A), P.kind.by_row
     if not (P.kind.by_stage or P.kind.by_row):
         blocks *= max(1, min(steps, ROWS_AT_ONCE // (rows * stages)))
-    of_depth = (tiles, F.net.size) if own else (0, F.net.size)
-    return Cotangents(
-        np.zeros((tiles, width), dtype), np.zeros((tiles, stages, width), dtype), np.zeros((tiles, width), dtype),
-        np.zeros((tiles, 6, TILE)), np.zeros(batch * F.controls, dtype), *np.zeros((4, batch)),
-        np.zeros((tiles, thetas, F.net.size), dtype), np.zeros(of_depth), np.zeros((of_depth[0], m, F.net.size)),
-        np.zeros((tiles, blocks, rows * int(cotangent_size(F.net))), dtype), np.zeros((tiles, blocks, TILE), dtype),
-        np.zeros((tiles, TILE * (F.d + int(F.net.widths[0]))), dtype),
-        np.zeros((tiles if own else thetas, F.net.size), dtype),
-    )  # fmt: skip
+    own_tiles, size, controls = tiles if own else 0, F.net.size, batch * F.controls
+    layers, spare = rows * cotangent_numbers(F.net), TILE * (F.d + int(F.net.widths[0]))
+    useful = stages - P.B.fsal if P.kind.by_stage else 0
+    sizes = tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare, useful
+
+    def room(name: str, *shape: int) -> Array:
+        return WORK.get(f"cotangents {name}", shape, dtype)
+
+    def make() -> Cotangents:
+        return Cotangents(
+            room("g", tiles, width), room("stages", tiles, stages, width), room("k", tiles, width),
+            np.zeros((tiles, 6, TILE)), np.zeros(controls, dtype), *np.zeros((4, batch)),
+            room("theta", tiles, thetas, size), np.zeros((own_tiles, size)), np.zeros((own_tiles, m, size)),
+            room("slopes", useful, size), np.zeros((-(-size // COLUMNS), useful)),
+            room("layers", tiles, blocks, layers), room("depths", tiles, blocks, TILE), room("spare", tiles, spare),
+            room("transposed", own_tiles or thetas, size),
+        )  # fmt: skip
+
+    C: Cotangents = WORK.record(("cotangents", *sizes, dtype), make)
+    for part in (C.x, C.start, C.end, C.t0, C.T, C.theta, C.still, C.A):
+        part.fill(0)
+    return C

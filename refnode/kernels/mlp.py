@@ -12,8 +12,9 @@ import numpy as np
 from refnode.field import MLP
 from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.products import add_product, add_products
+from refnode.kernels.products import add_product, add_products, add_row_sums, products
 from refnode.kernels.records import Record
+from refnode.kernels.transpose import transpose
 
 
 @dataclass(frozen=True)
@@ -61,37 +62,31 @@ def slot_size(net):
 def transpose_weights(net, theta, out):
     """Every W_k, without its row for t, and A, transposed into the same place of out."""
     for k in range(net.widths.size - 1):
-        transpose(theta, net.weights[k], net.widths[k], net.widths[k + 1], out)
+        W = net.weights[k]
+        transpose(theta, W, net.widths[k], net.widths[k + 1], out, W)
     if net.skip >= 0:
-        transpose(theta, net.skip, net.widths[0], net.widths[-1], out)
+        transpose(theta, net.skip, net.widths[0], net.widths[-1], out, net.skip)
 
 
 @kernel
-def transpose(theta, at, i, o, out):
-    """(i, o) at `at` of theta as (o, i) there in out, in blocks of 8 by 8 that stay in the cache."""
-    for r0 in range(0, i, 8):
-        for c0 in range(0, o, 8):
-            for r in range(r0, min(i, r0 + 8)):
-                for c in range(c0, min(o, c0 + 8)):
-                    out[at + c * i + r] = theta[at + r * o + c]
-
-
-@kernel
-def fill_rows(C, c0, ldc, m, o, theta, bias, time_row, t):
-    """Rows of C become b + t_s w, each part if there is one (bias, time_row >= 0)."""
+def layer(out, out0, ldo, m, slot, h0, i, o, theta, weights, bias, timed, t):
+    """m rows of out, from out0 with pitch ldo: h W + b + t_s w, without b if bias < 0, and without w if not timed."""
+    if not timed:
+        products(
+            out, out0, ldo, theta, bias, 0 if bias >= 0 else -1, slot, h0, i, 1, theta, weights, o, m, o, i, 1, 0, 0
+        )  # fmt: skip
+        return
+    w = theta[weights + i * o : weights + (i + 1) * o]
     for s in range(m):
-        row = C[c0 + s * ldc : c0 + s * ldc + o]
+        row, t_s = out[out0 + s * ldo : out0 + s * ldo + o], t[s]
         if bias >= 0:
             b = theta[bias : bias + o]
             for j in range(o):
-                row[j] = b[j]
+                row[j] = b[j] + t_s * w[j]
         else:
             for j in range(o):
-                row[j] = 0
-        if time_row >= 0:
-            w, t_s = theta[time_row : time_row + o], t[s]
-            for j in range(o):
-                row[j] += t_s * w[j]
+                row[j] = t_s * w[j]
+    add_product(out, out0, ldo, slot, h0, i, 1, theta, weights, o, m, o, i)
 
 
 @kernel
@@ -101,17 +96,14 @@ def mlp_forward(net, theta, t, m, slot, f, f0, ldf):
     whole = net.slots[-1] * m
     for k in range(last + 1):
         i, o = net.widths[k], net.widths[k + 1]
-        h0 = net.slots[k] * m
-        time_row = net.weights[k] + i * o if net.timed[k] else -1
+        h0, weights, bias = net.slots[k] * m, net.weights[k], net.biases[k]
         if k < last:
             u0 = net.slots[k + 1] * m
-            fill_rows(slot, u0, o, m, o, theta, net.biases[k], time_row, t)
-            add_product(slot, u0, o, slot, h0, i, 1, theta, net.weights[k], o, m, o, i)
+            layer(slot, u0, o, m, slot, h0, i, o, theta, weights, bias, net.timed[k], t)
             u = slot[u0 : u0 + m * o]
             apply_act(u, slot[whole + u0 : whole + u0 + m * o] if net.act == SIN else u, net.act)
         else:
-            fill_rows(f, f0, ldf, m, o, theta, net.biases[k], time_row, t)
-            add_product(f, f0, ldf, slot, h0, i, 1, theta, net.weights[k], o, m, o, i)
+            layer(f, f0, ldf, m, slot, h0, i, o, theta, weights, bias, net.timed[k], t)
     if net.skip >= 0:
         i, o = net.widths[0], net.widths[-1]
         add_product(f, f0, ldf, slot, 0, i, 1, theta, net.skip, o, m, o, i)
@@ -144,12 +136,10 @@ def mlp_vjp(net, theta, transposed, m, slot, layers, g_h, g_t):
         if net.timed[k]:
             time_vjp(theta, net.weights[k] + i * o, o, g_t, layers, source, m)
         target, t0 = (layers, cotangents_of(net, k - 1, m)) if k > 0 else (g_h, 0)
-        u = target[t0 : t0 + m * i]
-        for n in range(m * i):
-            u[n] = 0
-        add_product(target, t0, i, layers, source, o, 1, transposed, net.weights[k], i, m, i, o)
+        W = net.weights[k]
+        products(target, t0, i, target, t0, -1, layers, source, o, 1, transposed, W, i, m, i, o, 1, 0, 0)
         if k > 0:
-            h = slot[h0 : h0 + m * i]
+            u, h = target[t0 : t0 + m * i], slot[h0 : h0 + m * i]
             times_slope(u, h, slot[whole + h0 : whole + h0 + m * i] if net.act == SIN else h, net.act)
     if net.skip >= 0:
         i, o = net.widths[0], net.widths[-1]
@@ -186,31 +176,10 @@ def add_weights(net, m, count, H, H0, pitch_h, G, G0, pitch_g, t, t0, pitch_t, g
         at = net.weights[k]
         add_products(g_theta, at, o, H, h0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
         if net.biases[k] >= 0:
-            add_rows(g_theta, net.biases[k], o, G, source, m, count, pitch_g)
+            add_row_sums(g_theta, net.biases[k], G, source, o, o, m, count, pitch_g)
         if net.timed[k]:
-            add_rows_times(g_theta, at + i * o, o, G, source, m, count, pitch_g, t, t0, pitch_t)
+            w = at + i * o
+            add_products(g_theta, w, o, t, t0, 0, 1, G, source, o, 1, o, m, count, pitch_t, pitch_g)
     if net.skip >= 0:
         i, o, source = net.widths[0], net.widths[-1], G0 + cotangents_of(net, net.widths.size - 2, m)
         add_products(g_theta, net.skip, o, H, H0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
-
-
-@kernel
-def add_rows(g, g0, o, G, G0, m, count, pitch):
-    """g[g0 + j] += sum_q sum_s G_q[s, j]."""
-    total = g[g0 : g0 + o]
-    for q in range(count):
-        for s in range(m):
-            row = G[G0 + q * pitch + s * o : G0 + q * pitch + (s + 1) * o]
-            for j in range(o):
-                total[j] += row[j]
-
-
-@kernel
-def add_rows_times(g, g0, o, G, G0, m, count, pitch, depths, t0, pitch_t):
-    """g[g0 + j] += sum_q sum_s t_qs G_q[s, j]."""
-    total = g[g0 : g0 + o]
-    for q in range(count):
-        for s in range(m):
-            row, t = G[G0 + q * pitch + s * o : G0 + q * pitch + (s + 1) * o], depths[t0 + q * pitch_t + s]
-            for j in range(o):
-                total[j] += t * row[j]

@@ -192,18 +192,23 @@ def own_steps(loop, F, V, B, kind, control, piece, S, L, scratch, x, edges, give
 
 
 @kernel
-def own_rates(F, V, kind, piece, L, scratch, x, batch, t, y, k):
+def own_rates(loop, F, V, kind, piece, L, scratch, x, edges, t, y, k):
     """k = F(t, y) (b, w) at depths t (b,)."""
-    w = F.w
-    rows = rows_in(L, scratch, 0, piece.cell)
-    for first in range(0, batch, TILE):
-        m = min(TILE, batch - first)
+    each(loop, len(edges) - 1, pool_rates, (F, V, kind, piece, L, scratch, x, edges, t, y, k))
+
+
+@kernel
+def pool_rates(F, V, kind, piece, L, scratch, x, edges, t, y, k, pool):
+    """The same for the samples of one pool."""
+    w, rows = F.w, rows_in(L, scratch, pool, piece.cell)
+    for first in range(edges[pool], edges[pool + 1], TILE):
+        m = min(TILE, edges[pool + 1] - first)
         for r in range(m):
-            seat(F, piece, L, x, 0, r, first + r)
-            scratch.t[0, r] = t[first + r]
+            seat(F, piece, L, x, pool, r, first + r)
+            scratch.t[pool, r] = t[first + r]
             for j in range(w):
-                L.y[0, r * w + j] = y[first + r, j]
-        evaluate(F, V, kind, 0, scratch, rows, 0, m, L.y[0], L.x[0], scratch.slot[0], L.k[0, 0])
+                L.y[pool, r * w + j] = y[first + r, j]
+        evaluate(F, V, kind, 0, scratch, rows, pool, m, L.y[pool], L.x[pool], scratch.slot[pool], L.k[pool, 0])
         for r in range(m):
             for j in range(w):
-                k[first + r, j] = L.k[0, 0, r * w + j]
+                k[first + r, j] = L.k[pool, 0, r * w + j]

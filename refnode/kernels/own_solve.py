@@ -10,7 +10,7 @@ from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
 from refnode.kernels.own import Lanes, Samples, own_rates, own_steps
-from refnode.kernels.run import WORK, Run, pieces, pool_edges
+from refnode.kernels.run import WORK, Run, pool_edges
 from refnode.kernels.tape import DONE, FULL, TILE, TOO_MANY, UNDERFLOW, Piece
 from refnode.kernels.threads import launch
 from refnode.segments import segments
@@ -42,7 +42,7 @@ def solve_own(run: Run, grid: Grid | None = None) -> OwnSolved:
     statistics, rows = Statistics(), np.arange(b)
     at_bounds, counts, fractions = [y0], [np.zeros(b, np.int64)], []
     spans = segments(run.problem, run.values)
-    for i, (piece, span) in enumerate(zip(pieces(run.problem, run.values), spans, strict=True)):
+    for i, (piece, span) in enumerate(zip(run.pieces, spans, strict=True)):
         run.enter(piece)
         S = _segment(run, S, L, piece, span, statistics, None if grid is None else grid.fractions[i])
         at_bounds.append(S.y[rows, S.n].astype(np.float64))
@@ -100,7 +100,8 @@ def rates_of(run: Run, S: Samples, L: Lanes, piece: Piece, t: Array, y: Array) -
     t = np.array(np.broadcast_to(t, (b,)), np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         own_y, k = y.astype(run.dtype), np.empty(y.shape, run.dtype)
-    own_rates(P.F, P.V, P.kind, piece, L, run.scratch, P.x, b, t, own_y, k)
+    with launch(run.loop):
+        own_rates(run.loop, P.F, P.V, P.kind, piece, L, run.scratch, P.x, pool_edges(b), t, own_y, k)
     return k.astype(np.float64)
 
 

@@ -1,6 +1,7 @@
 """A problem as plain arrays for the kernels, or the reason why it is none."""
 
-from typing import NamedTuple
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from refnode.control import control_of
 from refnode.depth import Constant, Galerkin
 from refnode.field import MLP
 from refnode.kernels import theta
-from refnode.kernels.mlp import net_of, slot_size
+from refnode.kernels.activations import SIN
+from refnode.kernels.mlp import Net, net_of
 from refnode.kernels.rates import Rates
 from refnode.kernels.systems import System, no_costate
 from refnode.kernels.tape import Butcher, Control, Kind
@@ -24,6 +26,7 @@ BASES = {
     Legendre: theta.LEGENDRE, Chebyshev: theta.CHEBYSHEV, Monomial: theta.MONOMIAL, Fourier: theta.FOURIER,
     GaussianRBF: theta.GAUSSIAN, Hat: theta.HAT, PiecewiseConstant: theta.PIECEWISE,
 }  # fmt: skip
+OF_SEGMENT, OF_STAGE, OF_ROW = Kind(0, 0), Kind(1, 0), Kind(0, 1)
 
 
 class Refusal(Exception):
@@ -63,9 +66,9 @@ def kind_of(problem: Problem, solver: Solver) -> Kind:
     """Whether theta is one for a segment, one for each stage, or, where samples differ in t, each row's own."""
     depth = problem.model.depth
     if type(depth) is Constant or type(depth.basis) is PiecewiseConstant:
-        return Kind(0, 0)
+        return OF_SEGMENT
     own = any(np.ndim(end) for end in problem.span or ()) or solver.steps == "own"
-    return Kind(0, 1) if own else Kind(1, 0)
+    return OF_ROW if own else OF_STAGE
 
 
 def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Packed:
@@ -73,28 +76,42 @@ def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Pac
     model = problem.model
     x = control_of(model.control, values.x)
     controls = np.zeros(0, dtype) if x is None else np.array(x, dtype).ravel()  # a copy: read-only is another type
-    rates = _rates(problem, 0 if x is None else x.shape[1], dtype)
+    n_x = 0 if x is None else x.shape[1]
+    F = _system(model.field, model.state_width, n_x, problem.loss.running, problem.batch, dtype)
     variance, tableau = _variance(problem, values, dtype), _butcher(solver.tableau, dtype)
-    control = control_of_steps(solver, np.full(rates.w, solver.atol or 0.0, dtype))
-    F = System(rates, no_costate(dtype), 0, rates.w, rates.controls, int(slot_size(rates.net)))
-    return Packed(F, variance, tableau, control, kind_of(problem, solver), controls)
+    return Packed(F, variance, tableau, _control(solver, F.w, dtype), kind_of(problem, solver), controls)
 
 
-def _rates(problem: Problem, n_x: int, dtype: type) -> Rates:
-    model, batch = problem.model, problem.batch
+def slot_numbers(net: Net) -> int:
+    """`refnode.kernels.mlp.slot_size` without compiled code."""
+    return int(net.slots[-1]) * (2 if net.act == SIN else 1)
+
+
+def cotangent_numbers(net: Net) -> int:
+    """`refnode.kernels.mlp.cotangent_size` without compiled code."""
+    return int(net.slots[-1] - net.widths[0] + net.widths[-1])
+
+
+@lru_cache(maxsize=64)
+def _system(field: MLP, d: int, n_x: int, running: tuple[Any, ...], batch: int, dtype: type) -> System:
+    """The dynamics of a structure: the same record every time, whose arrays are never written."""
+    rates = _rates(field, d, n_x, running, batch)
+    return System(rates, no_costate(dtype), 0, rates.w, rates.controls, slot_numbers(rates.net))
+
+
+def _rates(field: MLP, d: int, n_x: int, running: tuple[Any, ...], batch: int) -> Rates:
     squares, tracked = np.zeros(4), []
-    for term in problem.loss.running:
+    for term in running:
         c = term.factor(batch)
         if type(term) is Tracking:
             tracked.append((c, term.beta.amplitude, 2 * np.pi * term.beta.frequency, term.beta.phase))
         else:
             kinetic = 1 if term.of == "field" else 2
             squares[{SquaredNorm: 0, Kinetic: kinetic, ParameterNorm: 3}[type(term)]] += c
-    d = model.state_width
-    w = d + (1 if problem.loss.running else 0)
+    w = d + (1 if running else 0)
     c = np.array([term[0] for term in tracked])
     amplitude, omega, phase = (np.array([term[k] for term in tracked]).reshape(len(tracked), d) for k in (1, 2, 3))
-    return Rates(net_of(model.field), d, w, n_x, squares, c, amplitude, omega, phase)
+    return Rates(net_of(field), d, w, n_x, squares, c, amplitude, omega, phase)
 
 
 def _variance(problem: Problem, values: Values, dtype: type) -> Variance:
@@ -152,6 +169,7 @@ def gathered(problem: Problem, g_still: np.ndarray, g_A: np.ndarray) -> np.ndarr
     return np.concatenate(parts).astype(np.float64)
 
 
+@cache
 def _butcher(tableau: Tableau, dtype: type) -> Butcher:
     zero = np.zeros(tableau.stages)
     rows = (tableau.b_err, tableau.b_err3)
@@ -159,6 +177,11 @@ def _butcher(tableau: Tableau, dtype: type) -> Butcher:
     a, b, c, b_err, b_err3 = (np.array(v, dtype) for v in arrays)
     fsal, two = int(tableau.fsal), int(tableau.b_err3 is not None)
     return Butcher(a, b, c, b_err, b_err3, fsal, two, tableau.order, tableau.order_err or tableau.order - 1)
+
+
+@lru_cache(maxsize=64)
+def _control(solver: Solver, w: int, dtype: type) -> Control:
+    return control_of_steps(solver, np.full(w, solver.atol or 0.0, dtype))
 
 
 def control_of_steps(solver: Solver, atol: np.ndarray) -> Control:

@@ -33,6 +33,7 @@ class Run:
 
     tiles    of the batch, or pools of samples with steps of their own
     slot     numbers that a tile's evaluation leaves for its vjp
+    pieces   its segments
     place    name of its tape in the workspace
     """
 
@@ -44,6 +45,7 @@ class Run:
     scratch: Scratch
     tiles: int
     slot: int
+    pieces: list[Piece]
     room: int = LEAST_ROOM
     place: str = ""
 
@@ -59,16 +61,23 @@ class Run:
 
     def tape(self, keep: int, for_vjps: bool = True) -> Tape:
         """A tape with the room there is, with slots for vjps or one. Its large arrays are the thread's workspace."""
-        F, stages = self.packed.F, self.packed.B.c.size
+        width, stages, tiles, dtype = TILE * self.packed.F.w, self.packed.B.c.size, self.tiles, self.dtype
         states, count = (2 if keep == KEEP_NOTHING else self.room + 1), stages
         if keep == KEEP_STAGES:
             count *= self.room + 1
-        return Tape(
-            WORK.get(f"{self.place}y", (self.tiles, states, TILE * F.w), self.dtype),
-            WORK.get(f"{self.place}k", (self.tiles, count, TILE * F.w), self.dtype),
-            WORK.get(f"{self.place}slots", (self.tiles, count if for_vjps else 1, self.slot), self.dtype),
-            np.zeros(self.room + 1, np.int64), np.zeros(self.room + 1), np.zeros(self.room + 1), keep,
-        )  # fmt: skip
+        slots = (tiles, count if for_vjps else 1, self.slot)
+
+        def make() -> Tape:
+            return Tape(
+                WORK.get(f"{self.place}y", (tiles, states, width), dtype),
+                WORK.get(f"{self.place}k", (tiles, count, width), dtype),
+                WORK.get(f"{self.place}slots", slots, dtype),
+                np.zeros(self.room + 1, np.int64), np.zeros(self.room + 1), np.zeros(self.room + 1), keep,
+            )  # fmt: skip
+
+        tape: Tape = WORK.record(("tape", self.place, states, count, width, slots, dtype, self.room, keep), make)
+        tape.base[0] = 0
+        return tape
 
     def with_more_room(self, tape: Tape) -> Tape:
         """A tape of twice the room that holds what the old one held."""
@@ -107,30 +116,44 @@ def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     P = packed(problem, values, solver, dtype)
     own_steps = solver.steps == "own"
     tiles = len(pool_edges(problem.batch)) - 1 if own_steps else tiles_of(problem.batch)
-    F, m = P.F, max(1, len(P.V.A))
-    thetas, own = P.B.c.size if P.kind.by_stage else 1, F.rates.net.size if P.kind.by_row else 0
-    rows, width = (tiles, TILE), (tiles, TILE * F.w)
-    scratch = Scratch(
-        np.zeros(rows, dtype), np.zeros(rows), np.zeros(rows), np.zeros((tiles, TILE * F.left), dtype),
-        *(np.zeros(width, dtype) for _ in range(4)), np.zeros((tiles, 2, TILE)),
-        np.zeros((thetas, F.rates.net.size), dtype), np.zeros((thetas, m)), np.zeros((thetas, m)),
-        np.zeros((tiles, own), dtype), np.zeros((tiles, m)), np.zeros((tiles, m)),
-    )  # fmt: skip
+    F, width, scratch = P.F, TILE * P.F.w, scratch_of(P, tiles, dtype)
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
-    run = Run(problem, values, solver, dtype, P, scratch, tiles, min(TILE, problem.batch) * F.left)
+    slot = min(TILE, problem.batch) * F.left
+    run = Run(problem, values, solver, dtype, P, scratch, tiles, slot, pieces(problem, values))
     if own_steps:
         return run
-    one_step = {"y": tiles * width[1], "k": tiles * P.B.c.size * width[1], "slots": tiles * P.B.c.size * run.slot}
+    one_step = {"y": tiles * width, "k": tiles * P.B.c.size * width, "slots": tiles * P.B.c.size * run.slot}
     run.room = max(LEAST_ROOM, WORK.room(one_step, dtype) - 1)
     return run
+
+
+def scratch_of(P: Packed, tiles: int, dtype: Any) -> Scratch:
+    """Room for one step, on the thread's workspace."""
+    F, m, size = P.F, max(1, len(P.V.A)), P.F.rates.net.size
+    thetas, own = P.B.c.size if P.kind.by_stage else 1, size if P.kind.by_row else 0
+
+    def make() -> Scratch:
+        (s, s_new), (psi, slope) = np.zeros((2, tiles, TILE)), np.zeros((2, thetas, m))
+        own_psi, own_slope = np.zeros((2, tiles, m))
+        return Scratch(
+            np.zeros((tiles, TILE), dtype), s, s_new, WORK.get("slot", (tiles, TILE * F.left), dtype),
+            *WORK.zeros("states", (4, tiles, TILE * F.w), dtype), np.zeros((tiles, 2, TILE)),
+            WORK.get("theta", (thetas, size), dtype), psi, slope, WORK.get("own theta", (tiles, own), dtype), own_psi,
+            own_slope,
+        )  # fmt: skip
+
+    scratch: Scratch = WORK.record(("scratch", tiles, F.left, F.w, m, size, thetas, own, dtype), make)
+    return scratch
 
 
 def pieces(problem: Problem, values: Values) -> list[Piece]:
     """The segments as plain numbers."""
 
     def per_sample(end: Array) -> Array:
-        return np.array(np.broadcast_to(end, (problem.batch,)), np.float64)
+        rows = np.empty(problem.batch)
+        rows[:] = end
+        return rows
 
     ends = per_sample(values.t0), per_sample(values.T)
     spans = zip(segments(problem, values), problem.layout.cells, strict=True)
@@ -140,9 +163,11 @@ def pieces(problem: Problem, values: Values) -> list[Piece]:
 def to_tiles(y: Array, out: Array) -> None:
     """Write y (b, w) to out (tiles, TILE w), zero behind the last sample."""
     b, w = y.shape
-    flat = np.zeros((len(out) * TILE, w), out.dtype)
-    flat[:b] = y
-    out[:] = flat.reshape(out.shape)
+    full, rest = b // TILE, b % TILE
+    out[:full] = y[: full * TILE].reshape(full, TILE * w)
+    if rest:
+        out[full, : rest * w] = y[full * TILE :].ravel()
+        out[full, rest * w :] = 0
 
 
 def from_tiles(tiles: Array, batch: int) -> Array:

@@ -7,7 +7,7 @@ from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.steps import copy, error_of, rows_of, runge_kutta, set_errors, tile_rows
 from refnode.kernels.systems import evaluate, keep_theta
 from refnode.kernels.tape import KEEP_NOTHING, TILE
-from refnode.kernels.theta import theta_at
+from refnode.kernels.theta import basis_at, coordinate, theta_at, weighted
 
 
 @inline
@@ -23,7 +23,11 @@ def set_theta(F, V, B, piece, scratch, s, s_new, first, last):
     h = (s_new - s) * (piece.end[0] - piece.start[0])
     for i in range(first, last):
         t = after if B.c[i] == 1 else before + float(B.c[i]) * h
-        theta_at(V, t, piece.t0[0], piece.T[0], piece.cell, scratch.theta[i], scratch.psi[i], scratch.slope[i])
+        u = coordinate(V, t, piece.t0[0], piece.T[0])
+        basis_at(V.basis, V.A.shape[0], V.nodes, u, piece.cell, scratch.psi[i], scratch.slope[i])
+    psi, theta = scratch.psi[first:last], scratch.theta[first:last]
+    weighted(V, psi.reshape(psi.size), last - first, True, theta.reshape(theta.size))
+    for i in range(first, last):
         keep_theta(F, scratch.theta[i], i)
 
 
@@ -31,10 +35,16 @@ def set_theta(F, V, B, piece, scratch, s, s_new, first, last):
 def turn_over(tape, stages, fsal):
     """On a tape of one step: its last stage is the first of the next, its end the next's start."""
     for tile in range(tape.y.shape[0]):
-        if fsal:
-            copy(tape.k[tile, stages - 1], tape.k[tile, 0])
-        if tape.keep == KEEP_NOTHING:
-            copy(tape.y[tile, 1], tape.y[tile, 0])
+        turn_tile(tape, stages, fsal, tile)
+
+
+@kernel
+def turn_tile(tape, stages, fsal, tile):
+    """The same for one tile."""
+    if fsal:
+        copy(tape.k[tile, stages - 1], tape.k[tile, 0])
+    if tape.keep == KEEP_NOTHING:
+        copy(tape.y[tile, 1], tape.y[tile, 0])
 
 
 @kernel

@@ -1,5 +1,6 @@
 """The forward solve of a whole problem on tiles: bounds and maps by the story, segments by `advance`."""
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -9,9 +10,11 @@ from refnode.arrays import Array
 from refnode.dynamics import initial_y
 from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
-from refnode.integrate import Statistics, check_finite, error_norm, uniform_fractions
+from refnode.integrate import Statistics, check_finite, uniform_fractions
 from refnode.kernels.advance import advance
-from refnode.kernels.run import Run, from_tiles, pieces, to_tiles
+from refnode.kernels.first import euler_step, hairers_step
+from refnode.kernels.given import given_steps
+from refnode.kernels.run import Run, from_tiles, to_tiles
 from refnode.kernels.shared_steps import rates
 from refnode.kernels.tape import (
     DONE,
@@ -28,7 +31,6 @@ from refnode.kernels.tape import (
 )
 from refnode.kernels.threads import launch
 from refnode.segments import segments
-from refnode.steps import first_step
 
 
 @dataclass
@@ -53,7 +55,7 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
     to_tiles(y0, tape.y[:, 0])
     state = State(np.zeros(3), np.zeros(8, np.int64))
     at_bounds, first_steps, wish = [y0], [0], run.solver.first_step
-    for i, piece in enumerate(pieces(run.problem, run.values)):
+    for i, piece in enumerate(run.pieces):
         run.enter(piece)
         if i and run.packed.B.fsal and tape.base[state.whole[0]]:
             tape.base[state.whole[0]] += 1  # the last stage belongs to the segment before
@@ -73,10 +75,11 @@ def solve_segment(
     """Segment i; the tape, which may have grown, and the controller's wish for the next step in units of t."""
     P = run.packed
     control, fractions = begin_segment(run, tape, state, piece, i, wish, grid)
-    word = FULL
+    alone = not (control.adaptive or P.kind.by_stage or tape.keep == KEEP_NOTHING)  # tiles need not meet at each step
+    forward, word = given_steps if alone else advance, FULL
     while word == FULL:
         with launch(run.loop):
-            word = advance(
+            word = forward(
                 run.loop, P.F, P.V, P.B, P.kind, control, piece, tape, run.scratch, state, P.x, run.problem.batch,
                 fractions,
             )  # fmt: skip
@@ -114,28 +117,30 @@ def _uniform(run: Run, i: int) -> Array:
 
 def first_fraction(run: Run, tape: Tape, piece: Piece, state: State) -> float:
     """Hairer's first step as a fraction of the segment, that of the story from compiled evaluations."""
-    n = int(state.whole[0])
+    n, batch, control = int(state.whole[0]), run.problem.batch, run.packed.control
     at, base = (0 if tape.keep == KEEP_NOTHING else n), int(tape.base[n])
-    y, k0 = from_tiles(tape.y[:, at], run.problem.batch), rate_of(run, tape, piece, at, base, piece.start)
-    check_finite(k0, piece.start, None)
-
-    def rhs(t: Array, y: Array) -> Array:
-        to_tiles(y, tape.y[:, at + 1])
-        return rate_of(run, tape, piece, at + 1, base + 1, t)
-
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        length, order = piece.end - piece.start, run.solver.tableau.order
-        ds = first_step(rhs, piece.start, length, y, k0, error_norm(run.solver, run.packed.control.atol), order)
+    y, k, length, norm = tape.y[:, at:], tape.k[:, base:], piece.end - piece.start, (control.rtol, control.atol)
+    left_at(run, tape, piece, at, base, piece.start)
+    h0, d1 = euler_step(*norm, control.worst, batch, length, y, k)
+    if not math.isfinite(d1):
+        check_finite(from_tiles(tape.k[:, base], batch), piece.start, None)
+    left_at(run, tape, piece, at + 1, base + 1, piece.start + h0 * length)
+    ds = hairers_step(*norm, control.worst, batch, length, y, k, h0, d1, run.solver.tableau.order)
     state.whole[5] += 2
     state.whole[6] = IN_PLACE
-    return float(ds) if np.isfinite(ds) and ds > 0 else 1e-6
+    return ds if math.isfinite(ds) and ds > 0 else 1e-6
 
 
 def rate_of(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -> Array:
     """F(t, y) (b, w) at t (b,) for the state in a tape's place `at`, left as its stage k[:, stage]."""
-    P, batch = run.packed, run.problem.batch
-    rates(P.F, P.V, P.kind, piece, tape, run.scratch, P.x, batch, at, stage, t)
-    return from_tiles(tape.k[:, stage], batch)
+    left_at(run, tape, piece, at, stage, t)
+    return from_tiles(tape.k[:, stage], run.problem.batch)
+
+
+def left_at(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -> None:
+    """Leave F(t, y) of `rate_of` on the tape."""
+    P = run.packed
+    rates(P.F, P.V, P.kind, piece, tape, run.scratch, P.x, run.problem.batch, at, stage, t)
 
 
 def raise_for(word: int, run: Run, tape: Tape, piece: Piece, state: State) -> None:

@@ -1,21 +1,28 @@
 """The discrete adjoint of taped steps that the batch shares: the twin of `refnode.gradients.discrete_adjoint`."""
 
-from refnode.kernels.adjoint import hand_times, idle, step_back
+import numpy as np
+
+from refnode.kernels.adjoint import hand_times, step_back
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
+from refnode.kernels.products import products
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of, runge_kutta, tile_rows
+from refnode.kernels.steps import rows_of, runge_kutta, tile_rows, zero
 from refnode.kernels.tape import KEEP_STAGES, TILE
-from refnode.kernels.theta import theta_vjp
+from refnode.kernels.theta import theta_vjp, weighted
+
+COLUMNS = 512  # numbers of theta whose cotangents are handed on together
 
 
 @kernel
-def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tile):
+def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, task):
     """Steps last - 1 .. first of one tile; their stages are run again unless they were kept.
 
+    The last tile comes first: what the forward solve wrote last is still in the cache.
     The layers' cotangents of as many stages as C.layers has room for go into one product with what the tape holds.
     """
+    tile = tape.y.shape[0] - 1 - task
     m, useful = rows_of(tile, batch), B.c.size - B.fsal
     x_tile, g_x = x[tile * TILE * F.controls :], C.x[tile * TILE * F.controls :]
     room, used = C.layers.shape[1], 0
@@ -25,6 +32,9 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, til
         if tape.keep != KEEP_STAGES:
             y = tape.y[tile, n]
             runge_kutta(F, V, B, kind, scratch, rows, tile, m, 0, y, scratch.y_new[tile], x_tile, slots, k)
+        if kind.by_stage:
+            for i in range(useful):
+                zero(C.theta[tile, i])
         used += useful
         block = room - used
         step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x)
@@ -55,23 +65,58 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, first, last))
         gather(V, kind, scratch, C, g_still, g_A)
         return
+    useful, blocks = C.slopes.shape[0], C.u.shape[0]
     for n in range(last - 1, first - 1, -1):
         set_theta(F, V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, B.c.size)
-        for i in range(B.c.size):
-            if not idle(B, i):
-                transpose_weights(F.rates.net, scratch.theta[i], C.transposed[i])
+        weighted(V, scratch.slope.reshape(scratch.slope.size), useful, False, C.slopes.reshape(C.slopes.size))
+        for i in range(useful):
+            transpose_weights(F.rates.net, scratch.theta[i], C.transposed[i])
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, n, n + 1))
-        for i in range(B.c.size):
-            if not idle(B, i):
-                g_u = gather_stage(V, scratch, C, g_still, g_A, i)
-                hand_coordinate(V, B, piece, g_u, ends, i, tape.s[n], tape.s_new[n])
+        each(loop, blocks, gather_block, (scratch, C, g_still, g_A))
+        for i in range(useful):
+            g_u = 0.0
+            for block in range(blocks):
+                g_u += C.u[block, i]
+            hand_coordinate(V, B, piece, g_u, ends, i, tape.s[n], tape.s_new[n])
+
+
+@kernel
+def gather_block(scratch, C, g_still, g_A, block):
+    """Some columns of theta's cotangents at the stages of a step: summed over the tiles, handed to the coefficients.
+
+    C.u[block, i] becomes what they give to u at stage i. All stages at once cost one pass over the coefficients.
+    """
+    (useful, p), tiles, m = C.slopes.shape, C.theta.shape[0], g_A.shape[0]
+    first, size = block * COLUMNS, min(COLUMNS, p - block * COLUMNS)
+    still = g_still[first : first + size]
+    for i in range(useful):
+        total, slope, g_u = C.theta[0, i][first : first + size], C.slopes[i][first : first + size], 0.0
+        for tile in range(1, tiles):
+            row = C.theta[tile, i][first : first + size]
+            for q in range(size):
+                total[q] += row[q]
+        for q in range(size):
+            still[q] += total[q]
+        for q in range(size):
+            g_u += slope[q] * total[q]
+        C.u[block, i] = g_u
+    psi, of_A = np.empty(useful * m, C.theta.dtype), np.empty(m * size, C.theta.dtype)
+    for i in range(useful):
+        for j in range(m):
+            psi[i * m + j] = scratch.psi[i, j]
+    totals = C.theta.reshape(C.theta.size)
+    products(of_A, 0, size, of_A, 0, -1, psi, 0, 1, m, totals, first, p, m, size, useful, 1, 0, 0)
+    for j in range(m):
+        row = g_A[j][first : first + size]
+        for q in range(size):
+            row[q] += of_A[j * size + q]
 
 
 @kernel
 def gather(V, kind, scratch, C, g_still, g_A):
     """Hand the tiles' cotangents of theta, or of each row's own, to those of the depth."""
     if not kind.by_row:
-        gather_stage(V, scratch, C, g_still, g_A, 0)
+        gather_tiles(V, scratch, C, g_still, g_A)
         return
     for tile in range(len(C.still)):
         g_still += C.still[tile]
@@ -81,18 +126,17 @@ def gather(V, kind, scratch, C, g_still, g_A):
 
 
 @kernel
-def gather_stage(V, scratch, C, g_still, g_A, i):
-    """Sum stage i's cotangent of theta over the tiles, and hand it to the coefficients; that of u is returned."""
-    total = C.theta[0, i]
+def gather_tiles(V, scratch, C, g_still, g_A):
+    """Sum the cotangent of a segment's theta over the tiles, and hand it to the depth."""
+    total = C.theta[0, 0]
     for tile in range(1, C.theta.shape[0]):
-        row = C.theta[tile, i]
+        row = C.theta[tile, 0]
         for q in range(total.size):
             total[q] += row[q]
             row[q] = 0
-    g_u = theta_vjp(V, total, scratch.psi[i], scratch.slope[i], g_still, g_A)
+    theta_vjp(V, total, scratch.psi[0], scratch.slope[0], g_still, g_A)
     for q in range(total.size):
         total[q] = 0
-    return g_u
 
 
 @kernel

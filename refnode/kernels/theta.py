@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.kernels.compiled import kernel
+from refnode.kernels.products import products
 from refnode.kernels.records import Record
 
 NO_BASIS, LEGENDRE, CHEBYSHEV, MONOMIAL, FOURIER, GAUSSIAN, HAT, PIECEWISE = range(8)
@@ -95,17 +96,26 @@ def coordinate(variance, t, t0, T):
 @kernel
 def theta_at(variance, t, t0, T, cell, theta, psi, slope):
     """theta(t) (p,); psi and slope (m,) are left for the vjp."""
-    still, A = variance.still, variance.A
-    m = A.shape[0]
-    basis_at(variance.basis, m, variance.nodes, coordinate(variance, t, t0, T), cell, psi, slope)
-    for n in range(theta.size):
-        theta[n] = still[n]
-    for j in range(m):
-        weight = theta.dtype.type(psi[j])
-        if weight != 0:
-            row = A[j]
-            for n in range(theta.size):
-                theta[n] += weight * row[n]
+    u = coordinate(variance, t, t0, T)
+    basis_at(variance.basis, variance.A.shape[0], variance.nodes, u, cell, psi, slope)
+    weighted(variance, psi, 1, True, theta)
+
+
+@kernel
+def weighted(variance, weights, count, still, out):
+    """out (count, p) = weights (count, m) A, on top of the leaves that do not vary if `still`; all are flat."""
+    m, p = variance.A.shape
+    A, rows = variance.A.reshape(variance.A.size), np.empty(count * m, out.dtype)
+    lo, hi = m, 0  # of a local basis only these coefficients count
+    for i in range(count):
+        for j in range(m):
+            rows[i * m + j] = weights[i * m + j]
+            if weights[i * m + j] != 0:
+                lo, hi = min(lo, j), max(hi, j + 1)
+    lo = min(lo, hi)
+    products(
+        out, 0, p, variance.still, 0, 0 if still else -1, rows, lo, m, 1, A, lo * p, p, count, p, hi - lo, 1, 0, 0
+    )  # fmt: skip
 
 
 @kernel

@@ -1,10 +1,6 @@
-"""The matrix micro-kernel, emitted as portable LLVM vectors, and the width of those vectors on this machine.
+"""Portable LLVM vectors for functions under construction, their width on this machine, and the bits of numbers.
 
-    C[r, :] += sum_q sum_k A_q[r, k] B_q[k, :]        for a few rows r and a few vectors of columns
-
-The accumulators stay in registers over the whole sum, and every A[r, k] is broadcast once: what a BLAS does, without
-its packing and call costs, which dominate at 64 columns. LLVM lowers the vectors to whatever the machine has, so the
-same code runs with AVX-512, AVX2, SSE and NEON.
+LLVM lowers the vectors to whatever the machine has, so the same code runs with AVX-512, AVX2, SSE and NEON.
 """
 
 import os
@@ -31,145 +27,80 @@ def vector_bytes() -> int:
     return 32 if features.get("avx") else 16
 
 
-def _data(context: Any, builder: Any, type_: Any, value: Any) -> Any:
-    """The pointer to an array's numbers."""
-    return cgutils.create_struct_proxy(type_)(context, builder, value=value).data
+def integer(n: int) -> Any:
+    """An index that is written out."""
+    return ir.Constant(INDEX, n)
 
 
-class _Vectors:
-    """Loads, stores and broadcasts of vectors of `lanes` reals, in one function under construction."""
+class Vectors:
+    """Loads, stores, broadcasts and shuffles of vectors of `lanes` reals, in one function under construction."""
 
     def __init__(self, builder: Any, lanes: int, single: bool) -> None:
         self.builder, self.lanes = builder, lanes
-        self.type = ir.VectorType(ir.FloatType() if single else ir.DoubleType(), lanes)
+        self.real = ir.FloatType() if single else ir.DoubleType()
         self.bytes = 4 if single else 8
+        self.type = ir.VectorType(self.real, lanes)
+        self.zero = ir.Constant(self.type, [0.0] * lanes)
         name = f"llvm.fmuladd.v{lanes}f{8 * self.bytes}"
-        self.fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.type, [self.type] * 3), name)
+        self._fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.type, [self.type] * 3), name)
 
     def place(self, pointer: Any, *strides: tuple[Any, Any]) -> Any:
         """pointer + sum of count * stride, in reals."""
-        offset = ir.Constant(INDEX, 0)
+        offset = integer(0)
         for count, stride in strides:
             offset = self.builder.add(offset, self.builder.mul(count, stride))
         return self.builder.gep(pointer, [offset])
 
-    def load(self, pointer: Any) -> Any:
-        vector = self.builder.load(self.builder.bitcast(pointer, self.type.as_pointer()))
+    def beside(self, pointer: Any, count: int) -> Any:
+        """pointer + count, in reals."""
+        return self.builder.gep(pointer, [integer(count)])
+
+    def load(self, pointer: Any, lanes: int | None = None) -> Any:
+        """So many reals from a place of any alignment; one vector if not said otherwise."""
+        kind = ir.VectorType(self.real, lanes or self.lanes)
+        vector = self.builder.load(self.builder.bitcast(pointer, kind.as_pointer()))
         vector.align = self.bytes
         return vector
 
     def store(self, vector: Any, pointer: Any) -> None:
-        self.builder.store(vector, self.builder.bitcast(pointer, self.type.as_pointer())).align = self.bytes
+        """A vector of any length to a place of any alignment."""
+        self.builder.store(vector, self.builder.bitcast(pointer, vector.type.as_pointer())).align = self.bytes
 
     def broadcast(self, pointer: Any) -> Any:
+        """One real in every lane."""
         undefined = ir.Constant(self.type, ir.Undefined)
         first = self.builder.insert_element(undefined, self.builder.load(pointer), ir.Constant(ir.IntType(32), 0))
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, undefined, everywhere)
+        return self.pick(first, first, [0] * self.lanes)
 
+    def pick(self, a: Any, b: Any, lanes: list[int]) -> Any:
+        """Those lanes of a and b, two vectors of one length one after the other."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
+        return self.builder.shuffle_vector(a, b, mask)
 
-def _integer(n: int) -> Any:
-    return ir.Constant(INDEX, n)
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """a b + c."""
+        return self.builder.call(self._fma, [a, b, c])
 
-
-def _define(module: Any, rows: int, vectors: int, lanes: int, single: bool) -> Any:
-    """The micro-kernel as an LLVM function of its own, never inlined: the compiler meets its body once.
-
-    void f(C, ldc, A, row_step, k_step, B, ldb, K, Q, a_block, b_block)
-    """
-    real = ir.FloatType() if single else ir.DoubleType()
-    name = f"refnode_product_{rows}x{vectors * lanes}_f{32 if single else 64}"
-    pointer = real.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, INDEX, pointer, INDEX, INDEX, pointer, *[INDEX] * 5])
-    function = cgutils.get_or_insert_function(module, kind, name)
-    if not function.is_declaration:
-        return function
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    C, ldc, A, row_step, k_step, B, ldb, K, Q, a_block, b_block = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    simd = _Vectors(builder, lanes, single)
-    one = _integer(1)
-    places = [
-        simd.place(C, (_integer(r), ldc), (one, _integer(v * lanes))) for r in range(rows) for v in range(vectors)
-    ]
-    before = [simd.load(place) for place in places]
-
-    def of_block(q: Any, sums: list[Any]) -> list[Any]:
-        A_q, B_q = simd.place(A, (q, a_block)), simd.place(B, (q, b_block))
-
-        def of_k(k: Any, sums: list[Any]) -> list[Any]:
-            b = [simd.load(simd.place(B_q, (k, ldb), (one, _integer(v * lanes)))) for v in range(vectors)]
-            a = [simd.broadcast(simd.place(A_q, (k, k_step), (_integer(r), row_step))) for r in range(rows)]
-            return [builder.call(simd.fma, [a[n // vectors], b[n % vectors], total]) for n, total in enumerate(sums)]
-
-        return _loop(builder, "k", K, sums, of_k)
-
-    for place, result in zip(places, _loop(builder, "q", Q, before, of_block), strict=True):
-        simd.store(result, place)
-    builder.ret_void()
-    return function
-
-
-def _loop(builder: Any, name: str, count: Any, sums: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> Any:
-    """body(n, sums) for n = 0 .. count - 1, handing on what it returns; the last of it."""
-    function, entry = builder.function, builder.block
-    loop, done = function.append_basic_block(name), function.append_basic_block(f"{name}_done")
-    builder.cbranch(builder.icmp_signed(">", count, _integer(0)), loop, done)
-    builder.position_at_end(loop)
-    n, carried = builder.phi(INDEX), [builder.phi(total.type) for total in sums]
-    after = body(n, carried)
-    following, end = builder.add(n, _integer(1)), builder.block
-    for phi, first, last in zip((n, *carried), (_integer(0), *sums), (following, *after), strict=True):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(last, end)
-    builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
-    builder.position_at_end(done)
-    results = [builder.phi(total.type) for total in sums]
-    for phi, first, last in zip(results, sums, after, strict=True):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(last, end)
-    return results
-
-
-def micro_kernel(rows: int, vectors: int, vector: int) -> Callable[..., None]:
-    """A kernel that adds sum_q A_q B_q to `rows` rows of `vectors` vectors, of `vector` bytes each, of C:
-
-        kernel(C, c0, ldc, A, a0, row_step, k_step, B, b0, ldb, K, Q, a_block, b_block)
-
-    C row r starts at c0 + r ldc, A_q[r, k] stands at a0 + q a_block + r row_step + k k_step, B_q row k at
-    b0 + q b_block + k ldb. All arrays are flat and of one dtype; the general strides of A serve A and its transpose.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        C, A, B = (_data(context, builder, signature.args[i], arguments[i]) for i in (0, 3, 7))
-        c0, ldc, a0, row_step, k_step, b0, ldb, *counts = (arguments[i] for i in (1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13))
-        single = signature.args[0].dtype == types.float32
-        function = _define(builder.module, rows, vectors, vector // (4 if single else 8), single)
-        starts = [builder.gep(pointer, [offset]) for pointer, offset in ((C, c0), (A, a0), (B, b0))]
-        builder.call(function, [starts[0], ldc, starts[1], row_step, k_step, starts[2], ldb, *counts])
-        return context.get_dummy_value()
-
-    @intrinsic
-    def kernel(
-        typing_context: Any, C: Any, c0: Any, ldc: Any, A: Any, a0: Any, row_step: Any, k_step: Any,
-        B: Any, b0: Any, ldb: Any, K: Any, Q: Any, a_block: Any, b_block: Any,
-    ) -> Any:  # fmt: skip
-        i = types.intp
-        return types.none(C, i, i, A, i, i, i, B, i, i, i, i, i, i), generate
-
-    return kernel
-
-
-@intrinsic
-def lanes_of(typing_context: Any, array: Any, vector: Any) -> Any:
-    """How many numbers of an array's dtype make a vector of so many bytes."""
-    size = 4 if array.dtype == types.float32 else 8
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.sdiv(arguments[1], _integer(size))
-
-    return types.intp(array, types.intp), generate
+    def loop(self, name: str, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+        """body(n, carried) for n = 0 .. count - 1, handing on what it returns; the last of it."""
+        builder = self.builder
+        function, entry = builder.function, builder.block
+        loop, done = function.append_basic_block(name), function.append_basic_block(f"{name}_done")
+        builder.cbranch(builder.icmp_signed(">", count, integer(0)), loop, done)
+        builder.position_at_end(loop)
+        n, within = builder.phi(INDEX), [builder.phi(value.type) for value in carried]
+        after = body(n, within)
+        following, end = builder.add(n, integer(1)), builder.block
+        for phi, first, last in zip((n, *within), (integer(0), *carried), (following, *after), strict=True):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(last, end)
+        builder.cbranch(builder.icmp_signed("<", following, count), loop, done)
+        builder.position_at_end(done)
+        results = [builder.phi(value.type) for value in carried]
+        for phi, first, last in zip(results, carried, after, strict=True):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(last, end)
+        return results
 
 
 @intrinsic

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from refnode.kernels.compiled import kernel
-from refnode.kernels.products import add_product, add_products
+from refnode.kernels.products import add_product, add_products, add_row_sums, products
+from refnode.kernels.transpose import transpose
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 SIZES = st.one_of(st.integers(1, 9), st.integers(1, 130))
@@ -16,6 +17,30 @@ SEEDS = st.integers(0, 2**32 - 1)
 def product(C, c0, ldc, A, a0, row_step, k_step, B, b0, ldb, M, N, K):
     """`add_product`, which is for compiled code only, for a test to call."""
     add_product(C, c0, ldc, A, a0, row_step, k_step, B, b0, ldb, M, N, K)
+
+
+@kernel
+def with_start(C, c0, ldc, S, s0, lds, A, row_step, B, ldb, M, N, K):
+    """`products` of one pair."""
+    products(C, c0, ldc, S, s0, lds, A, 0, row_step, 1, B, 0, ldb, M, N, K, 1, 0, 0)
+
+
+@kernel
+def row_sums(C, c0, B, b0, ldb, N, K, Q, qb):
+    """`add_row_sums`."""
+    add_row_sums(C, c0, B, b0, ldb, N, K, Q, qb)
+
+
+@kernel
+def transposed(X, x0, i, o, Y, y0):
+    """`transpose`."""
+    transpose(X, x0, i, o, Y, y0)
+
+
+@kernel
+def several(C, A, B, M, N, K, Q, qa, qb):
+    """`add_products`."""
+    add_products(C, 0, N, A, 0, K, 1, B, 0, N, M, N, K, Q, qa, qb)
 
 
 def padded(rng, shape, before, pitch, dtype):
@@ -49,12 +74,12 @@ def test_product(dtype, M, N, K, transposed, pads, seed):
 @settings(max_examples=60)
 @given(M=SIZES, N=SIZES, K=SIZES, row=st.floats(0, 1), column=st.floats(0, 1), seed=SEEDS)
 def test_cuts_keep_the_bits(dtype, M, N, K, row, column, seed):
-    """Cutting rows and columns anywhere, and so into other blocks, gives the same bits: a sum runs k = 0 .. K - 1."""
+    """Cutting rows anywhere, and more than four columns, gives the same bits: a row does not see its company."""
     rng = np.random.default_rng(seed)
     A, B, C = (rng.standard_normal(shape).astype(dtype) for shape in ((M, K), (K, N), (M, N)))
     whole, parts = C.ravel().copy(), C.ravel().copy()
     product(whole, 0, N, A.ravel(), 0, K, 1, B.ravel(), 0, N, M, N, K)
-    rows, columns = (0, round(row * M), M), (0, round(column * N), N)
+    rows, columns = (0, round(row * M), M), (0, round(column * N) if N > 4 else N, N)
     for r in (0, 1):
         for c in (0, 1):
             place, size = rows[r] * N + columns[c], (rows[r + 1] - rows[r], columns[c + 1] - columns[c])
@@ -72,7 +97,7 @@ def test_sum_of_products(dtype, M, N, K, Q, pads, seed):
     A, B = (rng.standard_normal((Q + 1) * pitch).astype(dtype) for pitch in (qa, qb))
     once = rng.standard_normal(M * N).astype(dtype)
     each = once.copy()
-    add_products(once, 0, N, A, 0, K, 1, B, 0, N, M, N, K, Q, qa, qb)
+    several(once, A, B, M, N, K, Q, qa, qb)
     for q in range(Q):
         product(each, 0, N, A, q * qa, K, 1, B, q * qb, N, M, N, K)
     np.testing.assert_array_equal(once, each)
@@ -84,3 +109,49 @@ def test_sum_over_nothing(dtype):
     C = np.arange(35.0, dtype=dtype)
     product(C, 0, 7, C[:0].copy(), 0, 1, 1, C[:0].copy(), 0, 7, 5, 7, 0)
     np.testing.assert_array_equal(C, np.arange(35.0))
+
+
+@DTYPES
+@settings(max_examples=60)
+@given(M=SIZES, N=SIZES, K=SIZES, pads=st.tuples(*[st.integers(0, 7)] * 2), seed=SEEDS)
+def test_starts(dtype, M, N, K, pads, seed):
+    """From one row for all, or from nothing, is the sum from rows that were written down; columns beside stay."""
+    rng = np.random.default_rng(seed)
+    A, B, bias = (rng.standard_normal(size).astype(dtype) for size in (M * K, K * N, N + 3))
+    noise, ldc = rng.standard_normal(pads[0] + M * (N + pads[1])).astype(dtype), N + pads[1]
+    for s0, lds, row in ((3, 0, bias[3:]), (0, -1, np.zeros(N, dtype))):
+        got, want = noise.copy(), noise.copy()
+        want[pads[0] :].reshape(M, ldc)[:, :N] = row
+        with_start(got, pads[0], ldc, bias, s0, lds, A, K, B, N, M, N, K)
+        product(want, pads[0], ldc, A, 0, K, 1, B, 0, N, M, N, K)
+        np.testing.assert_array_equal(got, want)
+
+
+@DTYPES
+@settings(max_examples=60)
+@given(N=SIZES, K=SIZES, Q=st.integers(0, 3), pads=st.tuples(*[st.integers(0, 7)] * 2), seed=SEEDS)
+def test_row_sums(dtype, N, K, Q, pads, seed):
+    """Sums of rows, one after the other."""
+    rng = np.random.default_rng(seed)
+    ldb = N + pads[0]
+    pitch = K * ldb + pads[1]
+    B, got = rng.standard_normal((Q + 1) * pitch).astype(dtype), rng.standard_normal(N).astype(dtype)
+    want = got.copy()
+    for q in range(Q):
+        for row in B[q * pitch : q * pitch + K * ldb].reshape(K, ldb)[:, :N]:
+            want += row
+    row_sums(got, 0, B, 0, ldb, N, K, Q, pitch)
+    np.testing.assert_array_equal(got, want)
+
+
+@DTYPES
+@settings(max_examples=60)
+@given(i=SIZES, o=SIZES, at=st.tuples(*[st.integers(0, 7)] * 2), seed=SEEDS)
+def test_transpose(dtype, i, o, at, seed):
+    """Every entry goes to its place, and none elsewhere."""
+    rng = np.random.default_rng(seed)
+    X, Y = (rng.standard_normal(before + i * o + 3).astype(dtype) for before in at)
+    want = Y.copy()
+    want[at[1] : at[1] + i * o] = X[at[0] : at[0] + i * o].reshape(i, o).T.ravel()
+    transposed(X, at[0], i, o, Y, at[1])
+    np.testing.assert_array_equal(Y, want)

@@ -1,0 +1,60 @@
+"""The first step of steps that the batch shares, from two evaluations: the twin of `refnode.steps.first_step`."""
+
+import math
+
+from refnode.kernels.compiled import kernel
+from refnode.kernels.tape import TILE
+
+STATE, RATE, CHANGE = range(3)  # what a norm is of: y, h k_0 or h (k_1 - k_0), h the segment's length
+
+
+@kernel
+def scaled_norm(rtol, atol, worst, batch, length, y, k, of):
+    """The error norm of y, of its rate or of the rate's change, relative to atol + rtol |y|."""
+    w, total = atol.size, 0.0
+    for i in range(batch):
+        tile, first, own = i // TILE, i % TILE * w, 0.0
+        for j in range(w):
+            here = y[tile, 0, first + j]
+            scale = atol[j] + rtol * abs(here)
+            if of == STATE:
+                e = float(here)
+            elif of == RATE:
+                e = length[i] * k[tile, 0, first + j]
+            else:
+                e = length[i] * (float(k[tile, 1, first + j]) - k[tile, 0, first + j])
+            own += (e / scale) * (e / scale) if math.isfinite(scale) else math.inf
+        if not worst:
+            total += own
+        elif own > total or math.isnan(own):
+            total = own
+            if math.isnan(own):
+                break
+    return math.sqrt(total / (w if worst else batch * w))
+
+
+@kernel
+def euler_step(rtol, atol, worst, batch, length, y, k):
+    """A fraction h0 of the segment that moves y by 1 %, and the norm of the rate; y[:, 1] becomes Euler's state.
+
+    y (tiles, 2 or more, TILE w) has the state first, k (tiles, 2 or more, TILE w) its rate; length (b,) is signed.
+    """
+    w, d0 = atol.size, scaled_norm(rtol, atol, worst, batch, length, y, k, STATE)
+    d1 = scaled_norm(rtol, atol, worst, batch, length, y, k, RATE)
+    h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, 1.0)
+    for i in range(batch):
+        tile, step = i // TILE, h0 * length[i]
+        for n in range(i % TILE * w, (i % TILE + 1) * w):
+            y[tile, 1, n] = y[tile, 0, n] + step * k[tile, 0, n]
+    return h0, d1
+
+
+@kernel
+def hairers_step(rtol, atol, worst, batch, length, y, k, h0, d1, order):
+    """The fraction at which order + 1 terms reach 1 %; k[:, 1] is the rate at Euler's state."""
+    d2 = scaled_norm(rtol, atol, worst, batch, length, y, k, CHANGE) / h0
+    top = max(d1, d2)
+    if math.isnan(d1) or math.isnan(d2):
+        return math.nan
+    h1 = max(1e-6, h0 * 1e-3) if top <= 1e-15 else (0.01 / top) ** (1 / (order + 1))
+    return min(100 * h0, h1, 1.0)
