@@ -4,9 +4,11 @@ A NamedTuple would be handed over by value, every number of every array's header
 copy, and most of what there is to compile. A record's fields never change, so the compiler may keep what it has read.
 """
 
+import ctypes
 import struct
+from array import array
 from dataclasses import fields
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,13 @@ from numba.core import types
 from numba.core.extending import NativeValue, models, register_model, unbox
 from numba.core.imputils import lower_getattr_generic
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.np.arrayobj import make_array, populate_array
 from numba.np.numpy_support import from_dtype
 
-POINTER = ir.IntType(8).as_pointer()
+POINTER, WORD = ir.IntType(8).as_pointer(), ir.IntType(64)
+HEADER = object.__basicsize__ // 8
+BITS, FLOAT = struct.Struct("q"), struct.Struct("d")
+DATA, SIZES = HEADER, HEADER + 2  # words of NumPy's array object that point to its numbers and to its shape
 
 
 class RecordType(types.Type):
@@ -29,12 +35,23 @@ class RecordType(types.Type):
 
     @property
     def mangling_args(self) -> tuple[str, tuple[Any, ...]]:
-        return self.record.__name__, tuple({str(f.dtype) for f in self.fields if isinstance(f, types.Array)})
+        return self.record.__name__, tuple(sorted({str(f.dtype) for f in self.fields if isinstance(f, types.Array)}))
 
     def index(self, name: str) -> int:
         """Where a field stands, or -1."""
         names = _names(self.record)
         return names.index(name) if name in names else -1
+
+
+def _check_layout() -> None:
+    """Raise ImportError unless NumPy's array objects are what this file takes them for."""
+    probe = np.zeros((2, 3))
+    words = (ctypes.c_int64 * (SIZES + 1)).from_address(id(probe))
+    if words[DATA] != probe.ctypes.data or (ctypes.c_int64 * 2).from_address(words[SIZES])[:] != [2, 3]:
+        raise ImportError(f"NumPy {np.__version__} lays arrays out in a way that refnode's kernels do not know")
+
+
+_check_layout()
 
 
 @cache
@@ -57,37 +74,25 @@ def _type(record: type, kinds: tuple[Any, ...]) -> RecordType:
 class Record:
     """What frozen dataclasses of arrays, whole numbers, floats and further records inherit to be read by kernels."""
 
-    @cached_property
-    def _numba_type_(self) -> RecordType:
-        return _type(type(self), tuple(_kind(getattr(self, name)) for name in _names(type(self))))
+    _numba_type_: RecordType
+    address: int
 
-    @cached_property
-    def _words(self) -> np.ndarray:
-        """The fields as machine words, laid out as Numba has its values."""
-        words: list[int] = []
-        for name in _names(type(self)):
-            value = getattr(self, name)
+    def __post_init__(self) -> None:
+        words, kinds = [], []  # of each field
+        for value in vars(self).values():
             if isinstance(value, np.ndarray):
                 if not value.flags.c_contiguous:
-                    raise ValueError(f"{type(self).__name__}.{name} must lie in one piece")
-                words += (0, 0, value.size, value.itemsize, value.__array_interface__["data"][0])
-                words += value.shape + value.strides
+                    raise ValueError(f"the arrays of a {type(self).__name__} must lie in one piece")
+                words.append(id(value))
+                kinds.append((value.dtype, value.ndim))
             elif isinstance(value, Record):
                 words.append(value.address)
+                kinds.append(value._numba_type_)
             else:
-                words.append(value if isinstance(value, int) else struct.unpack("q", struct.pack("d", value))[0])
-        return np.array(words, np.int64)
-
-    @cached_property
-    def address(self) -> int:
-        """Where the words are."""
-        return int(self._words.__array_interface__["data"][0])
-
-
-def _kind(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.dtype, value.ndim
-    return value._numba_type_ if isinstance(value, Record) else type(value)
+                words.append(value if isinstance(value, int) else BITS.unpack(FLOAT.pack(value))[0])
+                kinds.append(type(value))
+        held = array("q", words)
+        vars(self).update(_numba_type_=_type(type(self), tuple(kinds)), _words=held, address=held.buffer_info()[0])
 
 
 # ---------------------------------------------------------------- in compiled code
@@ -120,18 +125,26 @@ class _Fields(AttributeTemplate):
 def _field(context: Any, builder: Any, type_: RecordType, pointer: Any, name: str) -> Any:
     """Load a field. Arrays are borrowed: the record's owner keeps them, so they have nobody to count references."""
     index = type_.index(name)
-    layout = ir.LiteralStructType([context.get_value_type(field) for field in type_.fields])
-    place = builder.gep(
-        builder.bitcast(pointer, layout.as_pointer()), [ir.Constant(ir.IntType(32), n) for n in (0, index)]
-    )
-    if not isinstance(type_.fields[index], types.Array):
-        return _constant_load(builder, place)
-    array, kind = ir.Constant(layout.elements[index], ir.Undefined), layout.elements[index]
-    for n, element in enumerate(kind.elements):
-        part = builder.gep(place, [ir.Constant(ir.IntType(32), m) for m in (0, n)])
-        value = ir.Constant(element, None) if n < 2 else _constant_load(builder, part)
-        array = builder.insert_value(array, value, n)
-    return array
+    kind = type_.fields[index]
+    word = builder.gep(builder.bitcast(pointer, WORD.as_pointer()), [_word_at(index)])
+    if not isinstance(kind, types.Array):
+        return _constant_load(builder, builder.bitcast(word, context.get_value_type(kind).as_pointer()))
+    found = builder.inttoptr(_constant_load(builder, word), WORD.as_pointer())
+    data, sizes = (_constant_load(builder, builder.gep(found, [_word_at(n)])) for n in (DATA, SIZES))
+    sizes = builder.inttoptr(sizes, WORD.as_pointer())
+    shape = [_constant_load(builder, builder.gep(sizes, [_word_at(n)])) for n in range(kind.ndim)]
+    result = make_array(kind)(context, builder)
+    itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides, stride = [], itemsize
+    for size in reversed(shape):
+        strides.insert(0, stride)
+        stride = builder.mul(stride, size)
+    populate_array(result, builder.inttoptr(data, result.data.type), shape, strides, itemsize, None)
+    return result._getvalue()
+
+
+def _word_at(n: int) -> Any:
+    return ir.Constant(WORD, n)
 
 
 def _constant_load(builder: Any, place: Any) -> Any:
