@@ -20,6 +20,8 @@ GALLERY: dict[str, tuple[str, Callable[[dict[str, Any]], "Figure"]]] = {
     "reflection_training": ("reflection", reflection.training),
     "tracking_paths": ("tracking", tracking.paths),
     "tracking_distance": ("tracking", tracking.distance),
+    "tracking_theta": ("tracking", tracking.theta),
+    "tracking_field": ("tracking", tracking.field),
     "depth_gradients": ("depth", depth.gradients),
     "depth_training": ("depth", depth.training),
     "ring_density": ("ring", ring.density),

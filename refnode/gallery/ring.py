@@ -15,7 +15,7 @@ def density(found: dict[str, Any]) -> "Figure":
     """The ring's density, the flow's, samples of the flow, and samples given which Gaussian, a colour each; seed 0."""
     plain, given = found["seen"]["ring"], found["seen"]["ring_given"]
     axis = np.linspace(-found["side"], found["side"], found["grid"])
-    figure, axes = panels_of(4, 2.2, 2.1, columns=4, sharex=True, sharey=True)
+    figure, axes = panels_of(4, 2.2, 2.6, columns=4, sharex=True, sharey=True)
     for ax, values, title in ((axes[0], plain["truth"], "$p$ of the ring"), (axes[1], plain["p"], "$p$ of the flow")):
         image = ax.pcolormesh(axis, axis, np.reshape(values, (len(axis), -1)), cmap="cividis", rasterized=True,
                               vmin=0, vmax=max(plain["truth"]))  # fmt: skip

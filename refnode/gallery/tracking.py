@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refnode.figures import COLOURS, GREY, in_style, panels_of
+from refnode.figure_data import Snapshots, ThetaCurves
+from refnode.figures import COLOURS, GREY, draw_field, draw_theta, in_style, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,3 +44,17 @@ def distance(found: dict[str, Any]) -> "Figure":
     ax.set(yscale="log", xlabel="$t$ (trained on $[0, 1]$)", ylabel="mean squared distance", xlim=(0, 5))
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def theta(found: dict[str, Any]) -> "Figure":
+    """theta(t) of the basis with the signal's period; seed 0."""
+    seen = found["seen"]["right_period"]["theta"]
+    leaves = {name: np.array(values, dtype=float) for name, values in seen["leaves"].items()}
+    return draw_theta(ThetaCurves(seen["axis"], np.array(seen["at"]), leaves, np.zeros(0), np.zeros(0)))
+
+
+def field(found: dict[str, Any]) -> "Figure":
+    """Its field over the plane at four depths, with eight samples on their ways; seed 0."""
+    seen = found["seen"]["right_period"]["field"]
+    arrays = {name: np.array(values, dtype=float) for name, values in seen.items()}
+    return draw_field(Snapshots(("1", "2"), sample=None, **arrays))

@@ -44,10 +44,11 @@ def seen(model: str, params: dict[str, Any]) -> dict[str, Any]:
 
 def ways_at(solution: Any, s: float, t0: Any, T: Any) -> Any:
     """z at the fraction s of every sample's own span (b, d)."""
-    t = np.broadcast_to(t0 + s * (T - t0), len(solution.z_T))
-    if np.ndim(T) == 0:
-        return solution.z(float(t[0]))
-    return np.array([solution.z(float(t_k))[k] for k, t_k in enumerate(t)])
+    t = t0 + s * (T - t0)
+    if np.ndim(t) == 0:
+        return solution.z(t)
+    (segment,) = solution.dense  # an adaptive depth here has no breaks
+    return segment(t)[:, : solution.z_T.shape[1]]
 
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:

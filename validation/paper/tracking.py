@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 import refnode as rn
+from refnode import figure_data
 from refnode.experiments.tracking import FAR, TRACKING, squared_distance, starts
 from validation.paper.runs import Job, job
 from validation.paper.summary import by_model, summary, table
@@ -33,7 +34,17 @@ def one(model: str, seed: int, out: str, **words: Any) -> dict[str, Any]:
     x = starts(np.random.default_rng(5), 8)
     loss = TRACKING.draw(np.random.default_rng(0), 8)[1]
     z = rn.solve(rn.Problem(kind.model, params, x, loss, (0.0, FAR)), TRACKING.solver).z(t[::5])
-    return run | {"seen": {"t": rounded(t[::5]), "z": rounded(z), "distance": rounded(distance[::5], 6)}}
+    seen = {"t": rounded(t[::5]), "z": rounded(z), "distance": rounded(distance[::5], 6)}
+    return run | {"seen": seen | (depth_of(rn.Problem(kind.model, params, x, loss)) if model == "right_period" else {})}
+
+
+def depth_of(problem: rn.Problem) -> dict[str, Any]:
+    """theta(t), and the field over the plane at several depths with the samples in it."""
+    curves, found = figure_data.theta_curves(problem, 100), rn.costate(problem, rn.Solver(tol=1e-6))
+    shots = figure_data.snapshots(found, figure_data.paths(found, 60))
+    leaves = {name: rounded(values) for name, values in curves.leaves.items()}
+    plane = {name: rounded(getattr(shots, name)) for name in ("t", "grid", "rate", "states", "path")}
+    return {"theta": {"axis": curves.axis, "at": rounded(curves.at), "leaves": leaves}, "field": plane}
 
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -42,5 +42,9 @@ def params_of(out: str) -> dict[str, Array]:
 
 
 def rounded(a: Any, digits: int = 3) -> Any:
-    """Numbers for a picture: nested lists with so many decimals."""
-    return np.round(np.asarray(a, dtype=float), digits).tolist()
+    """Numbers for a picture: nested lists with so many decimals, None for NaN."""
+    return _plain(np.round(np.asarray(a, dtype=float), digits).tolist())
+
+
+def _plain(node: Any) -> Any:
+    return [_plain(child) for child in node] if isinstance(node, list) else node if node == node else None
