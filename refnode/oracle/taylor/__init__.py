@@ -2,8 +2,8 @@
 
 `gate` verify: three runs and their disagreement    `gradient` one run    `solve`, `times` one sample, its bounds
 `tape`, `dynamics`, `networks`, `expansions`        a problem as operations on power series
-`series`, `cotangents`, `sweeps`                    compiled: series, their cotangents, steps out and back
-`double`, `functions`, `decimals`                   the numbers
+`points`, `maps`, `decimals`                        losses and maps at a point, and Decimals
+`core`                                              compiled: double-doubles, series, cotangents, steps out and back
 """
 
 from refnode.oracle.taylor.gate import verify

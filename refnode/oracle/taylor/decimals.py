@@ -18,6 +18,18 @@ PI = Decimal("3.1415926535897932384626433832795028841971693993751058209749445923
 Decimals = Array  # of dtype object
 
 
+def pair(d: Decimal) -> tuple[float, float]:
+    """A Decimal as a pair."""
+    high = float(d)
+    return high, float(d - Decimal(high))
+
+
+def number(p: Any) -> Decimal:
+    """One pair (2,) as a Decimal, exactly."""
+    with localcontext(ROOMY):
+        return Decimal(float(p[0])) + Decimal(float(p[1]))
+
+
 def exact(a: Any) -> Decimals:
     """Floats as Decimals, without rounding."""
     return np.vectorize(lambda v: Decimal(float(v)), otypes=[object])(a)

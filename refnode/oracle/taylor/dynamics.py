@@ -1,4 +1,4 @@
-"""A problem's right-hand side on a tape: the field, theta(t), the order's shift and the running losses.    (3)(4)(9)(10)
+"""A problem's right-hand side on a tape: field, theta(t), the order's shift and the running losses.      (3)(4)(9)(10)
 
 Constants of the tape are what the field sees of x, then the directions of a divergence. Its weights are alpha and the
 two numbers of u = w_0 t + w_1, where the basis follows the span, and |theta|^2 in parts, for the parameter norm.
@@ -25,7 +25,7 @@ from refnode.running import Kinetic, ParameterNorm, SquaredNorm, Tracking
 
 @dataclass(frozen=True)
 class Norm:
-    """A part of |theta(t)|^2: psi_i psi_j times `times` alpha_i . alpha_j; of the leaves that do not vary, if i is None.
+    """A part of |theta(t)|^2: `times` alpha_i . alpha_j psi_i psi_j; of the leaves that do not vary, if i is None.
 
     at     its weight;  leaves   (start, size) of the leaves summed over, j counted in sizes
     """
@@ -38,10 +38,8 @@ class Norm:
 
     def blocks(self) -> list[tuple[slice, slice]]:
         """Where alpha_i and alpha_j stand, leaf by leaf."""
-        return [
-            (slice(start + (self.i or 0) * n, start + (self.i or 0) * n + n), slice(start + self.j * n, start + self.j * n + n))
-            for start, n in self.leaves
-        ]
+        i, j = self.i or 0, self.j
+        return [(slice(s + i * n, s + (i + 1) * n), slice(s + j * n, s + (j + 1) * n)) for s, n in self.leaves]
 
     def value(self, alpha: Decimals) -> Decimal:
         """The weight."""
@@ -83,7 +81,8 @@ class _Writer:
         self.problem, self.model, self.cell = problem, problem.model, cell
         self.n_x = self.model.control_width(problem.x.shape[1])
         self.tape = Tape(self.model.state_width, self.n_x + directions(problem).shape[1])
-        self.width, self.follows, self.norms = len(problem.values.alpha), None, list[Norm]()
+        self.width, self.norms = len(problem.values.alpha), list[Norm]()
+        self.follows: int | None = None
         self.theta = self._theta()
 
     def dynamics(self) -> Dynamics:
@@ -114,9 +113,9 @@ class _Writer:
             start += prod(shape) * (depth.basis.m if depth.varies(name) else 1)
         u = tape.slots(1)
         if depth.interval == "span":
-            self.follows = self._weights(2)
-            tape.linear(tape.t, 1, u, 1, self.follows)
-            tape.linear(tape.one, 1, u, 1, self.follows + 1)
+            w = self.follows = self._weights(2)
+            tape.linear(tape.t, 1, u, 1, w)
+            tape.linear(tape.one, 1, u, 1, w + 1)
         else:
             lo, hi = map(Decimal, depth.interval)
             tape.plus(tape.t, 1, u, 1 / (hi - lo))
@@ -210,12 +209,12 @@ def directions(problem: Problem) -> Decimals:
 
 def _behind(problem: Problem, term: Divergence) -> int:
     """Where a divergence's directions begin among all."""
-    width = 0
+    width, o = 0, problem.model.field.width_out
     for other in problem.loss.running:
         if other is term:
             return width
         if isinstance(other, Divergence):
-            width += problem.model.field.width_out * (problem.model.field.width_out if other.noise is None else len(other.noise))
+            width += o * (o if other.noise is None else len(other.noise))
     return width
 
 

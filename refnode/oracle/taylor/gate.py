@@ -5,15 +5,15 @@ draw anew. Where the runs agree they are right to a few times their disagreement
 share, which are those of the last bits of every operation.
 """
 
-from decimal import Context, Decimal, localcontext
+from decimal import Context, localcontext
 from math import log
 
 import numpy as np
 
 from refnode.arrays import Array
 from refnode.errors import InvalidArgument, NotEnoughDigits
-from refnode.oracle.taylor.decimals import DIGITS, Decimals, decimals, pairs
-from refnode.oracle.taylor.double import EPS
+from refnode.oracle.taylor.core.double import EPS
+from refnode.oracle.taylor.decimals import DIGITS, Decimals, decimals, number, pairs
 from refnode.oracle.taylor.gradient import TaylorGradient, taylor_gradient
 from refnode.oracle.taylor.refusals import refuse
 from refnode.oracle.taylor.solve import Precision, setup
@@ -30,6 +30,7 @@ RUNS = (
 SAFETY = 4.0  # on the runs' disagreement
 SHARED = 32.0  # units of round-off that all runs may share, of the sizes of what is added up
 MOST_DIGITS = 31.0
+ROUND_UP = 1 + 2.0**-40  # for the rounding of a radius itself
 
 
 def verify(problem: Problem, digits: float = 28) -> Truth:
@@ -64,23 +65,33 @@ def verify(problem: Problem, digits: float = 28) -> Truth:
 
 
 def _truth(runs: list[TaylorGradient]) -> Truth:
+    """The first run's numbers as pairs, with radii; what cannot be told from zero is zero, within a radius that much
+    larger."""
     best, others = runs[0], runs[1:]
-    mid = {name: pairs(g) for name, g in best.grads.items()}
-    grads = {name: p[0] for name, p in mid.items()}
-    radius = {name: np.full(g.shape, _radius(best, others, name)) for name, g in grads.items()}
-    spread = max(abs(float(run.loss - best.loss)) for run in others)
-    loss = decimals(pairs(best.loss))[()]
-    how = f"double-double Taylor series of orders {RUNS[0].orders} and {RUNS[2].orders}, two step lengths"
-    exact_mid = {name: decimals(p) for name, p in mid.items()}
-    loss_radius = SAFETY * spread + SHARED * EPS * best.loss_size
-    return Truth(grads, radius, "verified", how, exact_mid, loss, loss_radius)
+    mid, radius = {}, {}
+    for name, g in best.grads.items():
+        r, size = _radius(best, others, name), _largest(g)
+        zero = size <= r
+        mid[name] = np.zeros((2, *np.shape(g))) if zero else pairs(g)
+        radius[name] = np.full(np.shape(g), (r + size) * ROUND_UP if zero else r)
+    loss_radius = SAFETY * max(abs(float(run.loss - best.loss)) for run in others) + SHARED * EPS * best.loss_size
+    how = f"double-double Taylor series of {RUNS[0].orders} and {RUNS[2].orders} terms, two step lengths"
+    return Truth(
+        grads={name: p[0] for name, p in mid.items()},
+        radius=radius,
+        kind="verified",
+        how=how,
+        mid={name: decimals(p) for name, p in mid.items()},
+        loss=number(pairs(best.loss)),
+        loss_radius=loss_radius * ROUND_UP,
+    )
 
 
 def _radius(best: TaylorGradient, others: list[TaylorGradient], name: str) -> float:
     """Of a leaf: one number for all entries, as the errors are normwise."""
     spread = max(_largest(other.grads[name] - best.grads[name]) for other in others)
     shared = SHARED * EPS * max(_largest(best.sizes[name]), _largest(best.grads[name]))
-    return float(np.nextafter(SAFETY * spread + shared, np.inf))
+    return (SAFETY * spread + shared) * ROUND_UP
 
 
 def _largest(a: Array | Decimals) -> float:

@@ -1,16 +1,16 @@
 """One gradient of every leaf by Taylor steps of one order and one length."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 
-from refnode.arrays import Array, Shapes, unflatten
-from refnode.oracle.taylor.cotangents import Gathered
-from refnode.oracle.taylor.decimals import Decimals, decimals, exact, pairs
+from refnode.arrays import Array, unflatten
+from refnode.oracle.taylor.core.cotangents import Gathered
+from refnode.oracle.taylor.decimals import Decimals, decimals, exact, number, pairs
 from refnode.oracle.taylor.solve import Precision, Room, Sample, Setup, room
-from refnode.oracle.taylor.times import TimeGradient, bounds_of, times_vjp
-from refnode.problem import Problem
+from refnode.oracle.taylor.times import Bound, bounds_of, times_vjp
 from refnode.values import parts
 
 
@@ -76,10 +76,10 @@ class _Gradient:
             self.sizes["t0"][i] += size
             self._add("x", i, *self.setup.depth.vjp(x, pairs([T]), self.room.depth))
 
-    def _add(self, name: str, index: object, g: Array, size: Array) -> None:
-        """Add pairs g (2, ..) with their sizes."""
-        self.sums[name][index] += decimals(g)
-        self.sizes[name][index] += np.maximum(size, np.abs(g[0]))
+    def _add(self, name: str, i: int, g: Array, size: Array) -> None:
+        """Add pairs g (2, ..) to row i, with their sizes."""
+        self.sums[name][i] += decimals(g)
+        self.sizes[name][i] += np.maximum(size, np.abs(g[0]))
 
     def _add_control(self, i: int) -> None:
         """What x gets through the control of the field."""
@@ -92,7 +92,7 @@ class _Gradient:
             for part in (G.c_h, G.c_l, G.c_size):
                 part[:] = 0.0
 
-    def _span_vjp(self, bounds: list) -> tuple[Decimal, Decimal, float]:
+    def _span_vjp(self, bounds: list[Bound]) -> tuple[Decimal, Decimal, float]:
         """What t0 and T get through u = w_0 t + w_1, w_0 = 1 / (T - t0), w_1 = -t0 / (T - t0)."""
         t0, T, size = Decimal(0), Decimal(0), 0.0
         start, length = bounds[0].t, bounds[-1].t - bounds[0].t
@@ -128,15 +128,15 @@ class _Gradient:
         self.sums["alpha"] += decimals(np.stack([G.w_h[:p], G.w_l[:p]]))
         self.sizes["alpha"] += G.w_size[:p]
         for norm in dynamics.norms:
-            g = decimals(np.array([G.w_h[norm.at], G.w_l[norm.at]]))[()]
+            g = number((G.w_h[norm.at], G.w_l[norm.at]))
             change = norm.vjp(alpha, g)
             self.sums["alpha"] += change
             self.sizes["alpha"] += np.abs(change.astype(np.float64))
 
-    def _leaves(self, sums: dict[str, Array], of: object) -> dict[str, Array]:
+    def _leaves(self, sums: dict[str, Array], of: Callable[[Gathered], Array]) -> dict[str, Array]:
         """By their public names."""
         problem, flat = self.problem, dict(sums)
-        flat |= {name: of(G) for name, G in zip(("w_x", "w_y", "w_T"), (self.room.h_x, self.room.h_y, self.room.depth), strict=True)}
+        flat |= {"w_x": of(self.room.h_x), "w_y": of(self.room.h_y), "w_T": of(self.room.depth)}
         leaves: dict[str, Array] = {}
         for part, shapes in parts(problem.model).items():
             leaves |= unflatten(flat[part], shapes)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.oracle.taylor.cotangents import Gathered, expand_back, gather, nothing_gathered
-from refnode.oracle.taylor.series import Work, expand, work_of
+from refnode.oracle.taylor.core.cotangents import Gathered, expand_back, gather, nothing_gathered
+from refnode.oracle.taylor.core.series import Work, expand, work_of
 from refnode.oracle.taylor.tape import Program, Weights, weights_of
 
 

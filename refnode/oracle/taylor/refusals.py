@@ -13,6 +13,7 @@ from refnode.oracle.taylor.points import LOSSES
 from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 
+FLOATS = "a function of floats, which has no more digits than they"
 UNKNOWN = "only its values are known, not its Taylor series"
 
 
@@ -31,7 +32,7 @@ def refuse(problem: Problem) -> None:
     points = [] if loss.terminal is None else [loss.terminal]
     for point in [*points, *(loss.observations.terms if loss.observations else ())]:
         if type(point) not in LOSSES:
-            raise NotProvable(f"the loss {type(point).__name__} is a function of floats: it has no more digits than they")
+            raise NotProvable(f"the loss is a {type(point).__name__}: {FLOATS}")
     for term in loss.running:
         _check_running(term, model.field)
 
@@ -55,7 +56,7 @@ def _check_basis(basis: Basis) -> None:
 
 def _check_map(name: str, h: Map) -> None:
     if type(h) not in (Identity, ZeroAugment, Columns, Network, PartialInput):
-        raise NotProvable(f"{name} is a {type(h).__name__}: a function of floats, which has no more digits than they")
+        raise NotProvable(f"{name} is a {type(h).__name__}: {FLOATS}")
     if isinstance(h, Network | PartialInput):
         _check_network(name, h.mlp)
 

@@ -13,22 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.errors import NonFiniteState, TooManySteps
 from refnode.loss import PointLoss
-from refnode.oracle.taylor.cotangents import Gathered, nothing_gathered
-from refnode.oracle.taylor.decimals import Decimals, decimals, exact, pairs
+from refnode.oracle.taylor.core.cotangents import Gathered, nothing_gathered
+from refnode.oracle.taylor.core.series import Work, expand, work_of
+from refnode.oracle.taylor.decimals import decimals, exact, number, pair, pairs
 from refnode.oracle.taylor.dynamics import Dynamics, directions, dynamics_on, weights
 from refnode.oracle.taylor.maps import Point, point
 from refnode.oracle.taylor.networks import depth_program, map_program
 from refnode.oracle.taylor.points import point_loss
-from refnode.oracle.taylor.series import Work, expand, work_of
-from refnode.oracle.taylor.sweeps import Nodes, Steps, advance, retreat, room_for
+from refnode.oracle.taylor.sweeps import Flow, Node, Steps, advance, retreat
 from refnode.oracle.taylor.tape import Weights, weights_of
 from refnode.oracle.taylor.times import Bound
 from refnode.problem import Problem
-
-ROOM = 64  # steps in one call of `advance`
-MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,34 +77,35 @@ def room(setup: Setup, orders: int) -> Room:
     cells = {}
     for cell, (dynamics, _) in setup.cells.items():
         P = dynamics.program
-        works = (work_of(P.n_slots, P.d, n) for n in (orders, 1))
-        cells[cell] = *works, nothing_gathered(dynamics.width, P.n_const)
+        steps, point = work_of(P.n_slots, P.d, orders), work_of(P.n_slots, P.d, 1)
+        cells[cell] = steps, point, nothing_gathered(dynamics.width, P.n_const)
     values = setup.problem.values
-    return Room(cells, *(nothing_gathered(len(w), 0) for w in (values.w_x, values.w_y, values.w_T)))  # type: ignore[arg-type]
+    return Room(cells, *(nothing_gathered(len(w), 0) for w in (values.w_x, values.w_y, values.w_T)))
 
 
 class Sample:
     """One sample's solution and costate.
 
-    t       depths of the bounds;  z   states there, pairs (2, d);  g_t   dloss/dt of every bound;  size_t   of its terms
-    a       the costate, pairs (2, d)
+    z, nodes       states at the bounds (2, d), steps of every segment
+    g_t, size_t    dloss/dt of every bound, and the size of its terms
+    a              the costate (2, d)
     """
 
     def __init__(self, setup: Setup, room: Room, precision: Precision, i: int, bounds: list[Bound]) -> None:
         self.setup, self.room, self.precision, self.i = setup, room, precision, i
-        self.problem = setup.problem
-        self.bounds, self.t = bounds, [pairs(bound.t) for bound in bounds]
+        self.problem, self.bounds = setup.problem, bounds
+        self.scale = Decimal(float(self.problem.loss.scale))
         self.x = pairs(exact(self.problem.x[i]))
         seen = self.problem.model.control_of(self.problem.x[i : i + 1])
-        seen = np.zeros((1, 0)) if seen is None else seen
-        const = np.concatenate([seen[0], setup.directions[i]])
-        self.const = np.stack([const, np.zeros(len(const))])
-        self.weights = {cell: self._weights(cell) for cell in setup.cells}
-        self.z, self.nodes = [self._start()], list[tuple[Nodes, int]]()
-        self.loss, self.q = Decimal(0), np.zeros(2)
+        const = np.concatenate([np.zeros(0) if seen is None else seen[0], setup.directions[i]])
+        consts = np.stack([const, np.zeros(len(const))])
+        self.flows = {
+            cell: Flow(dynamics.program, self._weights(cell), consts, room.cells[cell][0])
+            for cell, (dynamics, _) in setup.cells.items()
+        }
+        self.z, self.nodes, self.loss = [self._start()], list[list[Node]](), Decimal(0)
         self.a = np.zeros((2, self.problem.model.state_width))
         self.g_t, self.size_t = [Decimal(0)] * len(bounds), [0.0] * len(bounds)
-        self.g = pairs(Decimal(float(self.problem.loss.scale)))
 
     def _weights(self, cell: int) -> Weights:
         dynamics, w = self.setup.cells[cell]
@@ -127,26 +124,11 @@ class Sample:
     def out(self) -> None:
         """The way out: states at bounds, nodes, the running loss."""
         for s, cell in enumerate(self.problem.layout.cells):
-            t, z = self.t[s].copy(), self.z[s].copy()
-            self.nodes.append(self._segment(cell, t, self.t[s + 1], z))
+            ends = self.bounds[s].t, self.bounds[s + 1].t
+            nodes, z, q = advance(self.flows[cell], *ends, self.z[s], self.precision.steps)
+            self.nodes.append(nodes)
             self.z.append(z)
-        self.loss += Decimal(float(self.problem.loss.scale)) * decimals(self.q)[()]
-
-    def _segment(self, cell: int, t: Array, end: Array, z: Array) -> tuple[Nodes, int]:
-        """Steps from t to the end, in as many calls as it takes; t and z move on."""
-        P, parts, count = self.setup.cells[cell][0].program, list[Nodes](), 0
-        while not np.array_equal(t, end):
-            nodes = room_for(ROOM, self.precision.orders, P.d)
-            work = self.room.cells[cell][0]
-            count += advance(P, self.weights[cell], self.const, t, end, z, self.q, self.precision.steps, work, nodes)
-            parts.append(nodes)
-            if not np.isfinite(z).all():
-                raise NonFiniteState("the Taylor series left the floats", float(t[0]), samples=(self.i,))
-            if count >= MOST_STEPS:
-                raise TooManySteps(f"more than {MOST_STEPS} Taylor steps", float(t[0]), samples=(self.i,))
-        if not parts:
-            return room_for(1, self.precision.orders, P.d), 0
-        return Nodes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))), count
+            self.loss += self.scale * q
 
     def back(self) -> None:
         """The way back: the costate from T to t0, with what losses and bounds add on it."""
@@ -173,34 +155,29 @@ class Sample:
 
     def _jump(self, term: PointLoss, z: Array) -> None:
         """What a loss at one depth adds to the costate, to the readout's weights and to the loss."""
-        h_y, scale = self.setup.h_y, Decimal(float(self.problem.loss.scale))
+        h_y = self.setup.h_y
         value, g_y = point_loss(term, self.i, self.problem.batch, decimals(h_y.forward(z)))
-        self.loss += scale * value
-        g_z, _ = h_y.vjp(z, pairs(scale * g_y), self.room.h_y)
+        self.loss += self.scale * value
+        g_z, _ = h_y.vjp(z, pairs(self.scale * g_y), self.room.h_y)
         self.a = pairs(decimals(self.a) + decimals(g_z))
 
     def _turn(self, b: int, s: int, sign: int) -> None:
         """Add the Hamiltonian of segment s at bound b."""
         cell = self.problem.layout.cells[s]
-        P, K = self.setup.cells[cell][0].program, self.room.cells[cell][1]
-        expand(P, self.weights[cell], *self.const, *self.t[b], *self.z[b], K)
-        terms = decimals(self.a) * decimals(np.stack([K.S.h[0, P.out], K.S.l[0, P.out]]))
+        P, w, const, _ = self.flows[cell]
+        K = self.room.cells[cell][1]
+        expand(P, w, const[0], const[1], *pair(self.bounds[b].t), self.z[b][0], self.z[b][1], K)
+        terms = list(decimals(self.a) * decimals(np.stack([K.S.h[0, P.out], K.S.l[0, P.out]])))
         if P.loss >= 0:
-            rate = decimals(np.array([K.S.h[0, P.loss], K.S.l[0, P.loss]]))[()]
-            terms = np.append(terms, Decimal(float(self.problem.loss.scale)) * rate)
-        self.g_t[b] += sign * terms.sum()
-        self.size_t[b] += float(np.abs(terms).sum())
+            terms.append(self.scale * number((K.S.h[0, P.loss], K.S.l[0, P.loss])))
+        self.g_t[b] += sign * sum(terms)
+        self.size_t[b] += float(sum(map(abs, terms)))
 
     def _retreat(self, s: int) -> None:
         """The costate over segment s."""
-        cell, (nodes, n) = self.problem.layout.cells[s], self.nodes[s]
-        P, (work, _, G) = self.setup.cells[cell][0].program, self.room.cells[cell]
-        t = self.t[s + 1].copy()
-        how = self.precision.steps, work, nodes, n, G
-        if retreat(P, self.weights[cell], self.const, t, self.t[s], self.a, self.g, *how) < 0:
-            raise NonFiniteState("the costate's series left the floats", float(t[0]), samples=(self.i,))
-        if not np.isfinite(self.a).all():
-            raise NonFiniteState("the costate's series left the floats", float(t[0]), samples=(self.i,))
+        cell, end = self.problem.layout.cells[s], self.bounds[s + 1].t
+        how = self.precision.steps, self.room.cells[cell][2]
+        self.a = retreat(self.flows[cell], self.nodes[s], end, self.a, np.array(pair(self.scale)), *how)
 
     def start_vjp(self) -> tuple[Array, Array]:
         """dloss/dx (2, n) through h_x, and the sizes of its terms; h_x's weights get theirs."""

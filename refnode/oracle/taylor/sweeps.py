@@ -1,31 +1,25 @@
-"""The way out and the way back over one segment, by Taylor steps; compiled.
+"""The way out and the way back over one segment, by Taylor steps.
 
 On the way out the series of the state are kept, so that z is known everywhere. On the way back the costate takes steps
 of its own, each as long as the series of the state and of the costate both allow: a stiff field's fast modes have died
 out in z but not in a, whose series they dominate.
 """
 
-import math
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
 
-from refnode.kernels.compiled import kernel
-from refnode.oracle.taylor.cotangents import expand_back, gather
-from refnode.oracle.taylor.double import RECIPROCAL_H, RECIPROCAL_L, add, add_product, multiply, quick_two_sum, scalar
-from refnode.oracle.taylor.series import expand
+from refnode.arrays import Array
+from refnode.errors import NonFiniteState, TooManySteps
+from refnode.oracle.taylor.core.cotangents import Gathered, expand_back, gather
+from refnode.oracle.taylor.core.series import Work, expand
+from refnode.oracle.taylor.core.steps import evaluate, integrate, longest, to_unit_step
+from refnode.oracle.taylor.decimals import number, pair
+from refnode.oracle.taylor.tape import Program, Weights
 
-NEARLY_THERE = 1.01  # a step may be longer by this factor, to land on the end
-ROUNDS = 12  # of the search for a step's length
-
-
-class Nodes(NamedTuple):
-    """Where steps start, t, and the series of the state there (steps, orders, d); all as highs and lows."""
-
-    t_h: np.ndarray
-    t_l: np.ndarray
-    z_h: np.ndarray
-    z_l: np.ndarray
+NEARLY_THERE = Decimal("1.01")  # a step may be longer by this factor, to land on the end
+MOST_STEPS = 100_000
 
 
 class Steps(NamedTuple):
@@ -35,127 +29,92 @@ class Steps(NamedTuple):
     factor: float
 
 
-def room_for(steps: int, orders: int, d: int) -> Nodes:
-    """Nodes to be filled."""
-    return Nodes(np.zeros(steps), np.zeros(steps), np.zeros((steps, orders, d)), np.zeros((steps, orders, d)))
+class Flow(NamedTuple):
+    """What moves one sample over one segment: the tape, its weights, constants (2, n), and room for series."""
+
+    program: Program
+    weights: Weights
+    const: Array
+    work: Work
 
 
-@kernel(exact=True)
-def longest(X, groups, cotangents, h, log_tol):
-    """The longest step, at most h, after which the last two terms of every group of series are negligible.
+class Node(NamedTuple):
+    """Where a step starts, and the series of the state there (orders, d), highs and lows."""
 
-    A group's terms of order k have the size max |X_k| h^k; those of the last two orders must be below e^log_tol times
-    the largest.
+    t: Decimal
+    z_h: Array
+    z_l: Array
+
+    def at(self, t: Decimal) -> Array:
+        """z(t) (2, d)."""
+        return series_at(self.z_h, self.z_l, t - self.t)
+
+
+def series_at(x_h: Array, x_l: Array, h: Decimal) -> Array:
+    """Series (orders, d) at h: (2, d)."""
+    out = np.empty((2, x_h.shape[1]))
+    evaluate(x_h, x_l, *pair(h), out[0], out[1])
+    return out
+
+
+def advance(flow: Flow, t: Decimal, end: Decimal, z: Array, steps: Steps) -> tuple[list[Node], Array, Decimal]:
+    """Steps of the state z (2, d) from t to the end: their nodes, z there, and the running loss's integral.
+
+    Raises
+    ------
+    NonFiniteState, TooManySteps
     """
-    orders = len(X.h)
-    logs = np.empty(orders)
-    for g in range(len(groups)):
-        first, n = groups[g, 0], groups[g, 1]
-        if cotangents and not groups[g, 2]:
-            continue
-        for k in range(orders):
-            largest = 0.0
-            for e in range(first, first + n):
-                largest = max(largest, abs(X.h[k, e]))
-            logs[k] = math.log(largest) if largest > 0.0 else -np.inf
-        for _ in range(ROUNDS):
-            log_h, largest = math.log(h), -np.inf
-            for k in range(orders - 2):
-                largest = max(largest, logs[k] + k * log_h)
-            last = max(logs[orders - 1] + (orders - 1) * log_h, logs[orders - 2] + (orders - 2) * log_h)
-            excess = last - largest - log_tol
-            if not excess > 0.0 or largest == -np.inf:
-                break
-            h = math.exp(log_h - excess / (orders - 1))
-    return h
-
-
-@kernel(exact=True)
-def evaluate(Xh, Xl, hh, hl, oh, ol):
-    """The series (orders, d) at h, by Horner's rule."""
-    for j in range(oh.size):
-        sh, sl = 0.0, 0.0
-        for m in range(len(Xh) - 1, -1, -1):
-            sh, sl = multiply(sh, sl, hh, hl)
-            sh, sl = add(sh, sl, Xh[m, j], Xl[m, j])
-        oh[j], ol[j] = sh, sl
-
-
-@scalar
-def limited(h, left_h, left_l, th, tl, end_h, end_l):
-    """A step of length h towards the end, or onto it: the step and where it leads."""
-    if h * NEARLY_THERE >= abs(left_h):
-        return left_h, left_l, end_h, end_l
-    h = math.copysign(h, left_h)
-    th, tl = add(th, tl, h, 0.0)
-    return h, 0.0, th, tl
-
-
-@kernel(exact=True)
-def advance(P, w, const, t, end, z, q, steps, K, nodes):
-    """Steps of the state from t towards the end, until there or until no node is left; how many.
-
-    const (2, n), t and end (2,), z (2, d), the running loss q (2,): pairs; t, z and q move on.
-    """
-    orders = len(K.S.h)
-    for n in range(len(nodes.t_h)):
-        left_h, left_l = add(end[0], end[1], -t[0], -t[1])
-        if not abs(left_h) > 0.0:
-            return n
-        expand(P, w, const[0], const[1], t[0], t[1], z[0], z[1], K)
-        h = longest(K.S, P.groups, False, abs(left_h), steps.log_tol) * steps.factor
-        hh, hl, th, tl = limited(h, left_h, left_l, t[0], t[1], end[0], end[1])
-        nodes.t_h[n], nodes.t_l[n] = t[0], t[1]
-        nodes.z_h[n], nodes.z_l[n] = K.S.h[:, : P.d], K.S.l[:, : P.d]
-        evaluate(nodes.z_h[n], nodes.z_l[n], hh, hl, z[0], z[1])
+    P, w, const, K = flow
+    nodes, q = list[Node](), Decimal(0)
+    while t != end:
+        expand(P, w, const[0], const[1], *pair(t), z[0], z[1], K)
+        nodes.append(Node(t, K.S.h[:, : P.d].copy(), K.S.l[:, : P.d].copy()))
+        h = _forward(longest(K.S, P.groups, False, _room(t, end, steps), steps.log_tol), t, end, steps)
+        z = nodes[-1].at(t + h)
         if P.loss >= 0:
-            sh, sl, ph, pl = 0.0, 0.0, hh, hl
-            for m in range(orders):
-                rh, rl = multiply(ph, pl, RECIPROCAL_H[m + 1], RECIPROCAL_L[m + 1])
-                sh, sl = add_product(sh, sl, K.S.h[m, P.loss], K.S.l[m, P.loss], rh, rl)
-                ph, pl = multiply(ph, pl, hh, hl)
-            sh, sl = quick_two_sum(sh, sl)
-            q[0], q[1] = add(q[0], q[1], sh, sl)
-        t[0], t[1] = th, tl
-    return len(nodes.t_h)
+            q += number(integrate(K.S.h[:, P.loss].copy(), K.S.l[:, P.loss].copy(), *pair(h)))
+        _check(z, t, h, len(nodes))
+        t += h
+    return nodes, z, q
 
 
-@kernel(exact=True)
-def to_unit_step(X, hh, hl):
-    """X_m h^m for every order."""
-    ph, pl = 1.0, 0.0
-    for m in range(len(X.h)):
-        xh, xl = X.h[m], X.l[m]
-        for e in range(xh.size):
-            xh[e], xl[e] = multiply(xh[e], xl[e], ph, pl)
-        ph, pl = multiply(ph, pl, hh, hl)
+def retreat(flow: Flow, nodes: list[Node], t: Decimal, a: Array, g: Array, steps: Steps, into: Gathered) -> Array:
+    """Steps of the costate a (2, d) from t back to the first node: a there. What weights gain is added to `into`.
 
-
-@kernel(exact=True)
-def retreat(P, w, const, t, start, a, g, steps, K, nodes, n, G):
-    """Steps of the costate from t back to the start, by n nodes of the way out; how many, or -1 if a step vanishes.
-
-    a (2, d) and t (2,) move on; what weights and constants gain is added to G.
+    g (2,) is the cotangent of the running loss's integral.
     """
-    z, count = np.empty((2, P.d)), 0
-    while True:
-        left_h, left_l = add(start[0], start[1], -t[0], -t[1])
-        if not abs(left_h) > 0.0:
-            return count
-        while n > 1 and ((nodes.t_h[n - 1] - t[0]) + (nodes.t_l[n - 1] - t[1])) * left_h <= 0.0:
-            n -= 1  # t is not beyond this node
-        sh, sl = add(t[0], t[1], -nodes.t_h[n - 1], -nodes.t_l[n - 1])
-        evaluate(nodes.z_h[n - 1], nodes.z_l[n - 1], sh, sl, z[0], z[1])
-        expand(P, w, const[0], const[1], t[0], t[1], z[0], z[1], K)
+    P, w, const, K = flow
+    count, ahead = 0, list(nodes)
+    while ahead:
+        start, z = nodes[0].t, ahead[-1].at(t)
+        expand(P, w, const[0], const[1], *pair(t), z[0], z[1], K)
         expand_back(P, w, a, g, K)
-        h = longest(K.S, P.groups, False, abs(left_h), steps.log_tol)
-        h = longest(K.R, P.groups, True, h, steps.log_tol) * steps.factor
-        if not h > 0.0:
-            return -1
-        hh, hl, th, tl = limited(h, left_h, left_l, t[0], t[1], start[0], start[1])
-        evaluate(K.a.h, K.a.l, hh, hl, a[0], a[1])
-        to_unit_step(K.S, hh, hl)
-        to_unit_step(K.R, hh, hl)
-        gather(P, K, -hh, -hl, G)
-        count += 1
-        t[0], t[1] = th, tl
+        length = longest(K.S, P.groups, False, _room(t, start, steps), steps.log_tol)
+        h = _forward(longest(K.R, P.groups, True, length, steps.log_tol), t, start, steps)
+        a, count = series_at(K.a.h, K.a.l, h), count + 1
+        to_unit_step(K.S, *pair(h))
+        to_unit_step(K.R, *pair(h))
+        gather(P, K, *pair(-h), into)
+        _check(a, t, h, count)
+        t += h
+        while ahead and abs(ahead[-1].t - start) >= abs(t - start):
+            ahead.pop()  # t is not beyond this node
+    return a
+
+
+def _room(t: Decimal, end: Decimal, steps: Steps) -> float:
+    """The longest step worth finding: with the factor it reaches the end."""
+    return float(abs(end - t)) / steps.factor
+
+
+def _forward(length: float, t: Decimal, end: Decimal, steps: Steps) -> Decimal:
+    """The step towards the end, or onto it."""
+    h, left = Decimal(length * steps.factor), end - t
+    return left if h * NEARLY_THERE >= abs(left) else h.copy_sign(left)
+
+
+def _check(x: Array, t: Decimal, h: Decimal, count: int) -> None:
+    if not np.isfinite(x).all() or not h.is_finite():
+        raise NonFiniteState("a Taylor series left the floats", float(t), float(h))
+    if count > MOST_STEPS:
+        raise TooManySteps(f"more than {MOST_STEPS} Taylor steps", float(t), float(h))

@@ -19,11 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.oracle.taylor import functions
+from refnode.oracle.taylor.core import functions
+from refnode.oracle.taylor.core.table import CHAIN, KIND, LINEAR, LIVE, PLUS, PRODUCT, ROWS, TURNED, N, W
 from refnode.oracle.taylor.decimals import pairs
-
-LINEAR, PRODUCT, PLUS, CHAIN = range(4)
-KIND, OUT, N, A, B, ROWS, W, S_OUT, S_A, S_B, FUNCTION, LIVE, TURNED = range(13)  # columns of a program's table
 
 
 class Op(NamedTuple):
@@ -158,13 +156,11 @@ class Tape:
         c = pairs([op.c for op in self.ops]) if self.ops else np.zeros((2, 0))
         written: dict[int, tuple[int, int]] = {}
         for op, on in zip(self.ops, live, strict=True):
-            n = op.n if op.s_out else 1
-            written[op.out] = (max(n, written.get(op.out, (0, 0))[0]), int(on))
+            n, before = op.n if op.s_out else 1, written.get(op.out, (0, 0))
+            written[op.out] = max(n, before[0]), max(int(on), before[1])
         groups = [(0, self.d, 1)] * (self.d > 0) + [(a, n, on) for a, (n, on) in written.items()]
-        return Program(
-            table, *map(np.ascontiguousarray, c), np.array(out, dtype=np.int64), loss,
-            np.array(groups, dtype=np.int64).reshape(-1, 3), self.d, self.n_const, self.n_slots,
-        )  # fmt: skip
+        slots, sized = np.array(out, dtype=np.int64), np.array(groups, dtype=np.int64).reshape(-1, 3)
+        return Program(table, c[0].copy(), c[1].copy(), slots, loss, sized, self.d, self.n_const, self.n_slots)
 
 
 class Weights(NamedTuple):

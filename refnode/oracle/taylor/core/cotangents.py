@@ -15,22 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from refnode.kernels.compiled import kernel
-from refnode.oracle.taylor.double import (
+from refnode.oracle.taylor.core.double import (
     RECIPROCAL_H,
     RECIPROCAL_L,
     add,
     multiply,
     quick_two_sum,
 )
-from refnode.oracle.taylor.series import add_row, convolve, put, take
-from refnode.oracle.taylor.tape import (
-    A,
-    B,
+from refnode.oracle.taylor.core.series import add_row, convolve, put, take
+from refnode.oracle.taylor.core.table import (
     CHAIN,
     KIND,
     LINEAR,
     LIVE,
-    N,
     OUT,
     PRODUCT,
     ROWS,
@@ -38,6 +35,9 @@ from refnode.oracle.taylor.tape import (
     S_B,
     S_OUT,
     TURNED,
+    A,
+    B,
+    N,
     W,
 )
 
@@ -114,7 +114,8 @@ def expand_back(P, w, a, g, K):
     R, C = K.R, K.a
     R.h[:] = 0.0
     R.l[:] = 0.0
-    C.h[0], C.l[0] = a[0], a[1]
+    for j in range(P.out.size):
+        C.h[0, j], C.l[0, j] = a[0, j], a[1, j]
     orders = len(R.h)
     for m in range(orders):
         for j in range(P.out.size):

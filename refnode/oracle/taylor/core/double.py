@@ -7,7 +7,7 @@ Error of add, multiply and divide: a few units of 2^-106, relative to the result
 Source   Dekker 1971; Knuth, TAOCP 2, sec. 4.2.2; Ogita, Rump & Oishi 2005; Joldes, Muller & Popescu 2017.
 """
 
-from decimal import Context, Decimal
+from fractions import Fraction
 from typing import Any
 
 import numba
@@ -16,16 +16,15 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from refnode.kernels.compiled import EXACT
-from refnode.oracle.taylor.decimals import DIGITS, pairs
 
 EPS = 2.0**-106  # unit round-off of a double-double
 LARGEST_ORDER = 64
 
 scalar = numba.njit(**EXACT)  # becomes part of its callers
 
-_ONE, _ROUND = Decimal(1), Context(prec=DIGITS)
-RECIPROCAL = pairs([Decimal(0), *(_ROUND.divide(_ONE, Decimal(k)) for k in range(1, 2 * LARGEST_ORDER))])  # of 1, 2, ..
-RECIPROCAL_H, RECIPROCAL_L = (np.ascontiguousarray(half) for half in RECIPROCAL)
+_TO = range(1, 2 * LARGEST_ORDER)
+RECIPROCAL_H = np.array([0.0, *(1 / k for k in _TO)])  # of 1, 2, ..
+RECIPROCAL_L = np.array([0.0, *(float(Fraction(1, k) - Fraction(RECIPROCAL_H[k])) for k in _TO)])
 
 
 @intrinsic

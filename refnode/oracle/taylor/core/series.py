@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refnode.kernels.compiled import kernel
-from refnode.oracle.taylor.double import (
+from refnode.oracle.taylor.core.double import (
     RECIPROCAL_H,
     RECIPROCAL_L,
     add,
@@ -19,21 +19,21 @@ from refnode.oracle.taylor.double import (
     scalar,
     scaled,
 )
-from refnode.oracle.taylor.functions import value
-from refnode.oracle.taylor.tape import (
-    A,
-    B,
+from refnode.oracle.taylor.core.functions import value
+from refnode.oracle.taylor.core.table import (
     CHAIN,
     FUNCTION,
     KIND,
     LINEAR,
-    N,
     OUT,
     PRODUCT,
     ROWS,
     S_A,
     S_B,
     S_OUT,
+    A,
+    B,
+    N,
     W,
 )
 
@@ -167,8 +167,10 @@ def expand(P, w, const_h, const_l, th, tl, zh, zl, K):
     S, d = K.S, P.d
     S.h[:] = 0.0
     S.l[:] = 0.0
-    S.h[0, :d], S.l[0, :d] = zh, zl
-    S.h[0, d : d + P.n_const], S.l[0, d : d + P.n_const] = const_h, const_l
+    for j in range(d):  # whole rows would do, but compile for seconds
+        S.h[0, j], S.l[0, j] = zh[j], zl[j]
+    for j in range(P.n_const):
+        S.h[0, d + j], S.l[0, d + j] = const_h[j], const_l[j]
     one = d + P.n_const
     S.h[0, one] = 1.0
     S.h[0, one + 1], S.l[0, one + 1] = th, tl

@@ -7,15 +7,12 @@ rounding of the argument itself, |u| 2^-106, does.
 
 import math
 
-import numpy as np
-
-from refnode.oracle.taylor.double import (
+from refnode.oracle.taylor.core.double import (
     RECIPROCAL_H,
     RECIPROCAL_L,
     add,
     divide,
     multiply,
-    quick_two_sum,
     scalar,
     scaled,
 )
