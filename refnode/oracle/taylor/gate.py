@@ -28,7 +28,7 @@ RUNS = (
     Precision(30, Steps(log(TOLERANCE), 1.0)),
 )
 SAFETY = 4.0  # on the runs' disagreement
-SHARED = 32.0  # units of round-off that all runs may share, of the sizes of what is added up
+SHARED = 8.0  # units of round-off that all runs may share, of the sizes of what is added up
 MOST_DIGITS = 31.0
 ROUND_UP = 1 + 2.0**-40  # for the rounding of a radius itself
 

@@ -38,7 +38,7 @@ def test_second_process_compiles_nothing():
     first = said(start())
     count, T = said(start())
     assert count == "0"
-    assert T == first[1]
+    assert first[1] == T
 
 
 @pytest.mark.slow
