@@ -69,12 +69,17 @@ class _Gradient:
         self._add("x", i, *sample.start_vjp())
         self._add_control(i)
         self._add_times(i, sample, self._span_vjp(bounds))
-        if self.setup.depth is not None:
-            T, size = self.sums["T"][i], self.sizes["T"][i]
-            self.sums["T"][i], self.sizes["T"][i] = Decimal(0), 0.0
-            self.sums["t0"][i] += T
-            self.sizes["t0"][i] += size
-            self._add("x", i, *self.setup.depth.vjp(x, pairs([T]), self.room.depth))
+        self._hand_on_end(i, x)
+
+    def _hand_on_end(self, i: int, x: Array) -> None:
+        """T = t0 + g_w(x) of an adaptive depth hands its derivative on to t0, to w and to x."""
+        if self.setup.depth is None:
+            return
+        g_T, size = self.sums["T"][i], self.sizes["T"][i]
+        self.sums["T"][i], self.sizes["T"][i] = Decimal(0), 0.0
+        self.sums["t0"][i] += g_T
+        self.sizes["t0"][i] += size
+        self._add("x", i, *self.setup.depth.vjp(x, pairs([g_T]), self.room.depth))
 
     def _add(self, name: str, i: int, g: Array, size: Array) -> None:
         """Add pairs g (2, ..) to row i, with their sizes."""
@@ -82,13 +87,13 @@ class _Gradient:
         self.sizes[name][i] += np.maximum(size, np.abs(g[0]))
 
     def _add_control(self, i: int) -> None:
-        """What x gets through the control of the field."""
+        """What x gets through the control of the field: the integrals of the constants' cotangents, then set to 0."""
+        model, x = self.problem.model, self.problem.x[i : i + 1]
+        n = model.control_width(x.shape[1])
         for _, _, G in self.room.cells.values():
-            model, n = self.problem.model, self.problem.model.control_width(self.problem.x.shape[1])
-            for k, part in enumerate((G.c_h, G.c_l)):
-                g = model.control_vjp(self.problem.x[i : i + 1], part[None, :n])[0]
-                self.sums["x"][i] += exact(g)
-                self.sizes["x"][i] += 0 if k else model.control_vjp(self.problem.x[i : i + 1], G.c_size[None, :n])[0]
+            high, low, size = (model.control_vjp(x, part[None, :n])[0] for part in (G.c_h, G.c_l, G.c_size))
+            self.sums["x"][i] += exact(high) + exact(low)
+            self.sizes["x"][i] += size
             for part in (G.c_h, G.c_l, G.c_size):
                 part[:] = 0.0
 

@@ -71,10 +71,9 @@ def test_activations(act):
         assert_series(slope, lambda t: mpmath.diff(f, u_of(t)) if act != "identity" else mpmath.mpf(1))
 
 
-def bell(m, width):
+def bell(m, inverse_width):
     """Gaussian bells of mpmath."""
-    apart = mpmath.mpf(1) / (m - 1)
-    return lambda j, u: mpmath.exp(-(((u - j * apart) / (width or apart)) ** 2) / 2)
+    return lambda j, u: mpmath.exp(-(((u - mpmath.mpf(j) / (m - 1)) * (inverse_width or m - 1)) ** 2) / 2)
 
 
 def wave(n):
@@ -95,7 +94,7 @@ BASES = {
     "constant": (rn.Legendre(1), lambda j, u: mpmath.mpf(1)),
     "Fourier": (rn.Fourier(2), wave(2)),
     "bells": (rn.GaussianRBF(4), bell(4, None)),
-    "bells of a width": (rn.GaussianRBF(3, 0.4), bell(3, mpmath.mpf(0.4))),
+    "bells of a width": (rn.GaussianRBF(3, 0.5), bell(3, 2)),
 }  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def test_consensus_agrees(name):
     assert_agrees(problem_of(name))
 
 
+@pytest.mark.slow
 def test_long_cycle():
     """Sixteen turns of a limit cycle, T = 100: still 28 digits."""
     cycle = problem_of("cycle")
