@@ -190,20 +190,25 @@ def unseen(problem):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(problems())
 def test_any_problem(problem):
-    """Any problem that a file can hold is verified to 20 digits, in agreement with the discrete adjoint, or refused."""
+    """Any problem that a file can hold is verified to 20 digits, in agreement with the quadrature adjoint, or refused.
+
+    Not with a discrete adjoint: its steps follow the state, which does not show what a coefficient that is zero may do.
+    The quadrature claims tol, of the costate and of the integrals; ten times that is allowed, of all that is added up.
+    """
     if reason := unseen(problem):
         with pytest.raises(NotProvable, match=reason):
             verify(problem)
         return
     truth = verify(problem, 20)
-    rough = rn.gradient(problem, "discrete", rn.Solver("dop853", tol=1e-12), backend="numpy")
-    largest = max(float(np.max(np.abs(g), initial=0.0)) for g in truth.grads.values())
+    rough = rn.gradient(problem, "quadrature", rn.Solver("dop853", tol=1e-10), backend="numpy")
+    with localcontext(Context(prec=60)):
+        sizes = taylor_gradient(setup(problem), FINER).sizes
+    largest = max(float(np.max(size, initial=0.0)) for size in sizes.values())
     for name, g in rough.grads.items():
-        size = max(largest, float(np.max(rough.magnitude[name], initial=0.0)))
-        assert np.max(np.abs(g - truth.grads[name]), initial=0.0) <= 1e-9 * size, name
+        assert np.max(np.abs(g - truth.grads[name]), initial=0.0) <= 1e-9 * largest, name
 
 
 # ---------------------------------------------------------------- refusals
