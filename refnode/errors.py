@@ -105,3 +105,7 @@ class TrainingDiverged(NumericalError):
     def __str__(self) -> str:
         kept = f"; the last good parameters are in {self.checkpoint}" if self.checkpoint else ""
         return f"step {self.step}: {self.args[0]}{kept}"
+
+
+class NotProvable(RefnodeError):
+    """A problem that an oracle's method does not take, with the reason."""

@@ -118,9 +118,10 @@ class Model:
 
     def initial_state_vjp(self, w_x: Array, x: Array, g: Array) -> tuple[Array, Array]:
         """Cotangents of w_x and x (b, n) for g (b, d)."""
-        return self.h_x.vjp(w_x, x, g[:, self._block()])
+        return self.h_x.vjp(w_x, x, g[:, self.block])
 
-    def _block(self) -> slice:
+    @property
+    def block(self) -> slice:
         """The columns of z that h_x fills."""
         if self.order == 1 or self.initial == "full":
             return slice(0, self.state_width)
@@ -129,12 +130,12 @@ class Model:
 
     def _place(self, u: Array) -> Array:
         z = np.zeros((len(u), self.state_width), dtype=u.dtype)
-        z[:, self._block()] = u
+        z[:, self.block] = u
         return z
 
     def check_widths(self, n: int) -> None:
         """Raise unless h_x, field and h_y fit together for inputs of width n."""
-        block = self._block()
+        block = self.block
         if self.h_x.width(n) != block.stop - block.start:
             was = f"of output width {self.h_x.width(n)} for x of width {n}"
             raise InvalidArgument("h_x", was, f"of output width {block.stop - block.start}, what the field continues")

@@ -54,6 +54,8 @@ EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
 PRODUCTS, MLP_TILE = "tests/kernels/test_products.py", "tests/kernels/test_mlp.py"
 THETA_TILE = "tests/kernels/test_theta.py"
+DOUBLE, SERIES, VERIFY = (f"tests/oracle/taylor/test_{name}.py" for name in ("double", "series", "verify"))
+TAYLOR_CLOSED, COVERS = f"{VERIFY}::test_closed_forms", f"{VERIFY}::test_radius_covers_a_finer_run"
 ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
 OPTIMISERS, TRAIN, CHECKPOINT = "tests/train/test_optimisers.py", "tests/train/test_loop.py", "tests/train/test_checkpoint.py"
 
@@ -254,6 +256,26 @@ BUGS = (
     Bug("checkpoint without the optimiser's slots", "train/checkpoint.py", '_decoded(node, "slots"), node["done"]', '{n: 0 * a for n, a in _decoded(node, "slots").items()}, node["done"]', CHECKPOINT),
     Bug("checkpoint in single precision", "train/checkpoint.py", "encode(np.atleast_1d(leaf))", "encode(np.atleast_1d(leaf).astype(np.float32).astype(np.float64))", TRAIN),
     Bug("next batch: functions of a new kind not asked", "problem.py", "if loss.kinds != self.loss.kinds:", "if False:", TRAIN),
+    # the Taylor rung
+    Bug("taylor add: one lost low word", "oracle/taylor/core/double.py", "return quick_two_sum(s, e + f)", "return quick_two_sum(s, e)", DOUBLE),
+    Bug("taylor multiply: one lost cross term", "oracle/taylor/core/double.py", "return quick_two_sum(p, e + fma(ah, bl, al * bh))", "return quick_two_sum(p, e + ah * bl)", DOUBLE),
+    Bug("taylor sums of products: the rounding of the sum dropped", "oracle/taylor/core/double.py", "sl + (f + (e", "sl + (0 * f + (e", DOUBLE),
+    Bug("taylor: products and sums contracted", "kernels/compiled.py", 'EXACT: dict[str, Any] = {', 'EXACT: dict[str, Any] = {"fastmath": {"contract"}, ', f"{DOUBLE}::test_nothing_is_contracted"),
+    Bug("taylor exp: a short series", "oracle/taylor/core/functions.py", "for n in range(14, 0, -1):", "for n in range(10, 0, -1):", "tests/oracle/taylor/test_functions.py"),
+    Bug("taylor chain: m for k", "oracle/taylor/core/series.py", "S.l[m, u + e], float(m))", "S.l[m, u + e], float(m + (m > 20)))", SERIES),
+    Bug("taylor tanh: slope without the square", "oracle/taylor/tape.py", "        self.product(h, h, n, d, -1)", "        self.product(h, d, n, d, -1)", SERIES),
+    Bug("taylor: a lost low word of the state", "oracle/taylor/sweeps.py", "K.S.l[:, : P.d].copy()))", "0 * K.S.l[:, : P.d]))", TAYLOR_CLOSED),
+    Bug("taylor: the last coefficient of every product left out", "oracle/taylor/core/series.py", "for k in range(first, m + 1):", "for k in range(first, m + (m < 25)):", COVERS),
+    Bug("taylor moments: 1/(k + l) for 1/(k + l + 1)", "oracle/taylor/core/cotangents.py", "r = k + l + 1", "r = max(k + l, 1)", TAYLOR_CLOSED),
+    Bug("taylor: steps back from the state's series only", "oracle/taylor/sweeps.py", "longest(K.R, P.groups, True, length, steps.log_tol)", "length", f"{COVERS}[stiff]"),
+    Bug("taylor: a running loss's cotangent dropped", "oracle/taylor/core/cotangents.py", "R.h[0, P.loss], R.l[0, P.loss] = g[0], g[1]", "R.h[0, P.loss], R.l[0, P.loss] = 0.0, 0.0", f"{VERIFY}::test_consensus_agrees"),
+    Bug("taylor: upstream scale rounded off the running loss", "oracle/taylor/solve.py", "terms.append(self.scale * number(", "terms.append(number(", f"{VERIFY}::test_consensus_agrees"),
+    Bug("taylor: theta does not move with T", "oracle/taylor/gradient.py", "g_T = (g_1 * start - g_0) / length**2", "g_T = Decimal(0)", f"{VERIFY}::test_consensus_agrees"),
+    Bug("taylor: adaptive depth detached from x", "oracle/taylor/gradient.py", 'self._add("x", i, *self.setup.depth.vjp', "(lambda *_: None)(0, *self.setup.depth.vjp", f"{VERIFY}::test_consensus_agrees"),
+    Bug("taylor: detached control", "oracle/taylor/gradient.py", 'self.sums["x"][i] += exact(high) + exact(low)', 'pass', f"{VERIFY}::test_consensus_agrees"),
+    Bug("taylor: cross terms of the parameter norm once", "oracle/taylor/dynamics.py", "i, j, 1 if i == j else 2, moving)", "i, j, 1, moving)", f"{VERIFY}::test_consensus_agrees"),
+    Bug("taylor gate: one run against itself", "oracle/taylor/gate.py", "best, others = runs[0], runs[1:]", "best, others = runs[2], runs[2:]", f"{VERIFY}::test_gate_sees_a_coarse_run"),
+    Bug("taylor: user fields taken", "oracle/taylor/refusals.py", "    elif type(field) is not CosineField:", "    elif False:", f"{VERIFY}::test_refusals"),
 )  # fmt: skip
 
 
@@ -273,7 +295,8 @@ def plant(bug: Bug) -> tuple[bool, str]:
     """Whether the tests catch the bug, and the last lines of what they said."""
     with tempfile.TemporaryDirectory() as folder:
         copy_with(bug, Path(folder))
-        cache = {"REFNODE_CACHE_DIR": f"{folder}/cache"} if bug.file.startswith("kernels/") else {}
+        compiled = bug.file.startswith(("kernels/", "oracle/taylor/core/"))
+        cache = {"REFNODE_CACHE_DIR": f"{folder}/cache"} if compiled else {}
         run = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests.split()],
             cwd=folder,

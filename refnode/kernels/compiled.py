@@ -1,8 +1,8 @@
 """How kernels are compiled and where the machine code is kept: the one file that knows Numba's caching.
 
 Numba stamps a cached function with the file it stands in, so a caller in another file would run on with the old code of
-a function it had inlined. Here the stamp is a digest of all kernel sources, and of the vector width they were built
-for. A cache folder that cannot be written only costs the time to compile again.
+a function it had inlined. Here the stamp is a digest of all kernel sources, of all others in the function's folder, and
+of the vector width they were built for. A cache folder that cannot be written only costs the time to compile again.
 """
 
 import hashlib
@@ -21,17 +21,18 @@ from numba.core.caching import Cache, CompileResultCacheImpl, IndexDataCacheFile
 from refnode.kernels.apart import keep_apart
 from refnode.kernels.vectors import vector_bytes
 
-OPTIONS: dict[str, Any] = {
-    "error_model": "numpy", "fastmath": {"contract"}, "nogil": True, "no_cfunc_wrapper": True
-}  # fmt: skip
+EXACT: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # every operation as written
+OPTIONS = EXACT | {"fastmath": {"contract"}}
+HERE = Path(__file__).parent
 
 
 @cache
-def digest() -> str:
-    """Of the sources of all kernels and the width of vectors."""
+def digest(folder: Path = HERE) -> str:
+    """Of the sources of all kernels and of a folder, and the width of vectors."""
     total = hashlib.sha256(f"{vector_bytes()}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    for place in dict.fromkeys((HERE, folder)):
+        for path in sorted(place.glob("*.py")):
+            total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
 
 
@@ -49,13 +50,14 @@ class _Locator(_CacheLocator):
 
     def __init__(self, function: Callable[..., Any], source: str) -> None:
         self._line = function.__code__.co_firstlineno
-        self._folder = cache_folder() / digest()[:16]
+        self._digest = digest(Path(function.__code__.co_filename).parent)
+        self._folder = cache_folder() / self._digest[:16]
 
     def get_cache_path(self) -> str:
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
-        return digest()
+        return self._digest
 
     def get_disambiguator(self) -> str:
         return str(self._line)
@@ -116,11 +118,14 @@ class _KernelCache(Cache):
             super().save_overload(signature, data)
 
 
-def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False) -> Any:
-    """Compile a function at its first call, and keep the machine code for later processes."""
+def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False, exact: bool = False) -> Any:
+    """Compile a function at its first call, and keep the machine code for later processes.
+
+    exact    round every product and every sum, as error-free transformations need it
+    """
     if function is None:
-        return lambda f: kernel(f, parallel=parallel)
-    compiled = numba.njit(**OPTIONS, parallel=parallel)(function)
+        return lambda f: kernel(f, parallel=parallel, exact=exact)
+    compiled = numba.njit(**(EXACT if exact else OPTIONS), parallel=parallel)(function)
     _ignore_literals(compiled)
     keep_apart(compiled)
     with suppress(RuntimeError):  # no folder to write to

@@ -1,4 +1,4 @@
-"""Compiles the kernels into the cache before the tests, in both precisions at once: python -m tests.kernels.compile
+"""Compiles the kernels into the cache before the tests, in all precisions at once: python -m tests.kernels.compile
 
 So no two workers of pytest compile the same function.
 """
@@ -8,6 +8,7 @@ import sys
 import time
 
 DTYPES = ("float64", "float32")
+PAIRS = "double-double"
 METHODS = ("discrete", "backsolve", "interpolating", "quadrature")
 BATCHES = {"one thread": 2, "all threads": 40}  # one tile, and more than one; pools are of 32 samples too
 
@@ -34,12 +35,24 @@ def compile_kernels(dtype: str) -> None:
         print(f"{dtype}, {name}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
+def compile_pairs() -> None:
+    """Compile what the oracle's Taylor series take."""
+    from refnode.oracle.problems import catalogue
+    from refnode.oracle.taylor import verify
+
+    start = time.perf_counter()
+    (entry,) = catalogue("theta_running")
+    verify(entry.problem)
+    print(f"{PAIRS}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
 def main() -> int:
     """Compile in one process for each precision; 0 if all went well."""
     if sys.argv[1:]:
-        compile_kernels(sys.argv[1])
+        compile_pairs() if sys.argv[1] == PAIRS else compile_kernels(sys.argv[1])
         return 0
-    processes = [subprocess.Popen([sys.executable, "-m", "tests.kernels.compile", dtype]) for dtype in DTYPES]
+    command = [sys.executable, "-m", "tests.kernels.compile"]
+    processes = [subprocess.Popen([*command, precision]) for precision in (*DTYPES, PAIRS)]
     return max(process.wait() for process in processes)
 
 

@@ -102,6 +102,15 @@ print(len(seen))
     assert said(start(script, package=tmp_path)) == [str(files + 1)]
 
 
+def test_sources_of_another_folder_count(tmp_path):
+    """Kernels that stand elsewhere are stale when their own folder changes, and when the kernels do."""
+    (tmp_path / "own.py").write_text("one", "utf-8")
+    seen = {compiled.digest(), compiled.digest.__wrapped__(tmp_path)}
+    (tmp_path / "own.py").write_text("other", "utf-8")
+    seen.add(compiled.digest.__wrapped__(tmp_path))
+    assert len(seen) == 3
+
+
 def test_callers_notice_a_change_in_another_file(tmp_path):
     """soft_slope_64 calls into another file: after a change there, a new process does not run its old code."""
     shutil.copytree(ROOT / "refnode", tmp_path / "refnode", ignore=shutil.ignore_patterns("__pycache__"))
