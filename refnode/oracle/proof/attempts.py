@@ -19,7 +19,7 @@ from refnode.problem import Problem
 GUARD = 4  # digits that the first attempt works with beyond those asked for
 ATTEMPTS = 6
 MOST = 100  # digits; bounds are float64, in which 1e-100 x 1e-100 still has its digits
-PER_DIGIT = 1.2  # coefficients for a digit: steps are then 0.15 of the disc's radius, which costs least
+FIXED = 25.0  # cost of a step's operations beside series products, in those of one unit with 30 terms
 Which = tuple[bool, bool]
 
 
@@ -75,7 +75,7 @@ def proof(problem: Problem, digits: float, pairs: list[Which], each: bool = Fals
     for _ in range(ATTEMPTS):
         if working > MOST + 2 * GUARD:
             break
-        effort = effort_for(working)
+        effort = effort_for(working, hidden_units(problem))
         try:
             found = attempt(problem, pairs, effort)
             have, worst = least_digits(found, each)
@@ -91,10 +91,23 @@ def proof(problem: Problem, digits: float, pairs: list[Which], each: bool = Fals
     raise NotEnoughDigits(f"{digits:g} digits were asked for; {has}, and more terms and bits do not help")
 
 
-def effort_for(working: float) -> Effort:
-    """Terms, steps and bits for a number of working digits."""
-    order = max(6, ceil(PER_DIGIT * working))
+def effort_for(working: float, units: int) -> Effort:
+    """Terms, steps and bits for a number of working digits and of hidden units.
+
+    Steps of 10^(-working / n) of the disc's radius leave what n terms do not have below 10^-working. A step costs some
+    operations whose cost does not depend on n, and series products of n^2 multiplications for every unit: where the
+    network is small, many terms and long steps are cheaper.
+    """
+    def cost(n: int) -> float:
+        return (FIXED + units * (n / 30) ** 2) * 10 ** (working / n)
+
+    order = min(range(ceil(working), ceil(3 * working) + 4), key=cost)
     return Effort(order, 10 ** (-working / order), ceil(working / log10(2)) + 24)
+
+
+def hidden_units(problem: Problem) -> int:
+    """Rows of the series that a step multiplies: the network's hidden units, and the state."""
+    return sum(getattr(problem.model.field, "widths", ())[1:-1]) + problem.model.state_width
 
 
 def attempt(problem: Problem, pairs: list[Which], effort: Effort) -> Proof:

@@ -1,8 +1,11 @@
 """How far the solution reaches into the complex plane, and how large everything is there.
 
-Theorem (Picard-Lindelof in the complex plane)   Let F be analytic on |z - z_k| <= rho, |t - t_k| <= R, componentwise,
-and R sup |F_i| <= rho_i there. Then z' = F(t, z) has for every z(t_k) of the centre one solution in |t - t_k| < R; it
-is analytic and stays in the polydisc.
+Theorem (existence by comparison)   Write z = z_k + (t - t_k) s + zeta with a fixed s. On the polydisc |zeta| <= rho,
+|t - t_k| <= R, componentwise, let F be analytic with |F(t, z) - s| <= f + g |t - t_k| + B |zeta|, and let v solve
+v' = f + g tau + B v, v(0) = 0. If v(R) <= rho then z' = F(t, z) has for every start of the centre one solution in
+|t - t_k| < R; it is analytic, and |zeta| <= v(R). (On every ray from t_k the moduli of zeta grow at most as v does, so
+that the solution cannot leave before R, and Picard-Lindelof continues it.) With s = 0, g = 0, B = 0 this is Picard's own
+condition, R sup |F| <= rho; s takes out the motion, B lets linear growth reach further than 1 / |B|.
 
 Theorem (Cauchy)   A function analytic and at most M in |t - t_k| < R has Taylor coefficients |c_n| <= M / R^n, so that
 what follows the first N terms is at most M x^N / (1 - x) for |t - t_k| <= x R, x < 1.
@@ -21,13 +24,22 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.errors import NotEnoughDigits
 from refnode.oracle.proof import discs, inputs
-from refnode.oracle.proof.discs import SLACK, up
+from refnode.oracle.proof.discs import SLACK, Disc, up
 from refnode.oracle.proof.dynamics import Field
 from refnode.oracle.proof.graph import Values, pull_sizes, run_discs
 from refnode.oracle.proof.inputs import Sample
 
-GROW = 1.2  # what a radius is tried to grow by
+GROW = 1.2  # what a radius is tried to grow by from knot to knot
+MOST_GROWTH = 5.0  # of |J| R
 SHORTEST = 1e-12  # radii below this, relative to t, are given up
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Where the search for a polydisc begins: the radius in t, and rho / R (d,) if one is known."""
+
+    R: float
+    rho: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,109 +47,144 @@ class Reach:
     """A polydisc about (t_k, z_k) in which the solution is proven to live, and bounds of everything there.
 
     R        radius in t
+    moved    bound of |z_i - z_k,i| (d,)
     rate     sup |z_i'| (d,)
     J        sup |dz_i' / dz_j| (d, d)
     running  sup |l|, and l_z = sup |dl / dz_j| (d,)
     values   of `run_discs`, for cotangents' bounds
+    rho      radii of zeta (d,)
+    eager    whether the first guess of R did
     """
 
     R: float
+    moved: Array
     rate: Array
     J: Array
     running: float
     l_z: Array
     values: Values
+    rho: Array
+    eager: bool
+
+    @property
+    def guess(self) -> Guess:
+        """For the next knot: more, unless this knot had to do with less than it tried."""
+        return Guess((GROW if self.eager else 1.01) * self.R, self.rho / self.R)
 
 
-def reach(field: Field, sample: Sample, cell: int, t: Any, z: list[Any], delta: float, guess: float) -> Reach:
+def reach(field: Field, sample: Sample, cell: int, t: Any, z: list[Any], delta: float, guess: Guess) -> Reach:
     """The widest polydisc that is quickly found, proven.
 
     Parameters
     ----------
     z, delta    every start within delta of z (d,), in each component, is meant
-    guess       a radius to begin with
+    guess       what to begin with
     """
     d = len(z)
+    centre = discs.disc_constants(z, np.zeros(d + 1))
 
-    def sup(R: float, rho: Array, f: discs.Elementary) -> tuple[Array, Values]:
+    def run(R: float, rho: Array, s: Array, f: discs.Elementary) -> Values:
         everything = np.append(rho, R)
         given = inputs.as_discs(field, sample, cell, t, everything, f)
-        given["z"] = inputs.disc_variable(z, 0, everything, delta)
-        values = run_discs(field.graph, given, f)
-        return values[field.rate].sup, values
+        given["z"] = Disc(centre.c, np.column_stack([np.eye(d), s]), up(centre.r + delta), everything)
+        return run_discs(field.graph, given, f)
+
+    def searched(R: float, rho: Array) -> Disc:
+        values = run(R, rho, s, discs.searched)
+        bounded = field.running is None or np.isfinite(values[field.running].sup).all()
+        return _less(values[field.rate] if bounded else values[field.rate].scaled(np.inf), s)
 
     with np.errstate(all="ignore"):
-        R, rho = _searched(lambda R, rho: sup(R, rho, discs.searched)[0], d, guess, discs.upper(t))
-        rate, values = sup(R, rho, discs.proven)
-    R = _picard(R, rho, rate)
-    if not R > 0:
-        raise NotEnoughDigits("no complex disc was found on which the field is bounded", float(t), None)
-    unit = np.eye(d)
-    J = pull_sizes(values, {field.rate: unit})[field.z]
-    running, l_z = 0.0, np.zeros(d)
-    if field.running is not None:
-        running = float(values[field.running].sup[0])
-        back = pull_sizes(values, {field.running: np.ones((1, 1))})[field.z]
-        l_z = l_z if back is None else back[:, 0]
-    return Reach(R, rate, np.zeros((d, d)) if J is None else J.T, running, l_z, values)
+        s = run(0.0, np.zeros(d), np.zeros(d), discs.searched)[field.rate].c
+        R, rho = _searched(searched, guess, discs.upper(t), d)
+        values = run(R, rho, s, discs.proven)
+        R, v = _proven_radius(_less(values[field.rate], s), R, rho)
+        J = pull_sizes(values, {field.rate: np.eye(d)})[field.z]
+        J = np.zeros((d, d)) if J is None else J.T
+        running, l_z = 0.0, np.zeros(d)
+        if field.running is not None:
+            running = float(values[field.running].sup[0])
+            back = pull_sizes(values, {field.running: np.ones((1, 1))})[field.z]
+            l_z = l_z if back is None else back[:, 0]
+    if not (np.isfinite(J).all() and np.isfinite(l_z).all() and np.isfinite(running)):
+        raise NotEnoughDigits("no complex disc was found on which the field is bounded")
+    R = _moderate(R, J)
+    return Reach(R, up(v + np.abs(s) * R), values[field.rate].sup, J, running, l_z, values, rho, R >= 0.99 * guess.R)
 
 
-def _picard(R: float, rho: Array, rate: Array) -> float:
-    """The largest radius up to R with R sup |F_i| <= rho_i."""
-    if not np.all(np.isfinite(rate)):
-        return 0.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        allowed = np.where(rate > 0, rho / rate, np.inf)
-    return min(R, float(np.min(allowed)) * (1 - SLACK))
+def _less(rate: Disc, s: Array) -> Disc:
+    """F - s."""
+    return Disc(rate.c - s, rate.A, up(rate.r + SLACK * np.abs(s)), rate.rho)
 
 
-def _searched(sup: Any, d: int, guess: float, t: float) -> tuple[float, Array]:
-    """R and rho with R sup |F| <= rho up to rounding, R as large as a few trials find."""
-    at_centre = sup(1e-9 * guess, np.zeros(d))
-    best = _contracts(sup, guess, at_centre)
-    if best is not None:
-        R = guess
-        for _ in range(3):
-            wider = _contracts(sup, GROW * R, at_centre)
-            if wider is None:
-                break
-            R, best = GROW * R, wider
-        return R, best
-    R = guess
-    while best is None:
+def _moderate(R: float, J: Array) -> float:
+    """R, or less where the costate's bound e^(|J| R) would cost more digits than longer steps save terms."""
+    norm = float(np.max(J.sum(axis=0), initial=0.0))
+    return min(R, MOST_GROWTH / norm) if norm > 0 else R
+
+
+def displacement(rate: Disc, R: float) -> Array:
+    """v(R) for v' = f + g tau + B v, v(0) = 0. F - s is c + A xi + e: f = |c| + r, g = |A_t|, B = |A_z|.
+
+        v(R) = R sum_k (B R)^k f / (k + 1)! + R^2 sum_k (B R)^k g / (k + 2)!
+    """
+    d = rate.A.shape[1] - 1
+    B = np.abs(rate.A[:, :d]) * R
+    still, turning = up(np.abs(rate.c) + rate.r), np.abs(rate.A[:, d])
+    return up(R * exponential_sum(B, still, 1) + R * R / 2 * exponential_sum(B, turning, 2))
+
+
+def _proven_radius(rate: Disc, R: float, rho: Array) -> tuple[float, Array]:
+    """The largest radius near R for which v <= rho: R itself but for rounding."""
+    for _ in range(8):
+        v = displacement(rate, R)
+        if np.all(v <= rho):
+            return R, v
+        R *= 1 - 1e-9
+    raise NotEnoughDigits("no complex disc was found on which the solution is proven to exist")
+
+
+def _searched(rate_at: Any, guess: Guess, t: float, d: int) -> tuple[float, Array]:
+    """R and rho with v(R) <= rho up to rounding: the guess if it will do, else the first smaller radius that does."""
+    R = guess.R
+    while (rho := _contracts(rate_at, R, guess.rho, d)) is None:
         R /= GROW
         if R < SHORTEST * (1e-3 + t):
             raise NotEnoughDigits("the disc on which the solution is proven to be analytic shrinks to nothing", t, R)
-        best = _contracts(sup, R, at_centre)
-    return R, best
+    return R, rho
 
 
-def _contracts(sup: Any, R: float, at_centre: Array) -> Array | None:
-    """rho with R sup |F| <= rho, by Picard's iteration from R |F(z_k)|; None if it does not settle."""
-    rho = 1.3 * R * at_centre
-    for _ in range(7):
-        rate = sup(R, rho)
-        if not np.all(np.isfinite(rate)):
+def _contracts(rate_at: Any, R: float, start: Array | None, d: int) -> Array | None:
+    """rho with v(R) <= rho, by iteration from R `start` or from the linear part at z_k; None if it does not settle."""
+    at_centre = 1.2 * displacement(rate_at(R, np.zeros(d)), R) if start is None else R * start
+    rho = at_centre
+    for _ in range(4):
+        v = displacement(rate_at(R, rho), R)
+        if not np.all(v < 2 * rho + 1e-300):
             return None
-        if np.all(R * rate <= rho):
-            return rho
-        rho = 1.15 * R * rate
+        if np.all(v <= rho):
+            return np.minimum(rho, 1.05 * v)
+        rho = 1.1 * np.maximum(v, rho / 2)
     return None
 
 
 def grown(B: Array, R: float, v: Array) -> Array:
-    """A bound of e^(BR) v for B >= 0, v >= 0: the exponential series, its remainder by a geometric one."""
-    rows = up(B.sum(axis=1) * R)
-    norm = float(np.max(rows, initial=0.0))
-    if not norm < 600:
+    """A bound of e^(BR) v for B >= 0, v >= 0."""
+    return exponential_sum(B * R, v, 0)
+
+
+def exponential_sum(B: Array, v: Array, shift: int) -> Array:
+    """A bound of sum_k B^k v shift! / (k + shift)!, B and v >= 0; its remainder by a geometric series."""
+    norm = float(np.max(up(B.sum(axis=1)), initial=0.0))
+    if not (norm < 600 and np.all(np.isfinite(v))):
         return np.full(v.shape, np.inf)
     term, total, k = v, v, 0
     while True:
         k += 1
-        term = up(B @ term * (R / k))
+        term = up(B @ term / (k + shift))
         total = up(total + term)
         if norm / (k + 1) < 0.5 and np.max(term) <= SLACK * np.max(total):
-            return up(total + np.max(term))  # sum of the rest <= max term (1/2 + 1/4 + ..)
+            return up(total + np.max(term))  # the rest is at most max term (1/2 + 1/4 + ..)
 
 
 def tail(x: float, n: int) -> float:

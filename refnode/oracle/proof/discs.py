@@ -20,6 +20,7 @@ Source   Neumaier 1990, Interval Methods for Systems of Equations, ch. 2 (centre
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,12 @@ class Disc:
     def __len__(self) -> int:
         return len(self.c)
 
-    @property
+    @cached_property
     def reach(self) -> Array:
         """m = |A| rho + r (n,)."""
         return up(np.abs(self.A) @ self.rho + self.r)
 
-    @property
+    @cached_property
     def sup(self) -> Array:
         """sup |w| (n,) of the sets."""
         return up(np.abs(self.c) + self.reach)

@@ -17,11 +17,11 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from flint import arb, ctx
+from flint import arb, arb_series, ctx
 
 from refnode.errors import TooManySteps
 from refnode.oracle.proof import inputs, jets
-from refnode.oracle.proof.bounds import Reach, reach, tail
+from refnode.oracle.proof.bounds import Guess, Reach, grown, reach, tail
 from refnode.oracle.proof.discs import upper
 from refnode.oracle.proof.dynamics import Field
 from refnode.oracle.proof.graph import run_series
@@ -75,7 +75,7 @@ def follow(
     """Solve from one end of a segment, a ball, to the other."""
     start, whole = ends[0], ends[1] - ends[0]
     done, total = arb(0), abs(float(whole.mid()))
-    guess = max(total / 4, 1e-300)
+    guess = Guess(max(total, 1e-300))
     knots, leaps = [knot(field, sample, cell, start, z, delta, guess)], list[Leap]()
     while not (left := whole - done).is_zero():
         now = knots[-1]
@@ -84,7 +84,7 @@ def follow(
             h, last = _step(left, allowed)
             leap, z, delta = _leap(field, sample, cell, now, h, effort)
             t = start + whole if last else start + done + h
-            ahead = knot(field, sample, cell, t, z, delta, min(now.reach.R, 4 * total))
+            ahead = knot(field, sample, cell, t, z, delta, now.reach.guess)
             if upper(h) <= FAR_END * effort.share * ahead.reach.R:
                 break
             allowed = min(effort.share * ahead.reach.R, allowed / 1.1)
@@ -98,7 +98,7 @@ def follow(
     return Stretch(knots, leaps)
 
 
-def knot(field: Field, sample: Sample, cell: int, t: Any, z: list[Any], delta: float, guess: float) -> Knot:
+def knot(field: Field, sample: Sample, cell: int, t: Any, z: list[Any], delta: float, guess: Guess) -> Knot:
     """A proven state with the polydisc about it."""
     return Knot(t, z, delta, reach(field, sample, cell, t, z, delta, guess))
 
@@ -118,10 +118,10 @@ def _leap(
         given = inputs.as_series(field, sample, cell, near.t, h)
         found = jets.state_jets(field, given, near.z, h, effort.order)
     size = upper(h)
-    left_out = tail(size / near.reach.R, effort.order) * near.reach.R
+    left_out = tail(size / near.reach.R, effort.order) * near.reach.moved
     ends = [sum(reversed(row), arb(0)) for row in found]
     factor = growth(log_norm(field, sample, cell, near, h), size)
-    off = np.array([upper(v.rad()) for v in ends]) + left_out * near.reach.rate
+    off = np.array([upper(v.rad()) for v in ends]) + left_out
     return Leap(h, factor, found), [v.mid() for v in ends], factor * near.delta * (1 + 1e-12) + length(off)
 
 
@@ -149,8 +149,6 @@ def about(field: Field, sample: Sample, cell: int, at: Knot, h: Any, ahead: Leap
     it: two solutions in the polydisc part by at most eta = e^(|J| R) delta (comparison), so that their coefficients
     differ by at most eta / R^n (Cauchy).
     """
-    from refnode.oracle.proof.bounds import grown
-
     if ahead is None:
         given = inputs.as_series(field, sample, cell, at.t, h)
         rows = jets.state_jets(field, given, at.z, h, effort.order)
@@ -160,8 +158,6 @@ def about(field: Field, sample: Sample, cell: int, at: Knot, h: Any, ahead: Leap
     share = upper(h) / at.reach.R
     powers = [share**n * (1 + 1e-9) for n in range(effort.order)]
     wide = [[c + arb(0, float(e) * p) for c, p in zip(row, powers, strict=True)] for row, e in zip(rows, eta, strict=True)]
-    from flint import arb_series
-
     return Series([arb_series(row) for row in wide])
 
 
