@@ -1,4 +1,4 @@
-"""A proof to a number of digits: attempts with more coefficients and more precision until the radii are small enough."""
+"""A proof to a number of digits: attempts with more coefficients and precision until the radii are small enough."""
 
 from dataclasses import dataclass
 from math import ceil, log10

@@ -4,8 +4,8 @@ Theorem (existence by comparison)   Write z = z_k + (t - t_k) s + zeta with a fi
 |t - t_k| <= R, componentwise, let F be analytic with |F(t, z) - s| <= f + g |t - t_k| + B |zeta|, and let v solve
 v' = f + g tau + B v, v(0) = 0. If v(R) <= rho then z' = F(t, z) has for every start of the centre one solution in
 |t - t_k| < R; it is analytic, and |zeta| <= v(R). (On every ray from t_k the moduli of zeta grow at most as v does, so
-that the solution cannot leave before R, and Picard-Lindelof continues it.) With s = 0, g = 0, B = 0 this is Picard's own
-condition, R sup |F| <= rho; s takes out the motion, B lets linear growth reach further than 1 / |B|.
+that the solution cannot leave before R, and Picard-Lindelof continues it.) With s = 0, g = 0, B = 0 this is Picard's
+own condition, R sup |F| <= rho; s takes out the motion, B lets linear growth reach further than 1 / |B|.
 
 Theorem (Cauchy)   A function analytic and at most M in |t - t_k| < R has Taylor coefficients |c_n| <= M / R^n, so that
 what follows the first N terms is at most M x^N / (1 - x) for |t - t_k| <= x R, x < 1.
@@ -139,7 +139,7 @@ def _searched(rate_at: Any, guess: Guess, t: float, d: int) -> tuple[float, Arra
     R = guess.R
     while (rho := _contracts(rate_at, R, guess.rho, d)) is None:
         R /= GROW
-        if R < SHORTEST * (1e-3 + t):
+        if SHORTEST * (1e-3 + t) > R:
             raise NotEnoughDigits("the disc on which the solution is proven to be analytic shrinks to nothing", t, R)
     return R, rho
 

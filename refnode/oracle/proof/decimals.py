@@ -56,5 +56,5 @@ def decimal_leaf(balls: Array, places: int) -> tuple[Array, Array]:
     for i in np.ndindex(balls.shape):
         mid[i], radius[i] = decimal_ball(balls[i], places)
         if unknown:
-            mid[i], radius[i] = Decimal(0), _sum_up(_up(abs(float(mid[i]))), radius[i])
+            mid[i], radius[i] = Decimal(0), _sum_up(_up(abs(float(mid[i]))), float(radius[i]))
     return mid, radius

@@ -130,7 +130,7 @@ class OnDisc:
 
 
 def apply(on: OnDisc, u: Disc, k: int) -> Disc:
-    """The k-th derivative of a function, 0 or 1, of the rows of u, by the better of the two forms of Taylor's theorem."""
+    """The k-th derivative, 0 or 1, of a function of the rows of u, by the better form of Taylor's theorem."""
     m = u.reach
     quadratic, wide = on.sup[k + 2] * m * m / 2, on.sup[k + 1] * m
     affine = quadratic < wide
@@ -164,7 +164,7 @@ def _tanh(c: Array, m: Array, f: Elementary) -> OnDisc:
 
 
 def _sigmoid(c: Array, m: Array, f: Elementary) -> OnDisc:
-    """s(w) = (1 + tanh(w/2)) / 2;  s' = (1 - h^2) / 4,  s'' = -s' h,  s''' = s' (h^2 - (1 - h^2) / 2),  h = tanh(w/2)."""
+    """s = (1 + h) / 2, h = tanh(w/2);  s' = (1 - h^2) / 4,  s'' = -s' h,  s''' = s' (h^2 - (1 - h^2) / 2)."""
     half = _tanh(c / 2, m / 2, f)
     s0 = f("exp", np.minimum(c, 0.0)) / (1 + f("exp", -np.abs(c)))
     T, S = half.sup[:2]

@@ -5,7 +5,7 @@ that every layer is a constant matrix M on rows psi_j x_i,
 
     (sum_j psi_j alpha_j)^T x = M [psi_1 x, .., psi_m x],       dloss/dM = int g_y [psi_1 x, .., psi_m x]^T dt
 
-The trace of df/dz runs a tangent beside the forward pass, as `refnode.divergence` does; its derivatives are the graph's.
+The trace of df/dz runs a tangent beside the forward pass, as `refnode.divergence` does.
 """
 
 from collections.abc import Callable
@@ -90,7 +90,7 @@ class Leaves:
                 a = a[:, :rows] if a.ndim == 3 else a[:, None]
                 M = a.reshape(-1, a.shape[-1]).T
             where = self.active if self.varies(name) else None
-            matrix = arb_mat(*M.shape, [arb(float(v)) for v in M.ravel()])
+            matrix = arb_mat(M.shape[0], M.shape[1], [arb(float(v)) for v in M.ravel()])
             self.cache[name, diagonal, rows] = Weight(matrix, self.full[name], where, rows, diagonal)
         return self.cache[name, diagonal, rows]
 

@@ -25,7 +25,7 @@ class Gathered:
         """g (o, i), known up to error (o, i)."""
         old = self.sums.get(weight.key)
         self.sums[weight.key] = (weight, g if old is None else old[1] + g)
-        self.errors[weight.key] = up(self.errors.get(weight.key, 0.0) + error)
+        self.errors[weight.key] = up(np.asarray(self.errors.get(weight.key, 0.0) + error))
 
     def add_to(self, leaf: str, index: Any, balls: Balls) -> None:
         """Balls for a part of a leaf."""

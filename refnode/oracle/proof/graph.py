@@ -142,7 +142,9 @@ def run_series(graph: Graph, inputs: Mapping[str, Series]) -> Values:
     return Values(graph, at, slopes)
 
 
-def _series(op: Op, graph: Graph, at: list[Any], slopes: dict[Any, list[Series]], inputs: Mapping[str, Series]) -> Series:
+def _series(
+    op: Op, graph: Graph, at: list[Any], slopes: dict[Any, list[Series]], inputs: Mapping[str, Series]
+) -> Series:
     x = [at[a] for a in op.args]
     match op.kind:
         case "input":

@@ -21,7 +21,7 @@ from refnode.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One sample of a problem: its row of x, and the ends of its span as balls (an adaptive depth's T is no float64)."""
+    """One sample of a problem: its row of x, and the ends of its span as balls (an adaptive T is no float64)."""
 
     problem: Problem
     index: int

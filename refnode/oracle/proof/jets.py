@@ -12,6 +12,7 @@ Source   Brent and Kung 1978, J. ACM 25 (Newton's iteration for power series); B
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from operator import mul
 from typing import Any
 
@@ -44,7 +45,7 @@ def _doublings(n: int) -> list[tuple[int, int]]:
     while counts[-1] > 1:
         counts.append(max(1, counts[-1] // 2))
     counts.reverse()
-    return list(zip(counts[:-1], counts[1:], strict=True))
+    return list(pairwise(counts))
 
 
 def _correct(found: list[list[Any]], rate: Any, J: list[Series] | None, h: Any, before: int, after: int) -> None:

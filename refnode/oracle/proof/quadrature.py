@@ -10,9 +10,8 @@ With |g| <= M_g and |y| <= M_y on the disc, what is left of each series is at mo
 from functools import lru_cache
 from typing import Any
 
-from flint import arb, arb_mat, ctx
-
 import numpy as np
+from flint import arb, arb_mat, ctx
 
 from refnode.arrays import Array
 from refnode.oracle.proof import series

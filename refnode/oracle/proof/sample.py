@@ -11,6 +11,7 @@ from refnode.arrays import Array
 from refnode.depth import Galerkin
 from refnode.oracle.proof import costate, trajectory
 from refnode.oracle.proof.costate import Part
+from refnode.oracle.proof.discs import upper
 from refnode.oracle.proof.dynamics import Field, Leaves, field_of
 from refnode.oracle.proof.endpoints import BallMap, adaptive_end, point_loss
 from refnode.oracle.proof.gathered import Balls, Gathered
@@ -120,7 +121,7 @@ class _Path:
         d, n = self.model.state_width, self.problem.x.shape[1]
         zero = arb(0)
         parts = [Part(*w, [zero] * d, 0.0, Gathered(), [zero] * n, [zero] * 3) for w in which]
-        self.jumps = [{} for _ in parts]  # bound -> H before it less H behind it
+        self.jumps: list[dict[Any, Any]] = [{} for _ in parts]  # bound -> H before it less H behind it
         points, running = zero, zero
         for piece, stretch in reversed(list(zip(self.pieces, stretches, strict=True))):
             far, (leaves, field) = stretch.knots[-1], self.field(piece.cell)
@@ -181,7 +182,7 @@ class _Path:
                 if products is None:
                     continue
                 P = np.array(products, dtype=object).reshape(m, m)
-                g, index = np.tensordot(P, balls, axes=1), leaves.active or slice(None)
+                g, index = np.tensordot(P, balls, axes=1), leaves.active or Ellipsis
             else:
                 g, index = span * balls[0], Ellipsis
             for part in parts:
@@ -198,7 +199,7 @@ class _Path:
         if self.end_vjp is not None:
             x = [a + b for a, b in zip(x, self.end_vjp(T, into), strict=True)]
             t0 = t0 + T
-        grads = into.deal(self.model.shapes | {"edges": self.problem.values.edges.shape})
+        grads = into.deal({**self.model.shapes, "edges": self.problem.values.edges.shape})
         edges = grads.pop("edges")
         for j, g in found.items():
             if j[0] == "break":
@@ -245,6 +246,4 @@ def _array(value: Any) -> Array:
 
 
 def _radius(balls: list[Any]) -> float:
-    from refnode.oracle.proof.discs import upper
-
     return length(np.array([upper(v.rad()) for v in balls]))

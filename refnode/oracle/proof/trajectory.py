@@ -34,7 +34,7 @@ FAR_END = 1.3  # by how much a step may be longer, seen from its far end
 
 @dataclass(frozen=True)
 class Effort:
-    """What a proof is attempted with: `order` coefficients, steps of `share` of the disc's radius, `bits` of precision."""
+    """What a proof is attempted with: `order` coefficients, steps of a `share` of the disc's radius, `bits`."""
 
     order: int
     share: float
@@ -157,8 +157,10 @@ def about(field: Field, sample: Sample, cell: int, at: Knot, h: Any, ahead: Leap
     eta = grown(at.reach.J, at.reach.R, np.full(len(at.z), at.delta))
     share = upper(h) / at.reach.R
     powers = [share**n * (1 + 1e-9) for n in range(effort.order)]
-    wide = [[c + arb(0, float(e) * p) for c, p in zip(row, powers, strict=True)] for row, e in zip(rows, eta, strict=True)]
-    return Series([arb_series(row) for row in wide])
+    return Series([
+        arb_series([c + arb(0, e * p) for c, p in zip(row, powers, strict=True)])
+        for row, e in zip(rows, eta.tolist(), strict=True)
+    ])
 
 
 def _rescaled(rows: list[list[Any]], factor: Any) -> list[list[Any]]:

@@ -199,7 +199,7 @@ def test_tail_is_that_of_the_geometric_series(x, n):
 
 def test_polydisc_holds_the_solution_and_the_start():
     """z(t) at complex t in the disc stays within `moved`; what is known of the start, delta, is inside the sets."""
-    problem, field, sample = linear_problem(2.0)
+    _, field, sample = linear_problem(2.0)
     found = bounds.reach(field, sample, 0, arb(0), [arb(1)], 0.125, Guess(1.0))
     for w in circle(0, found.R, 16):
         for start in (0.875, 1.125):
@@ -261,7 +261,7 @@ def test_an_error_grows_as_the_solution_says(rate, span):
 
     Contraction counts: with |J| instead of the logarithmic norm the factor would be e^30, not e^-30.
     """
-    problem, field, sample = linear_problem(rate, span)
+    _, field, sample = linear_problem(rate, span)
     ends = (arb(span[0]), arb(span[1]))
     with ctx.workprec(100):
         stretch = trajectory.follow(field, sample, 0, ends, [arb(1)], 1e-3, Effort(30, 0.2, 100))
@@ -305,7 +305,7 @@ def test_series_of_elementary_functions_hold_mpmaths(name):
 
 def test_state_jets_are_those_of_the_exponential():
     """z' = 2 z from 1 with t = h s: the coefficients are (2h)^n / n!, whatever the number of them."""
-    problem, field, sample = linear_problem(2.0)
+    _, field, sample = linear_problem(2.0)
     from refnode.oracle.proof import inputs
 
     for n in (1, 2, 3, 7, 12, 20):
@@ -319,7 +319,7 @@ def test_state_jets_are_those_of_the_exponential():
 
 def test_the_true_series_is_in_the_widened_one():
     """`about` a start known to 1e-3: it holds the coefficients of solutions that start 0.9e-3 away."""
-    problem, field, sample = linear_problem(2.0)
+    _, field, sample = linear_problem(2.0)
     effort = Effort(10, 0.3, 80)
     with ctx.workprec(80), truncated(10):
         at = trajectory.knot(field, sample, 0, arb(0), [arb(1)], 1e-3, Guess(1.0))

@@ -10,10 +10,10 @@ import pytest
 import refnode as rn
 from refnode.errors import BackendUnavailable, NotProvable
 from refnode.oracle import closed_forms
+from refnode.oracle.problems import CATALOGUE, catalogue
 from refnode.oracle.proof import prove, prove_parts, prove_samples
 from refnode.oracle.proof.attempts import attempt, effort_for, uncapped
 from refnode.oracle.proof.trajectory import Effort
-from refnode.oracle.problems import CATALOGUE, catalogue
 from validation import containment
 
 CLOSED = ("exp", "linear", "cosine", "reflection", "stacked_linear")
