@@ -72,16 +72,16 @@ def proof(problem: Problem, digits: float, pairs: list[Which], each: bool = Fals
     """The first attempt whose gradient has the digits, in every leaf; with `each` of every sample's contribution."""
     refuse(problem)
     working, best, worst = digits + GUARD, -np.inf, ""
-    for _ in range(ATTEMPTS):
+    for number in range(ATTEMPTS):
         if working > MOST + 2 * GUARD:
             break
         effort = effort_for(working, hidden_units(problem))
         try:
-            found = attempt(problem, pairs, effort)
+            found = attempt(problem, pairs, effort, digits - 1 if number == 0 else -np.inf)
             have, worst = least_digits(found, each)
         except NotEnoughDigits as error:
             have, worst = -np.inf, str(error)
-        if have >= digits:
+        if have >= digits and len(found.samples) == problem.batch:
             return found
         if np.isfinite(have) and have < best + 0.5:
             break
@@ -110,10 +110,14 @@ def hidden_units(problem: Problem) -> int:
     return sum(getattr(problem.model.field, "widths", ())[1:-1]) + problem.model.state_width
 
 
-def attempt(problem: Problem, pairs: list[Which], effort: Effort) -> Proof:
-    """Every sample's contributions."""
+def attempt(problem: Problem, pairs: list[Which], effort: Effort, least: float = -np.inf) -> Proof:
+    """Every sample's contributions; the first one's alone if that has fewer digits than `least`."""
     with ctx.workprec(effort.bits):
-        return Proof(problem, effort, [contributions(problem, i, pairs, effort) for i in range(problem.batch)])
+        first = Proof(problem, effort, [contributions(problem, 0, pairs, effort)])
+        if least_digits(first)[0] < least:
+            return first
+        others = [contributions(problem, i, pairs, effort) for i in range(1, problem.batch)]
+        return Proof(problem, effort, first.samples + others)
 
 
 def least_digits(found: Proof, each: bool = False) -> tuple[float, str]:

@@ -29,7 +29,7 @@ from refnode.oracle.proof.dynamics import Field
 from refnode.oracle.proof.graph import Values, pull_sizes, run_discs
 from refnode.oracle.proof.inputs import Sample
 
-GROW = 1.2  # what a radius is tried to grow by from knot to knot
+GROW, SHRINK = 1.2, 1.1  # what a radius is tried to grow by from knot to knot, and where that fails to shrink
 MOST_GROWTH = 5.0  # of |J| R
 SHORTEST = 1e-12  # radii below this, relative to t, are given up
 
@@ -138,7 +138,7 @@ def _searched(rate_at: Any, guess: Guess, t: float, d: int) -> tuple[float, Arra
     """R and rho with v(R) <= rho up to rounding: the guess if it will do, else the first smaller radius that does."""
     R = guess.R
     while (rho := _contracts(rate_at, R, guess.rho, d)) is None:
-        R /= GROW
+        R /= SHRINK
         if SHORTEST * (1e-3 + t) > R:
             raise NotEnoughDigits("the disc on which the solution is proven to be analytic shrinks to nothing", t, R)
     return R, rho

@@ -29,7 +29,7 @@ from refnode.oracle.proof.inputs import Sample
 from refnode.oracle.proof.lognorm import growth, largest_eigenvalue, length
 from refnode.oracle.proof.series import Series, constants, truncated
 
-FAR_END = 1.3  # by how much a step may be longer, seen from its far end
+FAR_END = 1.05  # by how much a step may be longer, seen from its far end: 1.05^60 is one digit and a bit
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def follow(
     knots, leaps = [knot(field, sample, cell, start, z, delta, guess)], list[Leap]()
     while not (left := whole - done).is_zero():
         now = knots[-1]
-        allowed = effort.share * now.reach.R
+        allowed = effort.share * now.reach.R * min(1.0, now.reach.R / knots[-2].reach.R if leaps else 1.0)
         while True:
             h, last = _step(left, allowed)
             leap, z, delta = _leap(field, sample, cell, now, h, effort)
@@ -87,7 +87,7 @@ def follow(
             ahead = knot(field, sample, cell, t, z, delta, now.reach.guess)
             if upper(h) <= FAR_END * effort.share * ahead.reach.R:
                 break
-            allowed = min(effort.share * ahead.reach.R, allowed / 1.1)
+            allowed = min(effort.share * ahead.reach.R, upper(h) / 1.02)
         knots.append(ahead)
         leaps.append(leap)
         done = done + h
