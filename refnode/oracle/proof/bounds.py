@@ -30,6 +30,7 @@ from refnode.oracle.proof.graph import Values, pull_sizes, run_discs
 from refnode.oracle.proof.inputs import Sample
 
 GROW, SHRINK = 1.2, 1.1  # what a radius is tried to grow by from knot to knot, and where that fails to shrink
+LEAST = 1e-150  # below what any proof resolves, and far enough above underflow to be multiplied
 MOST_GROWTH = 5.0  # of |J| R
 SHORTEST = 1e-12  # radii below this, relative to t, are given up
 
@@ -52,7 +53,7 @@ class Reach:
     J        sup |dz_i' / dz_j| (d, d)
     running  sup |l|, and l_z = sup |dl / dz_j| (d,)
     values   of `run_discs`, for cotangents' bounds
-    rho      radii of zeta (d,)
+    zeta     bound of |z - z_k - (t - t_k) s| (d,)
     eager    whether the first guess of R did
     """
 
@@ -63,13 +64,13 @@ class Reach:
     running: float
     l_z: Array
     values: Values
-    rho: Array
+    zeta: Array
     eager: bool
 
     @property
     def guess(self) -> Guess:
         """For the next knot: more, unless this knot had to do with less than it tried."""
-        return Guess((GROW if self.eager else 1.01) * self.R, self.rho / self.R)
+        return Guess((GROW if self.eager else 1.01) * self.R, 1.2 * self.zeta / self.R)
 
 
 def reach(field: Field, sample: Sample, cell: int, t: Any, z: list[Any], delta: float, guess: Guess) -> Reach:
@@ -109,12 +110,12 @@ def reach(field: Field, sample: Sample, cell: int, t: Any, z: list[Any], delta: 
     if not (np.all(v <= rho) and np.isfinite(J).all() and np.isfinite(l_z).all() and np.isfinite(running)):
         raise NotEnoughDigits("no complex disc was found on which the field is bounded")
     R = _moderate(R, J)
-    return Reach(R, up(v + np.abs(s) * R), values[field.rate].sup, J, running, l_z, values, rho, R >= 0.99 * guess.R)
+    return Reach(R, up(v + np.abs(s) * R), values[field.rate].sup, J, running, l_z, values, v, R >= 0.99 * guess.R)
 
 
 def _less(rate: Disc, s: Array) -> Disc:
     """F - s."""
-    return Disc(rate.c - s, rate.A, up(rate.r + SLACK * np.abs(s)), rate.rho)
+    return Disc(rate.c - s, rate.A, up(rate.r + SLACK * (np.abs(rate.c) + np.abs(s))), rate.rho)
 
 
 def _moderate(R: float, J: Array) -> float:
@@ -182,5 +183,5 @@ def exponential_sum(B: Array, v: Array, shift: int) -> Array:
 
 
 def tail(x: float, n: int) -> float:
-    """x^n / (1 - x), rounded up: what Cauchy's estimate leaves behind n terms."""
-    return x**n / (1 - x) * (1 + SLACK) if x < 1 else np.inf
+    """x^n / (1 - x), rounded up: what Cauchy's estimate leaves behind n terms. LEAST keeps it from underflowing."""
+    return max(x**n / (1 - x) * (1 + SLACK), LEAST * (x > 0)) if x < 1 else np.inf

@@ -9,7 +9,7 @@ nonlinear function adds is bounded by Taylor's theorem on the disc |w - c| <= m,
 
     |f(c + s) - f(c) - f'(c) s| <= m^2 / 2 sup |f''|    or    |f(c + s) - f(c)| <= m sup |f'|,   whichever is smaller
 
-Rounding: all numbers are float64, and every bound is a sum of at most 2^10 products of non-negative numbers, whose
+Rounding: all numbers are float64 of moderate size (see `refuse`), and every bound is a sum of at most 2^10 products of non-negative numbers, whose
 relative error is below 2^10 2^-53 < SLACK (Higham 2002, Lemma 3.1); `up` multiplies it away. What rounding does to c
 and A is at most SLACK times their magnitude and goes into r. Elementary functions are taken from ball arithmetic where
 something is proven, from NumPy where a good radius is only looked for.
@@ -24,7 +24,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from flint import arb
+from flint import arb, ctx
 
 from refnode.arrays import Array
 
@@ -52,8 +52,9 @@ def searched(name: str, x: Array) -> Array:
 
 
 def proven(name: str, x: Array) -> Array:
-    """An elementary function by ball arithmetic of 53 bits or more, rounded: relative error below SLACK."""
-    return np.array([float(getattr(arb(v), name)()) for v in x.tolist()])
+    """An elementary function by ball arithmetic of 64 bits, rounded: relative error below SLACK."""
+    with ctx.workprec(64):
+        return np.array([float(getattr(arb(v), name)()) for v in x.tolist()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +117,9 @@ def disc_stacked(parts: Sequence[Disc]) -> Disc:
     return Disc(c, A, r, parts[0].rho)
 
 
-def disc_linear(M: Array, M_abs: Array, x: Disc) -> Disc:  # M (o, i), rounded; M_abs a bound of |M|
-    """M x; M is known to SLACK M_abs."""
-    return Disc(M @ x.c, M @ x.A, up(M_abs @ (x.r + SLACK * x.sup)), x.rho)
+def disc_linear(M: Array, M_abs: Array, M_off: Array, x: Disc) -> Disc:  # M (o, i)
+    """M x, for a matrix within M_off of M up to rounding, and bounded by M_abs."""
+    return Disc(M @ x.c, M @ x.A, up(M_abs @ (x.r + SLACK * x.sup) + M_off @ x.sup), x.rho)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,9 @@ from refnode.problem import Problem
 from refnode.running import Kinetic, ParameterNorm, SquaredNorm, Tracking
 
 
+LARGEST = 1e30  # of a leaf's numbers, and of their inverses
+
+
 @dataclass(frozen=True, eq=False)
 class Field:
     """The dynamics of one sample on one piece of theta(t), as a graph.
@@ -262,6 +265,10 @@ def refuse(problem: Problem) -> None:
             raise NotProvable(f"{name} has act='relu', which {why}")
     if type(model.depth) not in (Constant, Galerkin):
         raise NotProvable(f"a depth of type {type(model.depth).__name__}: its formula is not known here")
+    for name, leaf in problem.leaves().items():
+        sizes = np.abs(leaf[leaf != 0]) if name not in ("t0", "T", "t_obs") else np.ones(1)
+        if np.any(sizes < 1 / LARGEST) or np.any(sizes > LARGEST):
+            raise NotProvable(f"{name} has numbers beyond 1e-30 .. 1e30: bounds in float64 may overflow or underflow")
     for r, term in enumerate(loss.running):
         known = (SquaredNorm, Kinetic, ParameterNorm, Divergence, Tracking)
         if type(term) not in known or (type(term) is Tracking and type(term.beta).__name__ != "Harmonic"):

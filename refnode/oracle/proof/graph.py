@@ -45,6 +45,7 @@ class Weight:
     transposed: Any = field(init=False)
     rounded: Array = field(init=False)
     size: Array = field(init=False)
+    off: Array = field(init=False)
 
     def __post_init__(self) -> None:
         shape = (self.matrix.nrows(), self.matrix.ncols())
@@ -52,6 +53,7 @@ class Weight:
         object.__setattr__(self, "transposed", self.matrix.transpose())
         object.__setattr__(self, "rounded", np.array([float(v.mid()) for v in entries]).reshape(shape))
         object.__setattr__(self, "size", np.array([discs.upper(v) for v in entries]).reshape(shape))
+        object.__setattr__(self, "off", np.array([discs.upper(v.rad()) for v in entries]).reshape(shape))
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -184,7 +186,7 @@ def _disc(op: Op, at: list[Any], on: dict[Any, OnDisc], inputs: Mapping[str, Dis
         case "input":
             return inputs[op.data]
         case "linear":
-            return discs.disc_linear(op.data.rounded, op.data.size, x[0])
+            return discs.disc_linear(op.data.rounded, op.data.size, op.data.off, x[0])
         case "plus":
             return x[0] + x[1]
         case "times":

@@ -70,5 +70,6 @@ def growth(mu: float, h: float) -> float:
 
 
 def length(v: Array) -> float:
-    """|v|_2, rounded up."""
-    return float(np.sqrt(np.sum(np.square(v)))) * (1 + SLACK)
+    """|v|_2, rounded up; scaled, so that squares do not underflow."""
+    largest = float(np.max(np.abs(v), initial=0.0))
+    return largest * float(np.sqrt(np.sum(np.square(v / largest)))) * (1 + SLACK) if 0 < largest < np.inf else largest

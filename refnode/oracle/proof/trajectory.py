@@ -128,7 +128,7 @@ def _leap(
 def log_norm(field: Field, sample: Sample, cell: int, near: Knot, h: Any) -> float:
     """mu over the tube of all states between t_k and t_k + h: boxes that hold |z - z_k| <= delta + |h| sup |z'|."""
     if h.contains(0):  # a step between two bounds that are equal up to rounding has no sign
-        return float(np.sqrt(near.reach.J.sum(axis=0).max() * near.reach.J.sum(axis=1).max()))
+        return float(np.sqrt(near.reach.J.sum(axis=0).max() * near.reach.J.sum(axis=1).max())) * (1 + 1e-9)
     radius = (near.delta + upper(h) * near.reach.rate) * (1 + 1e-12)
     with ctx.workprec(64), truncated(1):
         box = [v + arb(0, float(r)) for v, r in zip(near.z, radius, strict=True)]
@@ -155,11 +155,12 @@ def about(field: Field, sample: Sample, cell: int, at: Knot, h: Any, ahead: Leap
     else:
         rows = _rescaled(ahead.jets, h / ahead.h)
     eta = grown(at.reach.J, at.reach.R, np.full(len(at.z), at.delta))
-    share = upper(h) / at.reach.R
-    powers = [share**n * (1 + 1e-9) for n in range(effort.order)]
+    share, powers = arb(upper(h)) / at.reach.R, [arb(0, 1)]
+    for _ in range(1, effort.order):
+        powers.append(powers[-1] * share)
     return Series([
-        arb_series([c + arb(0, e * p) for c, p in zip(row, powers, strict=True)])
-        for row, e in zip(rows, eta.tolist(), strict=True)
+        arb_series([c + p * e for c, p in zip(row, powers, strict=True)])
+        for row, e in zip(rows, map(arb, eta.tolist()), strict=True)
     ])
 
 

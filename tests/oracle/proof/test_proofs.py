@@ -296,6 +296,14 @@ def test_functions_of_your_own_are_refused():
         prove(rn.Problem(problem.model, problem.params, problem.x, rn.Loss(running=running)))
 
 
+def test_numbers_that_float64_bounds_cannot_carry_are_refused():
+    """A weight of 1e-40 is named."""
+    problem = plain(rn.MLP(2, 2, 2))
+    small = problem.with_leaves({"theta.W0": 1e-40 * problem["theta.W0"]})
+    with pytest.raises(NotProvable, match=r"theta.W0 has numbers beyond 1e-30 .. 1e30"):
+        prove(small)
+
+
 def test_powers_that_are_not_whole_are_refused():
     """torchdyn's polynomial basis is not analytic at 0."""
     with pytest.raises(NotProvable, match="TorchdynPolynomial"):
