@@ -9,10 +9,10 @@ nonlinear function adds is bounded by Taylor's theorem on the disc |w - c| <= m,
 
     |f(c + s) - f(c) - f'(c) s| <= m^2 / 2 sup |f''|    or    |f(c + s) - f(c)| <= m sup |f'|,   whichever is smaller
 
-Rounding: all numbers are float64 of moderate size (see `refuse`), and every bound is a sum of at most 2^10 products of non-negative numbers, whose
-relative error is below 2^10 2^-53 < SLACK (Higham 2002, Lemma 3.1); `up` multiplies it away. What rounding does to c
-and A is at most SLACK times their magnitude and goes into r. Elementary functions are taken from ball arithmetic where
-something is proven, from NumPy where a good radius is only looked for.
+Rounding: all numbers are float64 of moderate size (see `dynamics.refuse`), and every bound is a sum of at most 2^10
+products of non-negative numbers, whose relative error is below 2^10 2^-53 < SLACK (Higham 2002, Lemma 3.1); `up`
+multiplies it away. What rounding does to c and A is at most SLACK times their magnitude and goes into r. Elementary
+functions are taken from ball arithmetic where something is proven, from NumPy where a good radius is only looked for.
 
 Source   Neumaier 1990, Interval Methods for Systems of Equations, ch. 2 (centred forms);
          de Figueiredo and Stolfi 2004, Affine arithmetic; Rump 1999, Fast and parallel interval arithmetic (discs).

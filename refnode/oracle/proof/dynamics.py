@@ -28,7 +28,6 @@ from refnode.oracle.proof.graph import Graph, Node, Weight
 from refnode.problem import Problem
 from refnode.running import Kinetic, ParameterNorm, SquaredNorm, Tracking
 
-
 LARGEST = 1e30  # of a leaf's numbers, and of their inverses
 
 
