@@ -267,7 +267,7 @@ BUGS = (
     Bug("disc: tanh bounded across its pole", "oracle/proof/discs.py", "S = np.where(inside, up(S), np.inf)", "S = up(S)", PROOF_BOUNDS),
     Bug("disc: the sine bounded as on the real axis", "oracle/proof/discs.py", '_or_infinite(up(f("cosh", np.minimum(m, LARGE))), m)', "np.ones_like(m)", PROOF_BOUNDS),
     Bug("disc: third derivative of tanh", "oracle/proof/discs.py", "up(S * (6 * T * T + 2))", "up(S * (2 * T * T + 1))", PROOF_BOUNDS),
-    Bug("sizes: slope's bound at the centre", "oracle/proof/graph.py", "values.slopes[name, op.args[0]].sup[k + 1][:, None] * g", "np.abs(values.slopes[name, op.args[0]].at[k + 1])[:, None] * g", PROOF_BOUNDS),
+    Bug("sizes: slope's bound at the centre", "oracle/proof/on_discs.py", "values.slopes[name, op.args[0]].sup[k + 1][:, None] * g", "np.abs(values.slopes[name, op.args[0]].at[k + 1])[:, None] * g", PROOF_BOUNDS),
     Bug("comparison: v' = f / 2", "oracle/proof/bounds.py", "exponential_sum(B, still, 1)", "exponential_sum(B, still / 2, 1)", PROOF_BOUNDS),
     Bug("comparison: dropped dependence on t", "oracle/proof/bounds.py", "+ R * R / 2 * exponential_sum(B, turning, 2)", "", PROOF_BOUNDS),
     Bug("comparison: the exponential series stops at once", "oracle/proof/bounds.py", "if norm / (k + 1) < 0.5 and term", "if k >= 4 or term", PROOF_BOUNDS),

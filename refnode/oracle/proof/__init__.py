@@ -5,7 +5,8 @@
     prove_samples(problem, digits)     what every sample of the batch contributes
 
 Read in this order: series (power series of balls), discs (bounds in the complex plane), graph and dynamics (one
-description for both), bounds (Picard, Cauchy, comparison), lognorm, jets, trajectory, costate, sample, attempts.
+description for both), on_series and on_discs, bounds (Picard, Cauchy, comparison), lognorm, jets, trajectory, costate,
+quadrature, sample, attempts.
 
 python-flint, which has the balls, is an extra: pip install 'refnode[proof]'.
 """

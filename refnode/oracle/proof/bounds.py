@@ -26,8 +26,9 @@ from refnode.errors import NotEnoughDigits
 from refnode.oracle.proof import discs, inputs
 from refnode.oracle.proof.discs import SLACK, Disc, up
 from refnode.oracle.proof.dynamics import Field
-from refnode.oracle.proof.graph import Values, pull_sizes, run_discs
+from refnode.oracle.proof.graph import Values
 from refnode.oracle.proof.inputs import Sample
+from refnode.oracle.proof.on_discs import pull_sizes, run_discs
 
 GROW, SHRINK = 1.2, 1.1  # what a radius is tried to grow by from knot to knot, and where that fails to shrink
 LEAST = 1e-150  # below what any proof resolves, and far enough above underflow to be multiplied

@@ -25,9 +25,11 @@ from refnode.oracle.proof.bounds import grown, tail
 from refnode.oracle.proof.discs import up, upper
 from refnode.oracle.proof.dynamics import Field
 from refnode.oracle.proof.gathered import Gathered
-from refnode.oracle.proof.graph import Values, pull_series, pull_sizes, run_series
+from refnode.oracle.proof.graph import Values
 from refnode.oracle.proof.inputs import Sample
 from refnode.oracle.proof.lognorm import length
+from refnode.oracle.proof.on_discs import pull_sizes
+from refnode.oracle.proof.on_series import pull_series, run_series
 from refnode.oracle.proof.series import Series, truncated
 from refnode.oracle.proof.trajectory import Effort, Knot, Stretch, about
 

@@ -14,7 +14,8 @@ from refnode.loss import CrossEntropy, LinearFunctional, SquaredError, StandardN
 from refnode.oracle.proof import series
 from refnode.oracle.proof.dynamics import factor_of, network
 from refnode.oracle.proof.gathered import Gathered
-from refnode.oracle.proof.graph import Graph, Node, Weight, pull_series, run_series
+from refnode.oracle.proof.graph import Graph, Node, Weight
+from refnode.oracle.proof.on_series import pull_series, run_series
 from refnode.oracle.proof.series import Series, truncated
 from refnode.problem import Problem
 

@@ -20,7 +20,8 @@ from flint import arb, arb_series
 
 from refnode.oracle.proof import series
 from refnode.oracle.proof.dynamics import Field
-from refnode.oracle.proof.graph import Values, pull_series, run_series
+from refnode.oracle.proof.graph import Values
+from refnode.oracle.proof.on_series import pull_series, run_series
 from refnode.oracle.proof.series import Series, truncated
 
 

@@ -24,9 +24,9 @@ from refnode.oracle.proof import inputs, jets
 from refnode.oracle.proof.bounds import Guess, Reach, grown, reach, tail
 from refnode.oracle.proof.discs import upper
 from refnode.oracle.proof.dynamics import Field
-from refnode.oracle.proof.graph import run_series
 from refnode.oracle.proof.inputs import Sample
 from refnode.oracle.proof.lognorm import growth, largest_eigenvalue, length
+from refnode.oracle.proof.on_series import run_series
 from refnode.oracle.proof.series import Series, constants, truncated
 
 FAR_END = 1.05  # by how much a step may be longer, seen from its far end: 1.05^60 is one digit and a bit

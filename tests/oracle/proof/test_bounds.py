@@ -10,9 +10,9 @@ from refnode.oracle.proof import bounds, discs, jets, lognorm, quadrature, serie
 from refnode.oracle.proof.bounds import Guess
 from refnode.oracle.proof.discs import Disc
 from refnode.oracle.proof.dynamics import Leaves, field_of
-from refnode.oracle.proof.graph import pull_sizes, run_discs
 from refnode.oracle.proof.inputs import Sample
 from refnode.oracle.proof.lognorm import largest_eigenvalue
+from refnode.oracle.proof.on_discs import pull_sizes, run_discs
 from refnode.oracle.proof.series import Series, truncated
 from refnode.oracle.proof.trajectory import Effort
 
