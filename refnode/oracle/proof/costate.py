@@ -12,7 +12,7 @@ On the disc |a| <= e^(|J|^T R) (|a_k| + R sup |l_z|), which Cauchy's estimate tu
 Source   Massaroli et al. 2020, Prop. 1 (the equations); the enclosure is the state's (see `trajectory`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field as default
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Part:
     gathered            dloss/dM of the field's matrices so far
     x                   dloss/dx by the control
     turn                the integrals (H, H_t, (t - t0) H_t) that the motion of theta(t) with the span needs
-    psi                 the integral of psi psi^T (m, m) and its error, where |theta|^2 is integrated
+    jumps               bound -> H before it less H behind it, its dloss/dt where nothing else moves
     """
 
     points: bool
@@ -53,6 +53,7 @@ class Part:
     gathered: Gathered
     x: list[Any]
     turn: list[Any]
+    jumps: dict[tuple[str, int], Any] = default(default_factory=dict)
 
     @property
     def balls(self) -> list[Any]:

@@ -63,6 +63,7 @@ class _Path:
         self.sample = Sample(problem, index, t0, T)
         self.pieces = self._pieces()
         self.fields: dict[int, tuple[Leaves, Field]] = {}
+        self.h_x = BallMap(self.model.h_x, problem.params, "h_x")
 
     def _pieces(self) -> list[Piece]:
         """The segments, those left out for which this sample waits at an end of its span."""
@@ -102,7 +103,6 @@ class _Path:
 
     def contributions(self, which: list[tuple[bool, bool]]) -> list[Contribution]:
         """See the function of this name."""
-        self.h_x = BallMap(self.model.h_x, self.problem.params, "h_x")
         u = self.h_x.forward([arb(float(v)) for v in self.problem.x[self.index]])
         block = self.model._block()
         start = [arb(0)] * block.start + u + [arb(0)] * (self.model.state_width - block.stop)
@@ -121,7 +121,6 @@ class _Path:
         d, n = self.model.state_width, self.problem.x.shape[1]
         zero = arb(0)
         parts = [Part(*w, [zero] * d, 0.0, Gathered(), [zero] * n, [zero] * 3) for w in which]
-        self.jumps: list[dict[Any, Any]] = [{} for _ in parts]  # bound -> H before it less H behind it
         points, running = zero, zero
         for piece, stretch in reversed(list(zip(self.pieces, stretches, strict=True))):
             far, (leaves, field) = stretch.knots[-1], self.field(piece.cell)
@@ -134,8 +133,8 @@ class _Path:
             self._hamiltonians(piece, piece.before, piece.start, z, parts, -1)
             self._parameter_norm(leaves, field, piece, stretch, parts)
         return [
-            Contribution(points * int(part.points) + running * int(part.integral), self._leaves(part, jumps))
-            for part, jumps in zip(parts, self.jumps, strict=True)
+            Contribution(points * int(part.points) + running * int(part.integral), self._leaves(part))
+            for part in parts
         ]
 
     def _point_losses(self, bound: Bound, z: list[Any], parts: list[Part]) -> Any:
@@ -157,10 +156,10 @@ class _Path:
     ) -> None:
         """Each bound's derivative: H on the side before it less H on the side behind it."""
         _, field = self.field(piece.cell)
-        for part, jumps in zip(parts, self.jumps, strict=True):
+        key = (bound.kind, bound.number)
+        for part in parts:
             H = costate.hamiltonian(field, self.sample, piece.cell, t, z, part.balls, part.integral)
-            key = (bound.kind, bound.number)
-            jumps[key] = jumps.get(key, arb(0)) + sign * H
+            part.jumps[key] = part.jumps.get(key, arb(0)) + sign * H
 
     def _parameter_norm(
         self, leaves: Leaves, field: Field, piece: Piece, stretch: Stretch, parts: list[Part]
@@ -191,27 +190,22 @@ class _Path:
 
     # ------------------------------------------------------------ to the leaves
 
-    def _leaves(self, part: Part, jumps: dict[Any, Any]) -> dict[str, Balls]:
+    def _leaves(self, part: Part) -> dict[str, Balls]:
         """Costate, integrals and jumps of H as gradients of the leaves."""
         block, into = self.model._block(), part.gathered
         x = [a + b for a, b in zip(self.h_x.vjp(part.balls[block], into), part.x, strict=True)]
-        t0, T, found = self._times(part, jumps)
+        t0, T, found = self._times(part)
         if self.end_vjp is not None:
             x = [a + b for a, b in zip(x, self.end_vjp(T, into), strict=True)]
             t0 = t0 + T
-        grads = into.deal({**self.model.shapes, "edges": self.problem.values.edges.shape})
-        edges = grads.pop("edges")
-        for j, g in found.items():
-            if j[0] == "break":
-                edges[j[1]] = g
-        t_obs = np.full(self.problem.values.t_obs.shape, arb(0), dtype=object)
-        for j, g in found.items():
-            if j[0] == "t_obs":
-                t_obs[j[1]] = g
-        grads |= {"edges": edges, "x": _array(x), "t0": _array(t0), "T": _array(T), "t_obs": t_obs}
+        values = self.problem.values
+        grads = into.deal({**self.model.shapes, "edges": values.edges.shape, "t_obs": values.t_obs.shape})
+        for (kind, k), g in found.items():
+            grads["edges" if kind == "break" else "t_obs"][k] = g
+        grads |= {"x": _array(x), "t0": _array(t0), "T": _array(T)}
         return {name: grads[name] for name in self.problem.leaves()}
 
-    def _times(self, part: Part, jumps: dict[Any, Any]) -> tuple[Any, Any, dict[Any, Any]]:
+    def _times(self, part: Part) -> tuple[Any, Any, dict[tuple[str, int], Any]]:
         """dloss/dt0, dloss/dT, and those of observation times and edges.
 
         On a basis that follows the span everything is a function of u = (t - t0) / tau, tau = T - t0, and with H_t the
@@ -222,7 +216,7 @@ class _Path:
 
         for observations stay where they are and so move in u. Otherwise these are H(T) and -H(t0).
         """
-        depth, zero = self.model.depth, arb(0)
+        depth, zero, jumps = self.model.depth, arb(0), part.jumps
         t0, T = jumps.get(("t0", 0), zero), jumps.get(("T", 0), zero)
         lo, hi = self.sample.interval
         found = {key: g for key, g in jumps.items() if key[0] == "t_obs"}

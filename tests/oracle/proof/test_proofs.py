@@ -1,5 +1,6 @@
 """Proofs hold the truth: closed forms, witnesses from outside, tighter proofs; and what cannot be proven is refused."""
 
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from importlib import util
 
@@ -11,7 +12,7 @@ import refnode as rn
 from refnode.errors import BackendUnavailable, NotProvable
 from refnode.oracle import closed_forms
 from refnode.oracle.problems import CATALOGUE, catalogue
-from refnode.oracle.proof import prove, prove_parts, prove_samples
+from refnode.oracle.proof import attempts, prove, prove_parts, prove_samples
 from refnode.oracle.proof.attempts import attempt, effort_for, uncapped
 from refnode.oracle.proof.trajectory import Effort
 from validation import containment
@@ -251,16 +252,20 @@ def test_no_span():
     assert truth.grads["t0"] == -truth.grads["T"]
 
 
-@pytest.mark.slow
-def test_missing_digits_are_refused_with_the_reason():
-    """A field that expands like e^(40 T): few steps are allowed here, and the error says what is missing."""
-    from dataclasses import replace
+def test_missing_digits_are_refused_with_the_reason(monkeypatch):
+    """Where no attempt is left, the error says how many digits there are, and in which leaf."""
+    problem, _ = witness_problem()
+    monkeypatch.setattr(attempts, "GUARD", -6)
+    monkeypatch.setattr(attempts, "ATTEMPTS", 1)
+    with pytest.raises(rn.NotEnoughDigits, match=r"20 digits were asked for; the proof has 1\d\.\d, in "):
+        prove(problem, 20)
 
-    model = rn.NeuralODE(rn.MLP(1, 2, 1, act="softplus"), span=(0.0, 40.0))
-    params = {"theta.W0": [[9.0, -5.0]], "theta.b0": [0.0, 1.0], "theta.W1": [[9.0], [5.0]], "theta.b1": [0.5]}
-    problem = rn.Problem(model, params, [[0.5], [0.25]], rn.Loss(rn.SquaredError([0.0])))
-    with pytest.raises(rn.NumericalError):
-        attempt(problem, [(True, True)], replace(effort_for(12, 2), max_steps=30))
+
+def test_too_many_steps_are_refused():
+    """Three steps do not reach T."""
+    (entry,) = catalogue("mild")
+    with pytest.raises(rn.TooManySteps, match="more than 2 steps"):
+        attempt(entry.problem, [(True, True)], replace(effort_for(12, 10), max_steps=2))
 
 
 # ---------------------------------------------------------------- refusals
