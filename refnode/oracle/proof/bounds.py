@@ -101,17 +101,23 @@ def reach(field: Field, sample: Sample, cell: int, t: Any, z: list[Any], delta: 
         R, rho = _searched(searched, guess, discs.upper(t), d)
         values = run(R, rho, s, discs.proven)
         v = displacement(_less(values[field.rate], s), R)
-        J = pull_sizes(values, {field.rate: np.eye(d)})[field.z]
-        J = np.zeros((d, d)) if J is None else J.T
-        running, l_z = 0.0, np.zeros(d)
-        if field.running is not None:
-            running = float(values[field.running].sup[0])
-            back = pull_sizes(values, {field.running: np.ones((1, 1))})[field.z]
-            l_z = l_z if back is None else back[:, 0]
-    if not (np.all(v <= rho) and np.isfinite(J).all() and np.isfinite(l_z).all() and np.isfinite(running)):
-        raise NotEnoughDigits("no complex disc was found on which the field is bounded")
+        if not np.all(v <= rho):  # NumPy's rounding turned a choice between two bounds
+            return reach(field, sample, cell, t, z, delta, Guess(R / GROW))
+        J, running, l_z = _sizes(field, values, d)
+    if not (np.isfinite(J).all() and np.isfinite(l_z).all() and np.isfinite(running)):
+        raise NotEnoughDigits("no complex disc was found on which the field's derivatives are bounded")
     R = _moderate(R, J)
     return Reach(R, up(v + np.abs(s) * R), values[field.rate].sup, J, running, l_z, values, v, R >= 0.99 * guess.R)
+
+
+def _sizes(field: Field, values: Values, d: int) -> tuple[Array, float, Array]:
+    """sup |dz'/dz| (d, d), sup |l| and sup |dl/dz| (d,)."""
+    J = pull_sizes(values, {field.rate: np.eye(d)})[field.z]
+    J = np.zeros((d, d)) if J is None else J.T
+    if field.running is None:
+        return J, 0.0, np.zeros(d)
+    back = pull_sizes(values, {field.running: np.ones((1, 1))})[field.z]
+    return J, float(values[field.running].sup[0]), np.zeros(d) if back is None else back[:, 0]
 
 
 def _less(rate: Disc, s: Array) -> Disc:
