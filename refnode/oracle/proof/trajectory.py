@@ -149,7 +149,7 @@ def about(field: Field, sample: Sample, cell: int, at: Knot, h: Any, ahead: Leap
     it: two solutions in the polydisc part by at most eta = e^(|J| R) delta (comparison), so that their coefficients
     differ by at most eta / R^n (Cauchy).
     """
-    if ahead is None:
+    if ahead is None or ahead.h.contains(0):
         given = inputs.as_series(field, sample, cell, at.t, h)
         rows = jets.state_jets(field, given, at.z, h, effort.order)
     else:
