@@ -6,10 +6,11 @@ import pytest
 from flint import arb, arb_mat, arb_series, ctx
 
 import refnode as rn
-from refnode.oracle.proof import bounds, discs, jets, lognorm, quadrature, series, trajectory
+from refnode.oracle.proof import bounds, costate, discs, inputs, jets, lognorm, quadrature, series, trajectory
 from refnode.oracle.proof.bounds import Guess
 from refnode.oracle.proof.discs import Disc
 from refnode.oracle.proof.dynamics import Leaves, field_of
+from refnode.oracle.proof.gathered import Gathered
 from refnode.oracle.proof.inputs import Sample
 from refnode.oracle.proof.lognorm import largest_eigenvalue
 from refnode.oracle.proof.on_discs import pull_sizes, run_discs
@@ -126,17 +127,14 @@ def test_proven_values_do_not_depend_on_the_callers_precision():
 
 def test_rounding_is_in_the_radius():
     """1 + 2^-60 is not a float64: the sum of two constants holds it all the same."""
-    rho = np.ones(1)
-    total = discs.disc_constants([1], rho) + discs.disc_constants([2.0**-60], rho)
-    assert total.r[0] >= 2.0**-60
+    one, tiny = (Disc(np.array([c]), np.zeros((1, 1)), np.zeros(1), np.ones(1)) for c in (1.0, 2.0**-60))
+    assert (one + tiny).r[0] >= 2.0**-60
 
 
 def test_cotangents_on_a_polydisc_are_bounded():
     """|df/dz| at complex points of the polydisc is below what `pull_sizes` says, for a network with time input."""
     problem, field, sample = small_problem()
     rho = np.array([0.3, 0.2, 0.25])
-    from refnode.oracle.proof import inputs
-
     given = inputs.as_discs(field, sample, 0, arb(0.5), rho, discs.proven)
     z = np.array([0.3, -0.7])
     given["z"] = inputs.disc_variable(list(map(arb, z)), 0, rho)
@@ -149,6 +147,17 @@ def test_cotangents_on_a_polydisc_are_bounded():
         assert np.all(np.abs(J) <= bound * CLOSE)
         f = mlp.forward(np.array(0.5 + xi[2]), (z + xi[:2])[None], problem.values.alpha)[0]
         assert np.all(np.abs(f) <= values[field.rate].sup * CLOSE)
+
+
+def test_slope_on_a_disc_is_not_that_at_its_centre():
+    """z' = tanh(2 z) on |z| <= 0.4: |df/dz| is 2 / cos^2 0.8 at z = 0.4 i, which the bound is, and 2 at the centre."""
+    model = rn.NeuralODE(rn.MLP(1, 1, 1, bias=False))
+    params = {"theta.W0": [[2.0]], "theta.W1": [[1.0]]}
+    problem = rn.Problem(model, params, [[0.0], [0.0]], rn.Loss(rn.StandardNormal()))
+    field, rho = field_of(problem, 0, Leaves(problem, 0)), np.array([0.4, 0.1])
+    values = run_discs(field.graph, {"z": inputs.disc_variable([arb(0)], 0, rho)}, discs.proven)
+    (bound,) = pull_sizes(values, {field.rate: np.ones((1, 1))})[field.z].ravel()
+    assert 1 <= bound * np.cos(0.8) ** 2 / 2 <= CLOSE
 
 
 def jacobian_at(mlp, problem, t, z):
@@ -280,6 +289,31 @@ def test_an_error_grows_as_the_solution_says(rate, span):
     assert exact / CLOSE <= stretch.knots[-1].delta <= exact * 1.01 + 1e-18
 
 
+@pytest.mark.parametrize("effort", [Effort(40, 0.2, 24), Effort(5, 0.3, 100)], ids=["few bits", "few terms"])
+def test_state_and_costate_are_within_their_radii(effort):
+    """z' = z, a' = -a on [0, 1] from 1: z(1) = e and a(0) = e within delta and alpha, which rounding makes with few
+    bits, and what the polynomial misses with few terms; neither radius is wider than 1e4 times the error it covers."""
+    problem, field, sample = linear_problem(1.0)
+    assert problem.batch == 2
+    with ctx.workprec(effort.bits):
+        stretch = trajectory.follow(field, sample, 0, (arb(0), arb(1)), [arb(1)], 0.0, effort)
+        zero = arb(0)
+        part = costate.Part(True, False, [arb(1)], 0.0, Gathered(), [zero], [zero] * 3)
+        costate.sweep(field, sample, 0, stretch, [part], effort)
+    with ctx.workprec(200):
+        for number, radius in ((stretch.knots[-1].z[0], stretch.knots[-1].delta), (part.a[0], part.alpha)):
+            off = float(abs(number - arb(1).exp()).upper())
+            assert off <= radius <= 1e4 * off
+
+
+def test_a_jump_brings_its_radius():
+    """A cotangent known to 1/4 makes the costate known to 1/4 and what it was known to before."""
+    part = costate.Part(True, False, [arb(1)], 0.125, Gathered(), [], [])
+    part.add([arb(2, 0.25)])
+    assert float(part.a[0]) == 3
+    assert 0.375 <= part.alpha <= 0.375 * (1 + 1e-8), "a ball's radius has 30 bits"
+
+
 def test_log_norm_holds_over_the_tube():
     """The eigenvalues at all states the step can pass, the start's uncertainty included, are below mu."""
     problem, field, sample = small_problem(skip=np.array([[-1.0, 2.0], [-2.0, 0.5]]))
@@ -317,8 +351,6 @@ def test_series_of_elementary_functions_hold_mpmaths(name):
 def test_state_jets_are_those_of_the_exponential():
     """z' = 2 z from 1 with t = h s: the coefficients are (2h)^n / n!, whatever the number of them."""
     _, field, sample = linear_problem(2.0)
-    from refnode.oracle.proof import inputs
-
     for n in (1, 2, 3, 7, 12, 20):
         with ctx.workprec(100), truncated(n):
             given = inputs.as_series(field, sample, 0, arb(0), arb(0.25))

@@ -225,6 +225,15 @@ def test_digits_are_there(digits):
         assert np.array_equal(truth.grads[leaf], mid.astype(float)), "nearest float64 of the midpoint"
 
 
+def test_a_first_attempt_that_falls_short_is_followed_by_another(monkeypatch):
+    """Beginning with two digits fewer than asked for, the proof still ends with as many."""
+    monkeypatch.setattr(attempts, "GUARD", -2)
+    problem, _ = witness_problem()
+    truth = prove(problem, 12)
+    scale = truth.scales()
+    assert min(uncapped(np.max(r), scale[leaf]) for leaf, r in truth.radius.items()) >= 12
+
+
 def test_digits_of_every_sample():
     """samples=True holds every sample's contribution to the digits, whose sum may have more."""
     problem, _ = witness_problem()
