@@ -47,6 +47,10 @@ class ProgramFailed(RefnodeError, RuntimeError):
     """A program under test that did not answer: it ended with an error, took too long or wrote no gradient."""
 
 
+class NotProvable(RefnodeError, ValueError):
+    """A problem whose gradient ball arithmetic cannot enclose, with the reason."""
+
+
 class NumericalError(RefnodeError, ArithmeticError):
     """A computation that would have returned a wrong number. Carries where it happened.
 

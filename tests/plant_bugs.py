@@ -56,6 +56,9 @@ PRODUCTS, MLP_TILE = "tests/kernels/test_products.py", "tests/kernels/test_mlp.p
 THETA_TILE = "tests/kernels/test_theta.py"
 DOUBLE, SERIES, VERIFY = (f"tests/oracle/taylor/test_{name}.py" for name in ("double", "series", "verify"))
 TAYLOR_CLOSED, COVERS = f"{VERIFY}::test_closed_forms", f"{VERIFY}::test_radius_covers_a_finer_run"
+PROOF_BOUNDS, PROOF_DECIMALS = "tests/oracle/proof/test_bounds.py", "tests/oracle/proof/test_decimals.py"
+PROOF_CLOSED = "tests/oracle/proof/test_proofs.py -k closed_form"
+PROOFS = "tests/oracle/proof/test_proofs.py"
 ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
 OPTIMISERS, TRAIN, CHECKPOINT = "tests/train/test_optimisers.py", "tests/train/test_loop.py", "tests/train/test_checkpoint.py"
 
@@ -276,12 +279,54 @@ BUGS = (
     Bug("taylor: cross terms of the parameter norm once", "oracle/taylor/dynamics.py", "i, j, 1 if i == j else 2, moving)", "i, j, 1, moving)", f"{VERIFY}::test_consensus_agrees"),
     Bug("taylor gate: one run against itself", "oracle/taylor/gate.py", "best, others = runs[0], runs[1:]", "best, others = runs[2], runs[2:]", f"{VERIFY}::test_gate_sees_a_coarse_run"),
     Bug("taylor: user fields taken", "oracle/taylor/refusals.py", "    elif type(field) is not CosineField:", "    elif False:", f"{VERIFY}::test_refusals"),
+    # proofs: bounds that are none
+    Bug("disc: forgotten product of what moves", "oracle/proof/discs.py", "+ a.reach * b.reach + SLACK", "+ SLACK", PROOF_BOUNDS),
+    Bug("disc: forgotten rounding of a sum", "oracle/proof/discs.py", "up(self.r + other.r + lost)", "up(self.r + other.r)", PROOF_BOUNDS),
+    Bug("disc: linear image without |M|", "oracle/proof/discs.py", "up(M_abs @ (x.r + SLACK * x.sup) +", "up(np.abs(M @ (x.r + SLACK * x.sup)) +", PROOF_BOUNDS),
+    Bug("disc: half of Taylor's remainder", "oracle/proof/discs.py", "on.sup[k + 2] * m * m / 2, on.sup", "on.sup[k + 2] * m * m / 8, on.sup", PROOF_BOUNDS),
+    Bug("disc: radius of the argument forgotten in a function", "oracle/proof/discs.py", "np.abs(slope) * u.r + quadratic", "quadratic", PROOF_BOUNDS),
+    Bug("disc: tanh's slope at half the height", "oracle/proof/discs.py", 'f("cos", 2 * m))', 'f("cos", m))', PROOF_BOUNDS),
+    Bug("disc: tanh bounded across its pole", "oracle/proof/discs.py", "S = np.where(inside, up(S), np.inf)", "S = up(S)", PROOF_BOUNDS),
+    Bug("disc: the sine bounded as on the real axis", "oracle/proof/discs.py", '_or_infinite(up(f("cosh", np.minimum(m, LARGE))), m)', "np.ones_like(m)", PROOF_BOUNDS),
+    Bug("disc: third derivative of tanh", "oracle/proof/discs.py", "up(S * (6 * T * T + 2))", "up(S * (2 * T * T + 1))", PROOF_BOUNDS),
+    Bug("sizes: slope's bound at the centre", "oracle/proof/on_discs.py", "values.slopes[name, op.args[0]].sup[k + 1][:, None] * g", "np.abs(values.slopes[name, op.args[0]].at[k + 1])[:, None] * g", PROOF_BOUNDS),
+    Bug("comparison: v' = f / 2", "oracle/proof/bounds.py", "exponential_sum(B, still, 1)", "exponential_sum(B, still / 2, 1)", PROOF_BOUNDS),
+    Bug("comparison: dropped dependence on t", "oracle/proof/bounds.py", "+ R * R / 2 * exponential_sum(B, turning, 2)", "", PROOF_BOUNDS),
+    Bug("comparison: the exponential series stops at once", "oracle/proof/bounds.py", "if norm / (k + 1) < 0.5 and term", "if k >= 4 or term", PROOF_BOUNDS),
+    Bug("polydisc: the start's uncertainty left out", "oracle/proof/bounds.py", "up(centre.r + delta), everything", "centre.r, everything", PROOF_BOUNDS),
+    Bug("polydisc: moved without the motion", "oracle/proof/bounds.py", "up(v + np.abs(s) * R)", "up(v)", PROOF_BOUNDS),
+    Bug("tail: one power too many", "oracle/proof/bounds.py", "max(x**n / (1 - x)", "max(x ** (n + 1) / (1 - x)", PROOF_BOUNDS),
+    Bug("tail: first term only", "oracle/proof/bounds.py", "max(x**n / (1 - x)", "max(x**n / 1", PROOF_BOUNDS),
+    Bug("log norm: wrong side of time", "oracle/proof/trajectory.py", "sign = 1 if h > 0 else -1", "sign = 1", PROOF_BOUNDS),
+    Bug("log norm: at a point, not over the tube", "oracle/proof/trajectory.py", "box = [v + arb(0, float(r)) for", "box = [v + arb(0, 0 * float(r)) for", PROOF_BOUNDS),
+    Bug("log norm: dropped from an error's growth", "oracle/proof/trajectory.py", "factor * near.delta * (1 + 1e-12) + length(off)", "near.delta + length(off)", PROOF_BOUNDS),
+    Bug("log norm: radii of the matrix forgotten", "oracle/proof/lognorm.py", "S = [[(J[i][j] + J[j][i]) / 2 for", "S = [[((J[i][j] + J[j][i]) / 2).mid() for", PROOF_BOUNDS),
+    Bug("log norm: every pivot is positive", "oracle/proof/lognorm.py", "if not rows[k][k] > 0:", "if rows[k][k] < 0:", PROOF_BOUNDS),
+    Bug("state: radii of the polynomial forgotten", "oracle/proof/trajectory.py", "np.array([upper(v.rad()) for v in ends]) + left_out", "left_out", PROOF_BOUNDS),
+    Bug("state: remainder forgotten", "oracle/proof/trajectory.py", "np.array([upper(v.rad()) for v in ends]) + left_out", "np.array([upper(v.rad()) for v in ends])", PROOF_BOUNDS),
+    Bug("state: series not widened by delta", "oracle/proof/trajectory.py", "arb_series([c + p * e for", "arb_series([c for", PROOF_BOUNDS),
+    Bug("costate: remainder forgotten", "oracle/proof/costate.py", "np.array([upper(v.rad()) for v in ends]) + a_sup * self.geo", "np.array([upper(v.rad()) for v in ends])", PROOF_BOUNDS),
+    Bug("costate: radii forgotten", "oracle/proof/costate.py", "np.array([upper(v.rad()) for v in ends]) + a_sup * self.geo", "a_sup * self.geo", PROOF_BOUNDS),
+    Bug("costate: a jump's radius forgotten", "oracle/proof/costate.py", "(self.alpha + length(np.array([upper(v.rad()) for v in whole]))) * (1 + 1e-12)", "self.alpha", PROOF_BOUNDS),
+    Bug("quadrature: remainder forgotten", "oracle/proof/quadrature.py", "up(g * geo * (2 + geo) + g_off)", "g_off", PROOF_BOUNDS),
+    Bug("quadrature: costate's error forgotten", "oracle/proof/quadrature.py", "up(g * geo * (2 + geo) + g_off)", "up(g * geo * (2 + geo))", PROOF_BOUNDS),
+    Bug("disc: elementary functions to the caller's precision", "oracle/proof/discs.py", "with ctx.workprec(64):", "with ctx.workprec(ctx.prec):", PROOF_BOUNDS),
+    Bug("disc: radii of a matrix forgotten", "oracle/proof/discs.py", "+ M_off @ x.sup", "", PROOF_BOUNDS),
+    Bug("gathered: what the integrals miss forgotten", "oracle/proof/gathered.py", "flat[:] = [v + arb(0, e) if e else v for", "flat[:] = [v if e else v for", PROOF_DECIMALS),
+    Bug("edges: no restart on the next piece", "oracle/proof/sample.py", "found.append(Piece(self._time(start), self._time(end), cell,", "found.append(Piece(self._time(start), self._time(end), 0,", PROOF_CLOSED),
+    Bug("edges: rounded before they are used", "oracle/proof/sample.py", "return lo + self._fraction(bound) * (hi - lo)", "return arb(float((lo + self._fraction(bound) * (hi - lo)).mid()))", PROOF_CLOSED),
+    Bug("decimals: rounding of the midpoint forgotten", "oracle/proof/decimals.py", "_sum_up(_float_up(ball.rad()), _up(float(unit)))", "_float_up(ball.rad())", PROOF_DECIMALS),
+    Bug("decimals: a tenth of the midpoint's rounding", "oracle/proof/decimals.py", "Decimal(10) ** (1 - places)", "Decimal(10) ** (-places)", PROOF_DECIMALS),
+    Bug("decimals: zero in place of what is not told from it", "oracle/proof/decimals.py", "_sum_up(_up(abs(float(mid[i]))), float(radius[i]))", "float(radius[i])", PROOF_DECIMALS),
+    Bug("attempts: digits not looked at", "oracle/proof/attempts.py", "if have >= digits and", "if have > -np.inf and", PROOFS + "::test_a_first_attempt_that_falls_short_is_followed_by_another"),
+    Bug("proof: ReLU taken for analytic", "oracle/proof/dynamics.py", 'mlp.act == "relu" and mlp.depth > 1', "False", PROOFS + "::test_relu_is_refused_with_the_reason"),
+    Bug("proof: t0 does not move theta(t)", "oracle/proof/sample.py", "T, t0 = (H + since) / tau, H_t - (H + since) / tau", "T, t0 = (H + since) / tau, t0", PROOFS + "::test_float64_agrees[stacked]"),
 )  # fmt: skip
 
 
 def copy_with(bug: Bug, folder: Path) -> None:
     """A copy of package and tests in folder, with the bug planted."""
-    for name in ("refnode", "tests", "docs", "examples"):
+    for name in ("refnode", "tests", "docs", "examples", "validation"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     path = folder / "refnode" / bug.file
