@@ -2,9 +2,9 @@
 
     python -m benchmarks.f0_micro_kernels [--short]
 
-C = A B for the shapes of tiles and weights, one thread. The roof has two parts: the peak of fused multiply-adds, from
-the micro-kernel with all strides of A and B zero, so that it meets nothing but its registers; and memory's bandwidth,
-from copying 64 MiB. Intensity is 2 M N K operations over the bytes of A, B and C.
+C = A B for the shapes of tiles and weights, one thread. The roof has two parts: the peak of fused multiply-adds, which
+is that of the micro-kernel on one number of A and one row of B over and over, so that it waits for nothing; and
+memory's bandwidth, from copying 64 MiB. Intensity is 2 M N K operations over the bytes of A, B and C.
 """
 
 import sys
@@ -17,7 +17,6 @@ from benchmarks.script import Data, main
 
 SHAPES = ((32, 64, 64), (32, 64, 2), (32, 2, 64), (256, 64, 64), (64, 64, 32), (32, 17, 17), (256, 256, 256))
 MINE, CALLED, COMPILED = "micro-kernel", "OpenBLAS, np.dot", "OpenBLAS, np.dot compiled"
-ROWS = 4
 
 
 def measure(short: bool) -> Data:

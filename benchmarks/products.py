@@ -8,14 +8,12 @@ import numba
 import numpy as np
 
 from refnode.kernels.products import add_product
-from refnode.kernels.vectors import micro_kernel, vector_bytes
+from refnode.kernels.vectors import vector_bytes
 
 CALLS = 200  # products in one call
 ROWS = 4
 VECTORS = 4 if vector_bytes() == 64 else 2  # accumulators that fit into 32 registers, or into 16
 STEPS = 20_000  # of the sum that finds the peak
-
-block = micro_kernel(ROWS, VECTORS, vector_bytes())
 
 
 @numba.njit
@@ -33,7 +31,7 @@ def _by_openblas(A, B, C, calls):
 
 @numba.njit
 def _in_registers(A, B, C, width, steps):
-    block(C, 0, width, A, 0, 0, 0, B, 0, 0, steps, 1, 0, 0)
+    add_product(C, 0, width, A, 0, 0, 0, B, 0, 0, ROWS, width, steps)
 
 
 def contestants(

@@ -1,19 +1,20 @@
-"""The README's numbers on speed, from the committed results: python -m benchmarks.readme [--write]
+"""The numbers in README.md and docs/kernels.md, from the committed results: python -m benchmarks.readme [--write]
 
-Prints the section, or puts it between its two marks in README.md. A test holds the README to it.
+Prints what belongs between the two marks of each, or puts it there. A test holds both pages to it.
 """
 
 import statistics
 import sys
 from pathlib import Path
 
+from benchmarks import f1_activations
 from benchmarks.d0_memory import BATCH
 from benchmarks.f0_micro_kernels import MINE as PRODUCT, rows
 from benchmarks.harness import Race, best_other, ratio
 from benchmarks.races import mine_of, races_of
 from benchmarks.script import load, write
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- benchmarks.readme -->\n", "<!-- end of benchmarks.readme -->\n"
 OTHERS = ("torch", "jax", "diffrax")
 
@@ -95,14 +96,23 @@ def activations() -> str:
 (`python -m benchmarks f1`, [page](benchmarks/results/f1_activations.md))."
 
 
+def digits() -> str:
+    """What docs/kernels.md says of the activations."""
+    return f1_activations.page(load("f1_activations"))
+
+
+SECTIONS = {"README.md": section, "docs/kernels.md": digits}
+
+
 def main() -> int:
-    """Print the section, or write it into the README."""
-    if "--write" in sys.argv[1:]:
-        before, _, rest = README.read_text("utf-8").partition(BEGIN)
+    """Print the sections, or write them into their pages."""
+    for name, text in SECTIONS.items():
+        if "--write" not in sys.argv[1:]:
+            print(f"{name}\n\n{text()}")
+            continue
+        before, _, rest = (ROOT / name).read_text("utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)
-        write(README, before + BEGIN + section() + END + after)
-    else:
-        print(section())
+        write(ROOT / name, before + BEGIN + text() + END + after)
     return 0
 
 
