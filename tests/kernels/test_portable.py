@@ -1,6 +1,11 @@
 """Kernels assume no instruction of one machine: the same code becomes NEON, AVX2 or SSE."""
 
+import os
+import platform
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numba
 import pytest
@@ -11,6 +16,7 @@ from refnode.kernels.activations import apply_32, apply_64
 from refnode.kernels.compiled import OPTIONS
 from refnode.kernels.vectors import _define
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 ARM, INTEL = "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"
 ROWS, VECTORS = 4, 2
 
@@ -78,3 +84,50 @@ def test_activations_on_another_machine(kernel, real, lanes):
     assert len(re.findall(rf"fmla\s+v\d+\.{lanes}", assembly)) > 50
     called = set(re.findall(r"\bbl\s+(\w+)", assembly))
     assert not called & {"tanh", "tanhf", "exp", "expf", "log", "logf", "log1p", "log1pf", "expm1", "expm1f"}
+
+
+# ---------------------------------------------------------------- kernels compiled for older processors
+
+OLDER = {  # width of vectors: settings; their code must hold, and must not hold, these words
+    "16": ({"NUMBA_CPU_NAME": "generic"}, "%xmm", "ymm|vfmadd"),
+    "32": ({"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma"}, "vfmadd.*%ymm", "zmm"),
+}
+CODE = """
+import numba
+from refnode.kernels.activations import apply_64
+from refnode.kernels.compiled import OPTIONS
+
+compiled = numba.njit(**OPTIONS)(apply_64.py_func)
+compiled.compile("void(float64[::1], float64[::1], int64)")
+print(compiled.inspect_asm(compiled.signatures[0]))
+"""
+
+
+def run(width, *arguments):
+    """What python prints where kernels are compiled for an older processor; it must end well."""
+    environment = os.environ | OLDER[width][0] | {"PYTHONPATH": str(ROOT), "REFNODE_VECTOR_BYTES": width}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    return done.stdout
+
+
+def can_run(width):
+    """Whether this machine has what that one had."""
+    return platform.machine().lower() in ("x86_64", "amd64") and (
+        width == "16" or binding.get_host_cpu_features().get("avx2", False)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [pytest.param(w, marks=pytest.mark.skipif(not can_run(w), reason=w)) for w in OLDER])
+def test_older_processors(width):
+    """With their vectors and instructions alone, activations, products, networks and solves pass their tests."""
+    _, has, lacks = OLDER[width]
+    code = run(width, "-c", CODE)
+    assert re.search(has, code)
+    assert not re.search(lacks, code)
+    here = Path(__file__).parent
+    tests = [here / f"test_{name}.py" for name in ("activations", "slopes", "products", "mlp")]
+    run(width, "-m", "pytest", "-q", "-x", *map(str, tests))
+    run(width, "-m", "pytest", "-q", "-x", f"{here / 'test_drawn_twins.py'}::test_every_tableau_with_fixed_steps")
