@@ -34,15 +34,16 @@ def main() -> int:
     """Run them; 0 if all went well, else 1, after all have run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--short", action="store_true", help="a small part of each, without other libraries")
+    parser.add_argument("--into", metavar="FOLDER", help="write there instead, also with --short")
     parser.add_argument("names", nargs="*", metavar="NAME", help="scripts, or beginnings of their names")
     arguments = parser.parse_args()
     failed = []
     for name in chosen(arguments.names):
         print(f"## {name}\n", flush=True)
         start = time.perf_counter()
-        short = ["--short"] if arguments.short else []
+        options = ["--short"] * arguments.short + (["--into", arguments.into] if arguments.into else [])
         # other libraries' warnings about each other are not ours to print
-        command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *short]
+        command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", *options]
         if subprocess.run(command, check=False).returncode:
             failed.append(name)
         print(f"{name}: {time.perf_counter() - start:.1f} s\n", flush=True)

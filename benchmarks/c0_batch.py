@@ -65,8 +65,9 @@ def of_dtype(data: Data, dtype: str) -> list[tuple[int, Any]]:
 
 def draw(data: Data, figure: Any) -> None:
     """Microseconds a sample against the batch, a panel for each dtype."""
-    panels = figure.subplots(1, len(tasks.DTYPES), sharey=True)
-    for panel, dtype in zip(panels, tasks.DTYPES, strict=True):
+    dtypes = [dtype for dtype in tasks.DTYPES if of_dtype(data, dtype)]
+    panels = figure.subplots(1, len(dtypes), sharey=True, squeeze=False)[0]
+    for panel, dtype in zip(panels, dtypes, strict=True):
         races = of_dtype(data, dtype)
         for name in [timing.name for timing in races[0][1].timings]:
             points = [(batch, 1e6 * one.of(name).median / batch) for batch, one in races]

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from benchmarks import f1_activations
+from benchmarks.__main__ import SCRIPTS
 from benchmarks.d0_memory import BATCH
 from benchmarks.f0_micro_kernels import MINE as PRODUCT, rows
 from benchmarks.harness import Race, best_other, ratio
 from benchmarks.races import mine_of, races_of
-from benchmarks.script import load, write
+from benchmarks.script import RESULTS, load, write
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- benchmarks.readme -->\n", "<!-- end of benchmarks.readme -->\n"
@@ -20,7 +21,9 @@ OTHERS = ("torch", "jax", "diffrax")
 
 
 def section() -> str:
-    """What stands between the marks."""
+    """What the README says of all questions; nothing while there are no results."""
+    if not saved():
+        return ""
     facts = load("a1_gradient")["machine"]
     versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "torchdiffeq", "torchode", "jax", "diffrax"))
     lines = [
@@ -96,8 +99,15 @@ def activations() -> str:
 (`python -m benchmarks f1`, [page](benchmarks/results/f1_activations.md))."
 
 
+def saved() -> list[str]:
+    """The scripts whose results are there."""
+    return [name for name in SCRIPTS if (RESULTS / f"{name}.json").exists()]
+
+
 def digits() -> str:
     """What docs/kernels.md says of the activations."""
+    if not saved():
+        return ""
     return f1_activations.page(load("f1_activations"))
 
 

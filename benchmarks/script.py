@@ -1,4 +1,4 @@
-"""What every script does: measure, print its page, and unless --short write JSON, page and picture to results/."""
+"""What every script does: measure, print its page, and write JSON, page and picture to results/, unless --short."""
 
 import argparse
 import json
@@ -25,22 +25,19 @@ def main(
     measure(short) gives what JSON holds, page(data) its tables in Markdown, draw(data, figure) its picture.
     """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about.partition("\n")[0])
-    parser.add_argument("--short", action="store_true", help="a small part, without other libraries; nothing is saved")
-    short = parser.parse_args().short
-    data = {"about": about.partition("\n")[0], "machine": machine(), **measure(short)}
+    parser.add_argument("--short", action="store_true", help="a small part, without other libraries; not for results")
+    parser.add_argument("--into", metavar="FOLDER", type=Path, help="write there instead, also with --short")
+    arguments = parser.parse_args()
+    into = arguments.into or (None if arguments.short else RESULTS)
+    data = {"about": about.partition("\n")[0], "machine": machine(), **measure(arguments.short)}
     data = json.loads(json.dumps(data))  # as a reader of the file will see it
     print(page(data), flush=True)
-    if not short:
-        save(name, data, page, draw)
+    if into is not None:
+        into.mkdir(parents=True, exist_ok=True)
+        picture(into / f"{name}.png", data, draw)
+        write(into / f"{name}.md", whole_page(name, data, page))
+        write(into / f"{name}.json", json.dumps(data, indent=1) + "\n")
     return 0
-
-
-def save(name: str, data: Data, page: Callable[[Data], str], draw: Callable[[Data, Any], None]) -> None:
-    """Results as JSON, as a page and as a picture."""
-    RESULTS.mkdir(exist_ok=True)
-    write(RESULTS / f"{name}.json", json.dumps(data, indent=1) + "\n")
-    write(RESULTS / f"{name}.md", whole_page(name, data, page))
-    picture(RESULTS / f"{name}.png", data, draw)
 
 
 def load(name: str) -> Data:

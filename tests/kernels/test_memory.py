@@ -13,12 +13,17 @@ CONSTANT = 3 * 2**20  # bytes that do not depend on the steps: parameters, scrat
 STEP = 200  # bytes a step in records of the grid: fractions, depths, numbers of the stages
 
 
-def asked(method, solver, **options):
-    """Bytes at the peak of a gradient over what there was before, and the result."""
+def network():
+    """A problem whose field depends on t."""
     rng = np.random.default_rng(0)
     model = rn.NeuralODE(rn.MLP(2, 64, 64, 2, time="first"))
     params = {name: 0.3 * rng.standard_normal(shape) for name, shape in model.shapes.items()}
-    problem = rn.Problem(model, params, rng.standard_normal((BATCH, 2)), rn.Loss(rn.SquaredError(np.zeros((BATCH, 2)))))
+    return rn.Problem(model, params, rng.standard_normal((BATCH, 2)), rn.Loss(rn.SquaredError(np.zeros((BATCH, 2)))))
+
+
+def asked(method, solver, **options):
+    """Bytes at the peak of a gradient over what there was before, and the result."""
+    problem = network()
     problem.resolved  # noqa: B018  kept by the problem
     tracemalloc.start()
     try:
@@ -33,8 +38,8 @@ def asked(method, solver, **options):
 def _loaded():
     """Every kernel has run once, and the thread holds no workspace."""
     for method in ("discrete", "backsolve", "interpolating", "quadrature"):
-        asked(method, rn.Solver("rk4", n_steps=20))
-    asked("discrete", rn.Solver("dopri5", tol=1e-3, steps="own"))
+        rn.gradient(network(), method, rn.Solver("rk4", n_steps=40), backend="cpu")
+    rn.gradient(network(), "discrete", rn.Solver("dopri5", tol=1e-3, steps="own"), backend="cpu")
     WORK.clear()
 
 
@@ -46,10 +51,12 @@ def test_a_tape_of_fixed_steps_is_asked_for_once():
 
 
 def test_a_growing_tape_is_copied_once():
-    """Adaptive steps: a full tape beside the next, which is twice as large, and never more."""
+    """Adaptive steps: a full tape beside the next, which is twice as large, and never more. A step past half of it uses
+    a third of both, and six of the seven stages for which dopri5 has room.
+    """
     bytes_asked, result = asked("discrete", rn.Solver("dopri5", tol=1e-11))
     assert result.stats.accepted > 2 * 32  # the first tape is outgrown
-    assert bytes_asked <= 3 * result.stats.peak_bytes + CONSTANT
+    assert bytes_asked <= 3 * 7 / 6 * result.stats.peak_bytes + CONSTANT
 
 
 @pytest.mark.parametrize("steps", ["shared", "own"])
