@@ -2,9 +2,9 @@
 
     a0_forward         how long a forward solve takes            c1_threads          what threads bring
     a1_gradient        how long a gradient takes                 d0_memory           memory against steps and batch
-    b0_work_precision  digits for milliseconds                   e0_start_up         a process's first gradient
-    c0_batch           batches of 1 to 65,536                    f0_micro_kernels    products against OpenBLAS
-                                                                 f1_activations      error and cost of tanh and others
+    a2_training        how long a training step takes            e0_start_up         a process's first gradient
+    b0_work_precision  digits for milliseconds                   f0_micro_kernels    products against OpenBLAS
+    c0_batch           batches of 1 to 65,536                    f1_activations      error and cost of tanh and others
 
 Results go to benchmarks/results: JSON, a page and a picture for each. Other libraries take part where they are
 installed (sh validation/peers/install.sh). --short needs none of them, takes seconds where the kernels are compiled,
@@ -17,8 +17,8 @@ import sys
 import time
 
 SCRIPTS = (
-    "a0_forward", "a1_gradient", "b0_work_precision", "c0_batch", "c1_threads", "d0_memory", "e0_start_up",
-    "f0_micro_kernels", "f1_activations",
+    "a0_forward", "a1_gradient", "a2_training", "b0_work_precision", "c0_batch", "c1_threads", "d0_memory",
+    "e0_start_up", "f0_micro_kernels", "f1_activations",
 )  # fmt: skip
 
 

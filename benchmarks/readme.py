@@ -7,7 +7,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from benchmarks import f1_activations
+from benchmarks import a2_training, f1_activations
 from benchmarks.__main__ import SCRIPTS
 from benchmarks.d0_memory import BATCH
 from benchmarks.f0_micro_kernels import MINE as PRODUCT, rows
@@ -48,7 +48,20 @@ def row(what: str, race: Race) -> str:
 
 def remarks() -> list[str]:
     """A line for each of the other questions, with its command."""
-    return [threads(), memory(), start_up(), products(), activations()]
+    return [training(), threads(), memory(), start_up(), products(), activations()]
+
+
+def training() -> str:
+    """A step of training on the annuli."""
+    parts = []
+    for dtype, found in load("a2_training")["dtypes"].items():
+        rounds = found["rounds"]
+        mine, rival = (a2_training.fastest(rounds, *names) for names in (("refnode",), OTHERS))
+        middle, low, high = a2_training.ratios(rounds[rival], rounds[mine])
+        step = f"{1e3 * statistics.median(rounds[mine]):.3g} ms in {dtype}"
+        parts.append(f"{step}, {rival} {middle:.1f} times as long ({low:.1f} .. {high:.1f})")
+    return f"- A training step on the annuli takes {'; '.join(parts)} \
+(`python -m benchmarks a2`, [page](benchmarks/results/a2_training.md))."
 
 
 def threads() -> str:
