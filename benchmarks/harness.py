@@ -4,17 +4,15 @@ The rounds of all contestants alternate, so that a machine that slows down slows
 compile, is timed apart. A ratio is taken round by round, and its spread is that of the rounds.
 """
 
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
-from pathlib import Path
+from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
-VERSIONS = ("refnode", "numpy", "numba", "llvmlite", "torch", "torchdiffeq", "jax", "jaxlib", "diffrax")
+
+class WrongAnswer(Exception):
+    """A contestant's answer is further from the truth than the race allows: nothing is timed."""
 
 
 @dataclass(frozen=True)
@@ -28,29 +26,63 @@ class Timing:
     error: float
 
 
+@dataclass(frozen=True)
+class Race:
+    """What is raced, the largest error that was allowed, and the contestants' timings."""
+
+    title: str
+    within: float
+    timings: list[Timing]
+
+    def of(self, name: str) -> Timing:
+        """The timing of a contestant."""
+        (found,) = [timing for timing in self.timings if timing.name == name]
+        return found
+
+
 def race(
-    contestants: Mapping[str, Callable[[], object]],
-    error: Callable[[object], float],
+    title: str,
+    contestants: Mapping[str, Callable[[], Any]],
+    error: Callable[[Any], float],
+    within: float,
     rounds: int = 7,
     seconds: float = 0.1,
-) -> list[Timing]:
-    """Time the contestants, `rounds` times at least `seconds` each, in turn. error(answer) is measured once, first."""
-    firsts, errors, calls = {}, {}, {}
+) -> Race:
+    """Time the contestants, `rounds` times at least `seconds` each, in turn.
+
+    Raises WrongAnswer before anything is timed if error(answer) of a first call is not at most `within`.
+    """
+    firsts, errors = {}, {}
     for name, call in contestants.items():
         start = time.perf_counter()
         answer = call()
-        firsts[name], errors[name] = time.perf_counter() - start, error(answer)
-        start = time.perf_counter()
-        call()
-        calls[name] = max(1, round(seconds / max(time.perf_counter() - start, 1e-9)))
+        firsts[name], errors[name] = time.perf_counter() - start, float(error(answer))
+    verify(title, errors, within)
+    calls = {name: _calls_of(call, seconds) for name, call in contestants.items()}
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, call in contestants.items():
-            start = time.perf_counter()
-            for _ in range(calls[name]):
-                call()
-            taken[name].append((time.perf_counter() - start) / calls[name])
-    return [Timing(name, firsts[name], statistics.median(t), t, errors[name]) for name, t in taken.items()]
+            taken[name].append(_seconds_of(call, calls[name]))
+    timings = [Timing(name, firsts[name], statistics.median(t), t, errors[name]) for name, t in taken.items()]
+    return Race(title, within, timings)
+
+
+def verify(title: str, errors: Mapping[str, float], within: float) -> None:
+    """Raise WrongAnswer if an error is larger than allowed, or no number."""
+    wrong = [f"{name} is off by {error:.1e}" for name, error in errors.items() if not error <= within]
+    if wrong:
+        raise WrongAnswer(f"{title}: {', '.join(wrong)}; allowed are {within:.0e}")
+
+
+def _calls_of(call: Callable[[], Any], seconds: float) -> int:
+    return max(1, round(seconds / max(_seconds_of(call, 1), 1e-9)))
+
+
+def _seconds_of(call: Callable[[], Any], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - start) / calls
 
 
 def ratio(slow: Timing, fast: Timing) -> tuple[float, float, float]:
@@ -59,38 +91,29 @@ def ratio(slow: Timing, fast: Timing) -> tuple[float, float, float]:
     return statistics.median(each), min(each), max(each)
 
 
-def table(title: str, timings: list[Timing], mine: str) -> str:
+def best_other(race: Race, mine: str, others: tuple[str, ...]) -> Timing:
+    """The fastest of the contestants whose names begin with one of `others`."""
+    rivals = [timing for timing in race.timings if timing.name != mine and timing.name.startswith(others)]
+    return min(rivals, key=lambda timing: timing.median)
+
+
+def as_data(race: Race) -> dict[str, Any]:
+    """A race for a JSON file."""
+    return asdict(race)
+
+
+def from_data(data: Mapping[str, Any]) -> Race:
+    """The race of a JSON file."""
+    return Race(data["title"], data["within"], [Timing(**timing) for timing in data["timings"]])
+
+
+def table(race: Race, mine: str) -> str:
     """A Markdown table of one race, ratios against the contestant `mine`."""
-    (fast,) = [t for t in timings if t.name == mine]
+    fast = race.of(mine)
     head = ["| | median ms | times refnode | spread | first call s | error |", "|---|---|---|---|---|---|"]
-    lines = [f"### {title}", "", *head]
-    for t in timings:
+    lines = [f"### {race.title}", "", *head]
+    for t in race.timings:
         middle, low, high = ratio(t, fast)
-        spread = "" if t is fast else f"{low:.1f} .. {high:.1f}"
+        spread = "" if t is fast else f"{low:.2f} .. {high:.2f}"
         lines.append(f"| {t.name} | {1e3 * t.median:.3f} | {middle:.2f} | {spread} | {t.first:.2f} | {t.error:.1e} |")
     return "\n".join(lines) + "\n"
-
-
-def machine() -> dict[str, str]:
-    """What the numbers depend on."""
-    facts = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        facts["processor"] = f"{models[0]}, {len(models)} cores"
-    except (OSError, IndexError):
-        pass
-    for package in VERSIONS:
-        try:
-            facts[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return facts
-
-
-def save(name: str, races: Mapping[str, list[Timing]], text: str) -> None:
-    """Results as JSON and Markdown."""
-    RESULTS.mkdir(exist_ok=True)
-    data = {"machine": machine(), "races": {title: [asdict(t) for t in timings] for title, timings in races.items()}}
-    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
-    (RESULTS / f"{name}.md").write_text(text, "utf-8")

@@ -236,6 +236,11 @@ BUGS = (
     Bug("kernel own steps: row handed on with its old state", "kernels/own.py", "copy_row(y, m, r, w)", "copy_row(y, r, r, w)", "tests/kernels/test_drawn_twins.py::test_own_steps_do_not_see_their_company"),
     Bug("kernel theta by row: t0 forgotten", "kernels/adjoint.py", "times[4, r] -= (1 - u) * rate", "times[4, r] -= 0 * rate", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
     Bug("kernel cache: digest of names only", "kernels/compiled.py", 'path.name.encode() + b"\\0" + path.read_bytes()', "path.name.encode()", "tests/kernels/test_cache.py::test_every_source_counts"),
+    Bug("kernel softplus: what log 2 lacks in float64 forgotten", "kernels/activations_64.py", "(log1p + LOG2_REST) + LOG2", "log1p + LOG2", "-m slow tests/kernels/test_exhaustive.py::test_float64_numbers[softplus]"),
+    Bug("benchmarks: NaN passes for right", "../benchmarks/harness.py", "if not error <= within", "if error > within", "tests/benchmarks/test_harness.py"),
+    Bug("benchmarks: wrong answers are timed", "../benchmarks/harness.py", "    verify(title, errors, within)\n", "", "tests/benchmarks/test_harness.py"),
+    Bug("benchmarks: one contestant after the other", "../benchmarks/harness.py", "    for _ in range(rounds):\n        for name, call in contestants.items():\n", "    for name, call in contestants.items():\n        for _ in range(rounds):\n", "tests/benchmarks/test_harness.py"),
+    Bug("benchmarks: ratio of medians", "../benchmarks/harness.py", "return statistics.median(each), min", "return slow.median / fast.median, min", "tests/benchmarks/test_harness.py"),
     Bug("kernel cache: Numba's names of files", "kernels/compiled.py", "    def save(self", "    def unused(self", "tests/kernels/test_cache.py::test_two_writers_keep_two_files"),
     # problem files
     Bug("depth file: layers forgotten when read", "depth_document.py", 'layers = None if node["layers"] is None else tuple(node["layers"])', "layers = None", DEPTH_FILE),
@@ -327,6 +332,8 @@ BUGS = (
 def copy_with(bug: Bug, folder: Path) -> None:
     """A copy of package and tests in folder, with the bug planted."""
     for name in ("refnode", "tests", "docs", "examples", "validation"):
+    """A copy of package, benchmarks and tests in folder, with the bug planted."""
+    for name in ("refnode", "tests", "docs", "examples", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     path = folder / "refnode" / bug.file

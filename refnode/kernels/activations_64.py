@@ -18,6 +18,7 @@ from refnode.kernels.vectors import bits_of_float64, float64_of_bits
 
 TWO_LOG2E = 2.8853900817779268
 HALF_LOG2_HIGH, HALF_LOG2_LOW = 0.3465735901845619, 9.541074646352939e-11  # log 2 / 2 in 33 bits and the rest
+LOG2, LOG2_REST = 0.6931471805599453, 2.3190468138462996e-17  # the float64 nearest to log 2, and what it lacks
 ROUNDER = 6755399441055744.0  # 1.5 * 2^52
 EXP_SMALLEST = -708.0  # below, e^x is subnormal: it counts as e^-708, 3e-308
 
@@ -117,7 +118,7 @@ def softplus_64(x):
     p = p * w + 2.0 / 3.0
     half = 0.5 * v * v
     log1p = v - (half - s * (half + w * p))
-    return (x if x > 0.0 else 0.0) + (log1p + 0.6931471805599453 if large else log1p)
+    return (x if x > 0.0 else 0.0) + ((log1p + LOG2_REST) + LOG2 if large else log1p)
 
 
 TWO_OVER_PI = 0.6366197723675814

@@ -10,7 +10,7 @@ from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
 from refnode.kernels.own import Lanes, Samples, own_rates, own_steps
-from refnode.kernels.run import WORK, Run, pool_edges
+from refnode.kernels.run import WORK, Run, apart, pool_edges
 from refnode.kernels.tape import DONE, FULL, TILE, TOO_MANY, UNDERFLOW, Piece
 from refnode.kernels.threads import launch
 from refnode.segments import segments
@@ -152,12 +152,12 @@ def samples_of(run: Run) -> Samples:
 
 def with_more_room(run: Run, S: Samples) -> Samples:
     """The samples with tapes of twice the room."""
-    held = {name: np.copy(getattr(S, name)) for name in ("y", "s", "s_new")}
     run.room *= 2
-    larger = samples_of(run)
-    for name, a in held.items():
-        getattr(larger, name)[:, : a.shape[1]] = a
-    return replace(S, **{name: getattr(larger, name) for name in held})
+    larger, grown = samples_of(run), ("y", "s", "s_new")
+    for name in grown:
+        held = apart(getattr(S, name), getattr(larger, name))
+        getattr(larger, name)[:, : held.shape[1]] = held
+    return replace(S, **{name: getattr(larger, name) for name in grown})
 
 
 def lanes_of(run: Run) -> Lanes:

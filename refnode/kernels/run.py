@@ -81,14 +81,13 @@ class Run:
 
     def with_more_room(self, tape: Tape) -> Tape:
         """A tape of twice the room that holds what the old one held."""
-        old = {name: np.copy(getattr(tape, name)) for name in ("y", "k", "slots", "base", "s", "s_new")}
         self.room *= 2
         new = self.tape(tape.keep, tape.slots.shape[1] > 1)
         for name in ("y", "k", "slots"):
-            held = old[name]
+            held = apart(getattr(tape, name), getattr(new, name))
             getattr(new, name)[:, : held.shape[1]] = held
         for name in ("base", "s", "s_new"):
-            held = old[name]
+            held = getattr(tape, name)
             getattr(new, name)[: len(held)] = held
         return new
 
@@ -98,6 +97,11 @@ class Run:
         if not (P.kind.by_stage or P.kind.by_row) and len(P.V.A):
             t, t0, T = (float(a[0]) for a in (piece.start, piece.t0, piece.T))
             theta_at(P.V, t, t0, T, piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
+
+
+def apart(old: Array, new: Array) -> Array:
+    """What `old` holds, in memory of its own where the workspace gave `new` the same."""
+    return np.copy(old) if np.may_share_memory(old, new) else old
 
 
 def tiles_of(batch: int) -> int:

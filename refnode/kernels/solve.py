@@ -49,6 +49,7 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
 
     Raises StepUnderflow, TooManySteps and NonFiniteState, as the story does.
     """
+    run.room = steps_known(run, grid) or run.room
     tape, batch = run.tape(keep, for_vjps), run.problem.batch
     y0 = initial_y(run.problem, run.values)
     check_finite(y0, run.values.t0, None)
@@ -67,6 +68,15 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
     )
     counts = Statistics(int(state.whole[5]), np.array(state.whole[3]), np.array(state.whole[4]))
     return Solved(tape, first_steps, Forward(at_bounds, Grid(fractions), [], counts))
+
+
+def steps_known(run: Run, grid: Grid | None) -> int:
+    """How many steps there will be, at most, where that is known before; else 0."""
+    if grid is not None:
+        return sum(len(fractions) - 1 for fractions in grid.fractions)
+    if run.solver.adaptive:
+        return 0
+    return (run.solver.n_steps or 0) + len(run.problem.layout.cells)  # every segment rounds its share up
 
 
 def solve_segment(

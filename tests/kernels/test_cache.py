@@ -209,18 +209,3 @@ def test_default_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("REFNODE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert compiled.cache_folder() == tmp_path / "refnode" / "kernels"
-
-
-# ---------------------------------------------------------------- other machines
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", ["16", "32"])
-def test_narrower_vectors(width):
-    """With vectors of other machines the tests of activations, products, networks and solves pass just so."""
-    here = Path(__file__).parent
-    tests = [here / f"test_{name}.py" for name in ("activations", "slopes", "products", "mlp")]
-    tests += [f"{here / 'test_drawn_twins.py'}::test_every_tableau_with_fixed_steps"]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", *map(str, tests)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "REFNODE_VECTOR_BYTES": width}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]

@@ -1,6 +1,6 @@
 """A2: training on the annuli, refnode against torchdiffeq and diffrax, in turn.
 
-    python -m benchmarks.training [--steps 200] [--dtype float32|float64] [--quick]
+    python -m benchmarks.a2_training [--short]
 
 The set-up is the paper's: 1,024 fresh points a step, 2-32-32-2 tanh with its last layer zero, a readout, dopri5 at
 1e-5, AdamW, squared error. All contestants start from the same parameters and see the same points; their losses must
@@ -8,21 +8,23 @@ agree. Rounds of 10 steps alternate between them, so that what slows the machine
 compile, is timed apart. Seconds are those of whole training steps: solve, gradient and optimiser.
 """
 
-import argparse
 import statistics
 import sys
 import time
 
 import numpy as np
 
+from benchmarks.harness import verify
+from benchmarks.script import main
+from refnode.experiments.annuli import KINDS, rings
+
+STEPS = 201
 RATE, DECAY, TOL, ROUND = 1e-3, 1e-6, 1e-5, 10
 NAMES = ("theta.W0", "theta.b0", "theta.W1", "theta.b1", "theta.W2", "theta.b2", "h_y.W0", "h_y.b0")
 
 
 def data(k):
     """The points of step k."""
-    from refnode.experiments.annuli import rings
-
     return rings(np.random.default_rng([7, k]), 1024)
 
 
@@ -31,7 +33,6 @@ class Refnode:
 
     def __init__(self, params, dtype, method):
         import refnode as rn
-        from refnode.experiments.annuli import KINDS
 
         self.rn, self.params = rn, dict(params)
         self.words = {"method": method, "backend": "cpu", "dtype": dtype, "solver": rn.Solver("dopri5", tol=TOL)}
@@ -139,10 +140,12 @@ CONTESTANTS = {
 }
 
 
-def present(dtype, params):
-    """The contestants that are installed, ready to train."""
+def present(dtype, params, beginning):
+    """The contestants whose names begin so and that are installed, ready to train."""
     found = {}
     for name, (kind, word) in CONTESTANTS.items():
+        if not name.startswith(beginning):
+            continue
         try:
             found[name] = kind(params, dtype, word)
         except ImportError:
@@ -166,50 +169,62 @@ def race(contestants, steps):
     return losses, first, rounds
 
 
-def table(losses, first, rounds):
-    """A Markdown table, ratios against the faster of refnode's two, round by round."""
-    mine = min((name for name in rounds if name.startswith("refnode")), key=lambda n: sum(rounds[n]))
-    lines = ["| | ms a step | times refnode | spread | first step s | loss at the end |", "|---|---|---|---|---|---|"]
-    for name in rounds:
-        ratios = sorted(a / b for a, b in zip(rounds[name], rounds[mine], strict=True))
-        spread = "" if name == mine else f"{ratios[0]:.1f} .. {ratios[-1]:.1f}"
-        ms, ratio = 1e3 * statistics.mean(rounds[name]), sum(rounds[name]) / sum(rounds[mine])
-        end = statistics.mean(losses[name][-ROUND:])
-        lines.append(f"| {name} | {ms:.2f} | {ratio:.2f} | {spread} | {first[name]:.2f} | {end:.5f} |")
-    return "\n".join(lines) + "\n"
+def measure(short):
+    """The races of both dtypes."""
+    params, found = KINDS["plain"].init(np.random.default_rng(0)), {}
+    for dtype in ("float64",) if short else ("float32", "float64"):
+        losses, first, rounds = race(present(dtype, params, "refnode" if short else ""), 21 if short else STEPS)
+        check(losses, dtype)
+        found[dtype] = {"losses": losses, "first": first, "rounds": rounds}
+    return {"dtypes": found}
 
 
 def check(losses, dtype):
     """Every loss of the first ten steps is that of every other contestant, to what tolerance and dtype allow."""
-    allowed = 1e-3 if dtype == "float32" else 1e-4
-    for name, path in losses.items():
-        off = max(abs(a - b) / b for a, b in zip(path[:ROUND], losses["refnode, discrete"][:ROUND], strict=True))
-        assert off < allowed, f"{name} trains something else: its losses differ by {off:.1e}"
+    mine = losses["refnode, discrete"][:ROUND]
+    off = {name: max(abs(a - b) / b for a, b in zip(path, mine, strict=False)) for name, path in losses.items()}
+    verify(f"training, {dtype}", off, 1e-3 if dtype == "float32" else 1e-4)
 
 
-def main():
-    """Race, print, save."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
-    parser.add_argument("--steps", type=int, default=201)
-    parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
-    parser.add_argument("--quick", action="store_true", help="21 steps; nothing is saved")
-    arguments = parser.parse_args()
-    from benchmarks.harness import RESULTS, machine
-    from refnode.experiments.annuli import KINDS
+def page(data):
+    """A table for each dtype, ratios against the faster of refnode's two, round by round."""
+    lines = []
+    for dtype, found in data["dtypes"].items():
+        rounds = found["rounds"]
+        mine = fastest(rounds, "refnode")
+        lines += [f"### {dtype}", "", "| | ms a step | times refnode | spread | first step s | loss at the end |"]
+        lines += ["|---|---|---|---|---|---|"]
+        for name in rounds:
+            middle, low, high = ratios(rounds[name], rounds[mine])
+            spread = "" if name == mine else f"{low:.2f} .. {high:.2f}"
+            numbers = f"{1e3 * statistics.median(rounds[name]):.2f} | {middle:.2f} | {spread}"
+            end = statistics.mean(found["losses"][name][-ROUND:])
+            lines.append(f"| {name} | {numbers} | {found['first'][name]:.2f} | {end:.5f} |")
+        lines.append("")
+    return "\n".join(lines)
 
-    params = KINDS["plain"].init(np.random.default_rng(0))
-    losses, first, rounds = race(present(arguments.dtype, params), 21 if arguments.quick else arguments.steps)
-    check(losses, arguments.dtype)
-    text = table(losses, first, rounds)
-    print(text)
-    if not arguments.quick:
-        facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
-        command = f"`python -m benchmarks.training --dtype {arguments.dtype}`"
-        head = f"# Training on the annuli, {arguments.dtype}, two threads\n\nRegenerate: {command}.\n\n{facts}\n\n"
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"training_{arguments.dtype}.md").write_text(head + text, "utf-8")
-    return 0
+
+def fastest(rounds, *beginnings):
+    """The contestant with the smallest median among those whose names begin so."""
+    return min((name for name in rounds if name.startswith(beginnings)), key=lambda n: statistics.median(rounds[n]))
+
+
+def ratios(slow, fast):
+    """The median of a / b over the rounds, the smallest and the largest."""
+    each = [a / b for a, b in zip(slow, fast, strict=True)]
+    return statistics.median(each), min(each), max(each)
+
+
+def draw(data, figure):
+    """Milliseconds a step, a panel for each dtype."""
+    panels = figure.subplots(1, len(data["dtypes"]), squeeze=False)[0]
+    for panel, (dtype, found) in zip(panels, data["dtypes"].items(), strict=True):
+        names = sorted(found["rounds"], key=lambda name: -statistics.median(found["rounds"][name]))
+        own = ["black" if name.startswith("refnode") else "#0072B2" for name in names]
+        panel.barh(names, [1e3 * statistics.median(found["rounds"][name]) for name in names], color=own)
+        panel.set_title(dtype, fontsize=9)
+        panel.set_xlabel("milliseconds a training step")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("a2_training", __doc__, measure, page, draw))

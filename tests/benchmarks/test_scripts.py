@@ -1,0 +1,151 @@
+"""Every script runs in short without other libraries, and the committed results are what pages and README say."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import children, readme
+from benchmarks.__main__ import SCRIPTS, chosen
+from benchmarks.script import RESULTS, load, whole_page
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUESTIONS = ("A0", "A1", "A2", "B0", "C0", "C1", "D0", "E0", "F0", "F1")
+
+
+def module(name):
+    """A script as a module."""
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def run(*arguments):
+    """A process of python -m."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_short(tmp_path):
+    """All scripts in order; every one prints a table and draws, and the committed results stay as they are."""
+    before = {path.name: path.stat().st_mtime_ns for path in RESULTS.iterdir()}
+    done = run("benchmarks", "--short", "--into", str(tmp_path))
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    for name in SCRIPTS:
+        data = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))
+        assert (tmp_path / f"{name}.md").read_text("utf-8") == whole_page(name, data, module(name).page)
+        assert "\n|---" in module(name).page(data)
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name: path.stat().st_mtime_ns for path in RESULTS.iterdir()} == before
+
+
+def test_other_libraries_come_late():
+    """No script loads torch or jax before a contestant asks for them."""
+    scripts = ", ".join(SCRIPTS)
+    code = f"import sys; from benchmarks import {scripts}; print(*(name in sys.modules for name in ('torch', 'jax')))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_one_script_a_question():
+    """Each script's docstring begins with its question's letter."""
+    assert tuple(module(name).__doc__.partition(":")[0] for name in SCRIPTS) == QUESTIONS
+
+
+def test_names_may_be_cut_short():
+    """Beginnings choose, in the order of the scripts; what none begins with is refused."""
+    assert chosen(["f1", "a"]) == ["a0_forward", "a1_gradient", "a2_training", "f1_activations"]
+    assert chosen([]) == list(SCRIPTS)
+    with pytest.raises(SystemExit, match="no script begins with 'z'"):
+        chosen(["z"])
+
+
+def test_blas_chooses_for_itself(monkeypatch):
+    """OPENBLAS_CORETYPE is taken away before numpy is loaded."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    code = "import sys, benchmarks, os; print('OPENBLAS_CORETYPE' in os.environ, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_children_have_the_threads_they_are_given():
+    """A child sees its settings; a child that fails is an error here."""
+    assert children.ask("machine:cores", threads=1) == 1 or sys.platform != "linux"
+    with pytest.raises(RuntimeError, match="ended with status"):
+        children.ask("machine:nothing")
+
+
+# ---------------------------------------------------------------- committed results
+
+SAVED = readme.saved()
+with_results = pytest.mark.skipif(not SAVED, reason="there are no results yet")
+
+
+def test_all_results_or_none():
+    """Numbers of one machine are not mixed with gaps."""
+    assert SAVED in ([], list(SCRIPTS))
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_pages_are_those_of_the_numbers(name):
+    """The page is what the JSON file says, to the letter; the picture lies beside it."""
+    data = load(name)
+    assert (RESULTS / f"{name}.md").read_text("utf-8") == whole_page(name, data, module(name).page)
+    assert (RESULTS / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert {"processor", "refnode", "numpy", "numba"} <= data["machine"].keys()
+
+
+@pytest.mark.parametrize("page", readme.SECTIONS)
+def test_pages_say_what_the_results_say(page):
+    """`python -m benchmarks.readme --write` changes nothing in README.md and docs/kernels.md."""
+    assert readme.BEGIN + readme.SECTIONS[page]() + readme.END in (ROOT / page).read_text("utf-8")
+
+
+@with_results
+@pytest.mark.parametrize("name", ["a0_forward", "a1_gradient", "b0_work_precision", "c0_batch"])
+def test_committed_races_are_verified(name):
+    """Every contestant is within what was allowed, and others than refnode took part in every race."""
+    for one in load(name)["races"]:
+        assert all(timing["error"] <= one["within"] for timing in one["timings"])
+        assert any(not timing["name"].startswith("refnode") for timing in one["timings"])
+
+
+@with_results
+def test_start_up():
+    """`import refnode` costs less than 0.4 s after numpy, a second process's first gradient less than 1.2 s."""
+    data = load("e0_start_up")
+    assert sorted(one["refnode"] for one in data["imports"])[len(data["imports"]) // 2] < 0.4
+    for name, runs in data["first gradient"].items():
+        assert sorted(run["gradient"] for run in runs)[len(runs) // 2] < 1.2, name
+
+
+EXPONENTS = {  # of memory against steps: from, to
+    "discrete, all stages": (0.95, 1.05),
+    "discrete, states": (0.9, 1.05),
+    "discrete, sqrt(N) checkpoints": (0.0, 0.55),
+    "discrete, log2(N) checkpoints": (0.0, 0.3),
+    "backsolve": (0.0, 0.1),
+    "interpolating": (0.95, 1.05),
+    "quadrature": (0.95, 1.05),
+}
+
+
+@with_results
+@pytest.mark.parametrize("name", EXPONENTS)
+def test_memory_goes_with_steps_as_claimed(name):
+    """Backsolve is flat, checkpoints grow like the root or the logarithm, what is stored grows linearly."""
+    data, exponent = load("d0_memory"), module("d0_memory").exponent
+    low, high = EXPONENTS[name]
+    assert low <= exponent(data["steps"], [point["asked"] for point in data["by steps"][name]]) <= high
+
+
+@with_results
+def test_activations_are_right_to_two_units():
+    """In both precisions; in float32 over every number."""
+    data = load("f1_activations")
+    assert data["stride"] == 1
+    for name, by_dtype in data["errors"].items():
+        assert all(error["ulps"] <= 2 for error in by_dtype.values()), name

@@ -1,0 +1,96 @@
+"""Memory is asked for once and used again; what a method holds goes with the steps as its docstring says."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import refnode as rn
+from refnode.kernels.run import WORK
+
+BATCH = 64
+CONSTANT = 3 * 2**20  # bytes that do not depend on the steps: parameters, scratch, cotangents of a group of stages
+STEP = 200  # bytes a step in records of the grid: fractions, depths, numbers of the stages
+
+
+def network():
+    """A problem whose field depends on t."""
+    rng = np.random.default_rng(0)
+    model = rn.NeuralODE(rn.MLP(2, 64, 64, 2, time="first"))
+    params = {name: 0.3 * rng.standard_normal(shape) for name, shape in model.shapes.items()}
+    return rn.Problem(model, params, rng.standard_normal((BATCH, 2)), rn.Loss(rn.SquaredError(np.zeros((BATCH, 2)))))
+
+
+def asked(method, solver, **options):
+    """Bytes at the peak of a gradient over what there was before, and the result."""
+    problem = network()
+    problem.resolved  # noqa: B018  kept by the problem
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        result = rn.gradient(problem, method, solver, backend="cpu", **options)
+        return tracemalloc.get_traced_memory()[1] - before, result
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(autouse=True)
+def _loaded():
+    """Every kernel has run once, and the thread holds no workspace."""
+    for method in ("discrete", "backsolve", "interpolating", "quadrature"):
+        rn.gradient(network(), method, rn.Solver("rk4", n_steps=40), backend="cpu")
+    rn.gradient(network(), "discrete", rn.Solver("dopri5", tol=1e-3, steps="own"), backend="cpu")
+    WORK.clear()
+
+
+def test_a_tape_of_fixed_steps_is_asked_for_once():
+    """All stages of 300 steps take what they hold, and not the double that growing tapes have."""
+    bytes_asked, result = asked("discrete", rn.Solver("rk4", n_steps=300))
+    assert result.stats.peak_bytes > 10 * CONSTANT
+    assert result.stats.peak_bytes <= bytes_asked <= 1.02 * result.stats.peak_bytes + CONSTANT
+
+
+def test_a_growing_tape_is_copied_once():
+    """Adaptive steps: a full tape beside the next, which is twice as large, and never more. A step past half of it uses
+    a third of both, and six of the seven stages for which dopri5 has room.
+    """
+    bytes_asked, result = asked("discrete", rn.Solver("dopri5", tol=1e-11))
+    assert result.stats.accepted > 2 * 32  # the first tape is outgrown
+    assert bytes_asked <= 3 * 7 / 6 * result.stats.peak_bytes + CONSTANT
+
+
+@pytest.mark.parametrize("steps", ["shared", "own"])
+def test_the_workspace_is_used_again(steps):
+    """A second gradient finds its tape: it asks for no more than what does not depend on the steps."""
+    solver = rn.Solver("dopri5", tol=1e-10, steps=steps)
+    first, result = asked("discrete", solver)
+    again, same = asked("discrete", solver)
+    assert again <= CONSTANT + STEP * BATCH * int(np.max(result.stats.accepted))
+    assert steps == "own" or first > 4 * again
+    for name, g in result.grads.items():
+        np.testing.assert_array_equal(same.grads[name], g)
+
+
+def test_backsolve_is_flat():
+    """Twenty times the steps take no more memory, but for the record of the grid."""
+    few, many = (asked("backsolve", rn.Solver("rk4", n_steps=n))[0] for n in (40, 800))
+    assert many - few <= STEP * 760
+    assert many <= CONSTANT
+
+
+@pytest.mark.parametrize("method", ["interpolating", "quadrature"])
+def test_dense_output_is_linear(method):
+    """Four times the steps take four times the memory that goes with them: from 1000 to 4000 less than 4.4 times."""
+    by = {}
+    for n in (500, 1000, 4000):
+        WORK.clear()
+        by[n] = asked(method, rn.Solver("rk4", n_steps=n))[0]
+    assert by[4000] - by[1000] <= 1.1 * 6 * (by[1000] - by[500])
+
+
+def test_checkpoints_take_what_they_are_given():
+    """With room for five states, 400 steps ask for no more than a tape of one step."""
+    five, solver = 5 * BATCH * 16, rn.Solver("rk4", n_steps=400)
+    bytes_asked, result = asked("discrete", solver, store="binomial", memory_bytes=five)
+    assert result.stats.peak_bytes <= five
+    assert bytes_asked <= CONSTANT
