@@ -41,6 +41,7 @@ from refnode.errors import (
     InvalidArgument,
     NonFiniteState,
     NotEnoughDigits,
+    NotProvable,
     NumericalError,
     ProblemFileError,
     ProgramFailed,
@@ -66,6 +67,8 @@ from refnode.loss import (
 from refnode.maps import Columns, Identity, PartialInput, ZeroAugment
 from refnode.model import Model
 from refnode.oracle.certificate import certify
+from refnode.oracle.golden.document import Golden
+from refnode.oracle.golden.shelf import golden
 from refnode.oracle.grading import assert_gradient, grade
 from refnode.oracle.ladder import reference
 from refnode.oracle.problems import catalogue
@@ -120,6 +123,7 @@ __all__ = [
     "GalNODE",
     "Galerkin",
     "GaussianRBF",
+    "Golden",
     "GradientResult",
     "Gram",
     "Harmonic",
@@ -136,6 +140,7 @@ __all__ = [
     "NeuralODE",
     "NonFiniteState",
     "NotEnoughDigits",
+    "NotProvable",
     "NumericalError",
     "Observations",
     "ParameterNorm",
@@ -179,6 +184,7 @@ __all__ = [
     "costate",
     "digits",
     "digits_left",
+    "golden",
     "grade",
     "gradient",
     "gram",

@@ -86,3 +86,7 @@ class UnreliableGradient(NumericalError):
 
 class NotEnoughDigits(NumericalError):
     """A reference that cannot be had to the digits asked for."""
+
+
+class NotProvable(RefnodeError):
+    """A problem that an oracle's method does not take, with the reason."""

@@ -202,7 +202,7 @@ BUGS = (
     Bug("closed form: sign of dt0", "oracle/closed_forms.py", '"t0": -(g * z * k * c0).sum()', '"t0": (g * z * k * c0).sum()', ORACLE),
     Bug("certify: promise not checked", "oracle/certificate.py", "if promised > 0 and np.any(excess > 0):", "if False:", "tests/oracle/test_certificate.py"),
     # grading
-    Bug("grade: claim not checked", "oracle/grading.py", "if beyond > farthest:", "if False:", GRADING),
+    Bug("grade: claim not checked", "oracle/grading.py", "if beyond > most:", "if False:", GRADING),
     Bug("grade: one digit less is asked for", "oracle/grading.py", "float(-np.log10(tol) - 2))", "float(-np.log10(tol) - 3))", GRADING),
     Bug("grade: dtype not looked at", "oracle/grading.py", "if not is_float64(a):", "if False:", GRADING),
     Bug("grade: digits beyond the radius", "oracle/grading.py", "blurred = np.maximum(gap, radius)", "blurred = gap", GRADING),

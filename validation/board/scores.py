@@ -56,7 +56,7 @@ def score(problem, configuration, tol, entry, truth, grads, seconds, first):
         if g.shape != truth.grads[leaf].shape or g.dtype != np.float64:
             message = f"{leaf} is {g.dtype} {g.shape}, should be float64 {truth.grads[leaf].shape}"
             return Score(problem, configuration, tol, "raised", message)
-    errors = {leaf: largest(g - truth.grads[leaf]) for leaf, g in found.items()}
+    errors = {leaf: largest(truth.gap(leaf, g)) for leaf, g in found.items()}
     radius = {leaf: largest(truth.radius[leaf]) for leaf in found}
     digits = {leaf: rn.digits_left(max(errors[leaf], radius[leaf]), scale[leaf]) for leaf in found}
     return Score(
