@@ -61,7 +61,7 @@ def sine_cosine(t: Decimal) -> tuple[Decimal, Decimal]:
 
 
 def closed_form(problem: Problem, precision: int = PRECISION) -> dict[str, Exact] | None:
-    """The gradient of every leaf as Decimals of so many digits, if the problem has one of the forms above; else None."""
+    """The gradient of every leaf as Decimals of so many digits if it has one of the forms above, or None."""
     recipe = _recipe(problem)
     if recipe is None:
         return None

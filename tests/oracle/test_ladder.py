@@ -70,10 +70,10 @@ def known(digits, kind):
 
 def test_the_best_rung_is_taken_and_the_better_ones_are_explained(monkeypatch):
     """The first rung that answers is the truth's; `passed` says of each better one why not."""
-    on_rungs(monkeypatch, closed_form="no formula", double_double=known(28, "verified"), consensus=known(12, "estimated"))
+    on_rungs(monkeypatch, closed_form="none", double_double=known(28, "verified"), consensus=known(12, "estimated"))
     truth = reference(catalogue("mild")[0].problem)
     assert truth.kind == "verified"
-    assert truth.passed == {"golden file": "not here", "closed form": "no formula", "proof": "not here"}
+    assert truth.passed == {"golden file": "not here", "closed form": "none", "proof": "not here"}
 
 
 def test_digits_choose_the_rung(monkeypatch):
@@ -128,7 +128,7 @@ def test_large_problems_are_proven_only_if_digits_are_asked_for():
 # ---------------------------------------------------------------- |g - mid|
 
 def test_the_gap_is_subtracted_before_it_is_rounded():
-    """A float64 gradient is off from a midpoint between two float64 by what decimal arithmetic says, NaN by infinity."""
+    """A float64 is off from a midpoint between two float64 by what decimal arithmetic says, NaN by infinity."""
     third = Decimal(1) / Decimal(3)
     truth = Truth({"x": np.array([1 / 3, 1.0])}, {"x": np.zeros(2)}, "proven", "", {"x": np.array([third, Decimal(1)])})
     gap = truth.gap("x", np.array([1 / 3, np.nan]))
@@ -141,7 +141,8 @@ def test_the_gap_is_subtracted_before_it_is_rounded():
 
 def test_digits_that_are_not_there_are_refused():
     """Asking more than any rung has raises, and says what each lacks."""
-    with pytest.raises(rn.NotEnoughDigits, match=r"40 digits were asked for.*consensus: \S+ has 1\d\.\d digits, estimated"):
+    said = r"40 digits were asked for.*consensus: \S+ has 1\d\.\d digits, estimated"
+    with pytest.raises(rn.NotEnoughDigits, match=said):
         reference(user_problem(), digits=40)
     assert reference(user_problem(), digits=10).kind == "estimated"
 
