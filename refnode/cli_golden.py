@@ -9,6 +9,7 @@ from rich.text import Text
 from refnode.errors import InvalidArgument
 from refnode.oracle.golden.build import DIGITS, build
 from refnode.oracle.golden.document import Golden
+from refnode.oracle.golden.printed import scientific
 from refnode.oracle.golden.shelf import golden as read, index, shelf
 from refnode.oracle.golden.verify import verify_golden
 from refnode.oracle.truth import Truth, farthest, place
@@ -56,7 +57,7 @@ def show_command(name: str, leaf: str | None, part: str, sample: int | None) -> 
         shape = truth.grads[where].shape
         indices = [farthest(np.abs(truth.grads[where]))] if leaf is None else list(np.ndindex(shape))
         for at in indices:
-            cells = place(where, at), f"{truth.midpoints(where)[at]:e}", f"{truth.radius[where][at]:.1e}"
+            cells = place(where, at), scientific(truth.midpoints(where)[at]), f"{truth.radius[where][at]:.1e}"
             table.add_row(*map(Text, cells))
     console.print(f"{found.name} - {found.about}")
     console.print(f"{found.truth.kind}: {found.truth.how}", soft_wrap=True)
@@ -65,7 +66,7 @@ def show_command(name: str, leaf: str | None, part: str, sample: int | None) -> 
     console.print(", ".join(f"{key} {value}" for key, value in found.proof.items()), soft_wrap=True)
     console.print(table)
     if found.truth.loss is not None:
-        console.print(f"loss    {found.truth.loss:e}, radius {found.truth.loss_radius:.1e}")
+        console.print(f"loss    {scientific(found.truth.loss)}, radius {found.truth.loss_radius:.1e}")
     console.print(f"sha256  {found.sha256}")
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from refnode.json_file import write_text
 
+LONG = 30  # letters of a cell that may be broken into lines
 Look = Literal["", "good", "known", "bad", "faint"]
 
 
@@ -74,7 +75,8 @@ def _cell(cell: Cell) -> str:
 
 
 def _attributes(cell: Cell) -> str:
-    look = f" class={cell.look}" if cell.look else ""
+    classes = " ".join(filter(None, (cell.look, "words" if len(cell.text) > LONG else "")))
+    look = f' class="{classes}"' if classes else ""
     value = "" if cell.value is None else f" data-v={cell.value:.6g}"
     return look + value + _said("c", cell.command) + _said("n", cell.note)
 
@@ -97,10 +99,10 @@ h1 { font-size: 1.5rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin: 2rem
 table { border-collapse: separate; border-spacing: 0; font-size: .875rem; line-height: 20px;
   font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 8px; text-align: left; border-bottom: 1px solid var(--line); max-width: 26rem; }
-td { white-space: nowrap; } td:last-child { white-space: normal; min-width: 4rem; }
+td { white-space: nowrap; } td.words { white-space: normal; min-width: 15rem; }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { position: sticky; top: 0; z-index: 2; background: var(--raised); padding: 0; }
-th[scope=row] { position: sticky; left: 0; z-index: 1; background: var(--back); font-weight: 600; max-width: 9.5rem; }
+th[scope=row] { position: sticky; left: 0; z-index: 1; background: var(--back); font-weight: 600; max-width: min(20rem, 40vw); }
 thead th:first-child { left: 0; z-index: 3; }
 button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: .45rem .5rem;
   text-align: left; cursor: pointer; white-space: nowrap; }

@@ -57,15 +57,21 @@ addEventListener("securitypolicyviolation", (e) => errors.push("loads " + e.bloc
 script-src 'unsafe-inline'; img-src data:">"""
 
 
+FRAME = """<!doctype html><pre id=seen></pre><script>
+addEventListener("message", (e) => document.getElementById("seen").textContent = e.data);</script>
+<iframe src=page.html width={} height={} style="border:0"></iframe>"""  # a window cannot be as narrow as a phone
+
+
 def seen(page, script, tmp_path, size=DESK, dark=False):
     """What a script planted at the end of a page returns; there was no error, and nothing was to be loaded."""
     assert CHROMIUM, "Chromium is not installed"
-    planted = f"<pre id=seen></pre><script>const found = (() => {{ {script} }})();"
-    planted += "document.getElementById('seen').textContent = JSON.stringify([found, errors]);</script>"
+    planted = f"<script>const found = (() => {{ {script} }})();"
+    planted += "parent.postMessage(JSON.stringify([found, errors]), '*');</script>"
     text = page.read_text("utf-8").replace("<head>", "<head>" + WATCH).replace("</body>", planted + "</body>")
     (tmp_path / "page.html").write_text(text, "utf-8")
-    look = [f"--window-size={size[0]},{size[1]}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    command = [CHROMIUM, *FLAGS, *look, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "page.html").as_uri()]
+    (tmp_path / "frame.html").write_text(FRAME.format(*size), "utf-8")
+    look = ["--window-size=1500,1000", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    command = [CHROMIUM, *FLAGS, *look, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frame.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     match = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
     assert match, done.stderr[-2000:]
