@@ -57,7 +57,7 @@ def show_command(name: str, leaf: str | None, part: str, sample: int | None) -> 
         shape = truth.grads[where].shape
         indices = [farthest(np.abs(truth.grads[where]))] if leaf is None else list(np.ndindex(shape))
         for at in indices:
-            cells = place(where, at), scientific(truth.midpoints(where)[at]), f"{truth.radius[where][at]:.1e}"
+            cells = place(where, at), scientific(truth.midpoint(where, at)), f"{truth.radius[where][at]:.1e}"
             table.add_row(*map(Text, cells))
     console.print(f"{found.name} - {found.about}")
     console.print(f"{found.truth.kind}: {found.truth.how}", soft_wrap=True)

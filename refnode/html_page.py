@@ -102,7 +102,7 @@ th, td { padding: 5px 8px; text-align: left; border-bottom: 1px solid var(--line
 td { white-space: nowrap; } td.words { white-space: normal; min-width: 15rem; }
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { position: sticky; top: 0; z-index: 2; background: var(--raised); padding: 0; }
-th[scope=row] { position: sticky; left: 0; z-index: 1; background: var(--back); font-weight: 600; max-width: min(20rem, 40vw); }
+th[scope=row] { position: sticky; left: 0; z-index: 1; background: var(--back); max-width: min(20rem, 40vw); }
 thead th:first-child { left: 0; z-index: 3; }
 button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: .45rem .5rem;
   text-align: left; cursor: pointer; white-space: nowrap; }

@@ -49,6 +49,7 @@ CLOSED_ZOO = "tests/gradients/test_zoo.py::test_linear_closed_form"
 EVERY_METHOD = "tests/gradients/test_zoo.py::test_linear_closed_form_by_every_method"
 RESCALED = "tests/gradients/test_zoo.py::test_adaptive_depth_is_a_rescaled_field"
 RIESZ, TORCHDYN = "tests/test_descent.py", "tests/test_torchdyn_bases.py"
+GOLDEN = "tests/oracle/golden"
 GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
 EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
@@ -227,6 +228,19 @@ BUGS = (
     Bug("kernel theta by row: t0 forgotten", "kernels/adjoint.py", "times[4, r] -= (1 - u) * rate", "times[4, r] -= 0 * rate", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
     Bug("kernel cache: digest of names only", "kernels/compiled.py", 'path.name.encode() + b"\\0" + path.read_bytes()', "path.name.encode()", "tests/kernels/test_cache.py::test_every_source_counts"),
     Bug("kernel cache: Numba's names of files", "kernels/compiled.py", "    def save(self", "    def unused(self", "tests/kernels/test_cache.py::test_two_writers_keep_two_files"),
+    # golden files, the ladder, the error budget
+    Bug("golden: rounding does not widen the radius", "oracle/golden/printed.py", "hexadecimal_above(radius + abs(rounded - mid))", "hexadecimal_above(radius)", f"{GOLDEN}/test_printed.py"),
+    Bug("golden: radius rounded down", "oracle/decimals.py", "return float(ceil(number / step) * step)", "return float((number // step) * step)", f"{GOLDEN}/test_printed.py"),
+    Bug("golden: one digit too many", "oracle/golden/printed.py", "max(finest, radius.adjusted())", "max(finest, radius.adjusted() - 1)", f"{GOLDEN}/test_printed.py"),
+    Bug("golden: hashes not checked", "oracle/golden/document.py", "if said != found:", "if False:", f"{GOLDEN}/test_document.py"),
+    Bug("golden: overlapping is taken for proven", "oracle/golden/verify.py", "mine + theirs if touching else mine - theirs", "mine + theirs", f"{GOLDEN}/test_verify.py"),
+    Bug("golden: samples not proven again", "oracle/golden/verify.py", "in enumerate(zip(old.samples, new.samples, strict=True)):", "in enumerate(()):", f"{GOLDEN}/test_verify.py"),
+    Bug("golden: parts may contradict the whole", "oracle/golden/build.py", "if abs(off[k]) > room[k]]", "if abs(off[k]) > 2**99 * room[k]]", f"{GOLDEN}/test_build.py"),
+    Bug("apart: a mean's share forgotten", "oracle/apart.py", "truth.midpoints(name) / share", "truth.midpoints(name)", "tests/oracle/test_apart.py"),
+    Bug("truth: midpoint rounded before it is subtracted", "oracle/truth.py", "float(abs(Decimal(v) - mid))", "abs(v - float(mid))", "tests/oracle/test_ladder.py"),
+    Bug("ladder: digits not looked at", "oracle/ladder.py", "have[worst] >= digits:", "have[worst] >= 1:", "tests/oracle/test_ladder.py"),
+    Bug("budget: round-off against the continuous adjoint", "oracle/budget.py", "np.abs(computed[leaf] - precise[leaf])", "np.abs(computed[leaf] - continuous[leaf])", "tests/oracle/test_budget.py"),
+    Bug("budget: truncation of the float64 gradient", "oracle/budget.py", "exact(high).ravel() + exact(low).ravel()", "exact(high).ravel()", "tests/oracle/test_budget.py"),
     # problem files
     Bug("depth file: layers forgotten when read", "depth_document.py", 'layers = None if node["layers"] is None else tuple(node["layers"])', "layers = None", DEPTH_FILE),
     Bug("depth file: interval from zero", "depth_document.py", 'return real(node["lo"], (*place, "lo")), real(', "return 0.0, real(", DEPTH_FILE),

@@ -26,8 +26,11 @@ from validation.board.scores import load
 
 RESULTS = Path(__file__).resolve().parent.parent / "validation" / "results"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync --hide-scrollbars --dump-dom --virtual-time-budget=5000""".split()
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+    "--dump-dom", "--virtual-time-budget=5000",
+]  # fmt: skip
 PHONE, DESK = (390, 844), (1400, 900)
 
 in_a_browser = pytest.mark.skipif(

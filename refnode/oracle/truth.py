@@ -53,10 +53,13 @@ class Truth:
         """The midpoints of a leaf as Decimals, shaped like it; of one known in float64 those exact numbers."""
         return np.asarray(self.mid[leaf], dtype=object) if leaf in self.mid else exact(self.grads[leaf])
 
+    def midpoint(self, leaf: str, index: tuple[int, ...]) -> Decimal:
+        """The midpoint of one number."""
+        return self.midpoints(leaf).item(*index)
+
     def words(self, leaf: str, index: tuple[int, ...], digits: int = 17) -> str:
         """The midpoint of one number, to so many digits."""
-        mid = self.mid[leaf][index] if leaf in self.mid else self.grads[leaf][index]
-        return f"{mid:.{digits}g}"
+        return f"{self.midpoint(leaf, index):.{digits}g}"
 
     def scales(self, faint: Sequence[str] = ()) -> dict[str, float]:
         """What an error in a leaf is measured against: its largest entry; all leaves' for zero and faint ones."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import localcontext
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from refnode import cli, figures
 from refnode.oracle import budget as module
 from refnode.oracle.budget import Budget, Row, error_budget, in_long_doubles
 from refnode.oracle.closed_forms import closed_form_truth
+from refnode.oracle.decimals import EXACT, exact
+from refnode.oracle.truth import Truth
 
 COSINE = rn.catalogue("cosine")[0].problem  # depends on t: a wrong stage time would show in the order
 LONGER = np.finfo(np.longdouble).eps < np.finfo(float).eps
@@ -148,3 +151,18 @@ def test_the_picture_has_what_it_says():
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels[0] == f"truncation, order {found.slope('truncation'):.2f}"
+
+
+@needs_long_doubles
+def test_truncation_is_seen_below_the_digits_of_float64(monkeypatch):
+    """If the truth is the computed solution's own gradient, no truncation is left, to the digits of long doubles."""
+    solver = rn.Solver("rk4", n_steps=16)
+    precise = in_long_doubles(COSINE, solver)
+    high = {leaf: g.astype(np.float64) for leaf, g in precise.items()}
+    with localcontext(EXACT):
+        mid = {leaf: exact(high[leaf]) + exact((g - high[leaf]).astype(np.float64)) for leaf, g in precise.items()}
+    truth = Truth(high, {leaf: np.zeros(g.shape) for leaf, g in high.items()}, "proven", "", mid)
+    monkeypatch.setattr(module, "reference", lambda problem: truth)
+    row = error_budget(COSINE, "rk4", [16]).rows[0]
+    assert row.truncation == 0
+    assert row.roundoff > 0

@@ -40,7 +40,8 @@ def test_a_file_is_whole_and_of_this_catalogue(name):
     jsonschema.validate(document["answers"], SCHEMA)
     (entry,), found = catalogue(name), golden(name)
     assert index()[name] == problem_digest(found.problem) == problem_digest(entry.problem)
-    assert (found.name, found.about, found.truth.kind) == (name, entry.about, "estimated" if name in UNPROVEN else "proven")
+    assert (found.name, found.about) == (name, entry.about)
+    assert found.truth.kind == ("estimated" if name in UNPROVEN else "proven")
     assert contradiction(found) == ""
     if name not in UNPROVEN:
         for truth in (found.truth, found.terminal, found.integral, *found.samples):
@@ -59,7 +60,7 @@ def test_closed_forms_are_within_the_proven_balls(name):
 
 @pytest.mark.parametrize("name", ["mild", "theta_running", "observations", "everything", "cnf_hutchinson", "scales"])
 def test_another_method_agrees(name):
-    """The discrete adjoint of dop853 at 1e-13 is off from the proven midpoints by no more than that tolerance leaves."""
+    """The discrete adjoint of dop853 at 1e-13 is off from the midpoints by no more than that tolerance leaves."""
     (entry,), found = catalogue(name), golden(name)
     got, scale = rn.gradient(entry.problem, "discrete", rn.Solver("dop853", tol=1e-13)), found.truth.scales(entry.faint)
     for leaf, g in got.grads.items():
