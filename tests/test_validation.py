@@ -58,6 +58,7 @@ def test_a_score_measures_every_leaf_against_its_own_size(cosine):
     assert got.outcome == "returned"
     assert got.digits["theta.k"] == pytest.approx(4.0, abs=0.01)
     assert got.worst() == "theta.k"
+    assert got.farthest == f"theta.k[{np.argmax(np.abs(truth.grads['theta.k']))}]"
     assert got.bounded == ["x", "t0", "T"]
     assert got.blown == pytest.approx(1.0, abs=0.01)
     assert (got.seconds, got.first) == (0.5, 0.7)

@@ -23,7 +23,7 @@ from refnode.problem import Problem
 from refnode.solver import Solver
 
 USUAL_DIGITS = 20.0  # of a proof, where no number is asked for
-MOST_WORK = 3e4  # steps x samples x parameters of a problem that is proven though no digits are asked for
+MOST_WORK = 5e3  # steps x samples x parameters of a problem that is proven though no digits are asked for
 
 
 def reference(problem: Problem, digits: float | None = None) -> Truth:
