@@ -9,7 +9,7 @@ from typing import Any
 
 from refnode.errors import InvalidArgument, NotEnoughDigits, NotProvable, NumericalError, ProblemFileError
 from refnode.json_file import write_json
-from refnode.oracle.apart import Engine, integral_part, placed, sample_parts, terminal_part
+from refnode.oracle.apart import Engine, integral_part, sample_parts, terminal_part
 from refnode.oracle.consensus import consensus
 from refnode.oracle.decimals import EXACT, exact
 from refnode.oracle.entry import Entry
@@ -90,17 +90,15 @@ def _index(folder: Path) -> dict[str, str]:
 def _proven(entry: Entry, digits: float, passed: Mapping[str, str]) -> Golden:
     from refnode.oracle.proof import prove, prove_parts, prove_samples
 
-    problem = entry.problem
-    truth, parts, samples = prove(problem, digits), prove_parts(problem, digits), prove_samples(problem, digits)
-    terminal, integral = (
-        placed(problem, [(parts[name], 1)]) if there else None
-        for name, there in (
-            ("terminal", problem.loss.terminal is not None or problem.loss.observations is not None),
-            ("integral", bool(problem.loss.running)),
-        )
-    )
-    record = _record("ball arithmetic", digits, "python-flint")
-    return Golden(entry.name, entry.about, problem, _with(truth, passed), terminal, integral, tuple(samples), record)
+    problem, record = entry.problem, _record("ball arithmetic", digits, "python-flint")
+    points = problem.loss.terminal is not None or problem.loss.observations is not None
+    truth, samples = prove(problem, digits), tuple(prove_samples(problem, digits))
+    if points and problem.loss.running:
+        parts = prove_parts(problem, digits)
+        terminal, integral = parts["terminal"], parts["integral"]
+    else:
+        terminal, integral = (truth, None) if points else (None, truth)
+    return Golden(entry.name, entry.about, problem, _with(truth, passed), terminal, integral, samples, record)
 
 
 def _verified(entry: Entry, digits: float, passed: Mapping[str, str]) -> Golden:
