@@ -93,11 +93,10 @@ def _proven(entry: Entry, digits: float, passed: Mapping[str, str]) -> Golden:
     problem, record = entry.problem, _record("ball arithmetic", digits, "python-flint")
     points = problem.loss.terminal is not None or problem.loss.observations is not None
     truth, samples = prove(problem, digits), tuple(prove_samples(problem, digits))
+    parts = {"terminal": truth, "integral": truth}
     if points and problem.loss.running:
         parts = prove_parts(problem, digits)
-        terminal, integral = parts["terminal"], parts["integral"]
-    else:
-        terminal, integral = (truth, None) if points else (None, truth)
+    terminal, integral = parts["terminal"] if points else None, parts["integral"] if problem.loss.running else None
     return Golden(entry.name, entry.about, problem, _with(truth, passed), terminal, integral, samples, record)
 
 
