@@ -74,7 +74,8 @@ def test_parts_that_do_not_add_up_are_refused(leaf):
     assert contradiction(wrong) == f"the samples do not add up to {leaf}{'[0, 0]' if leaf != 'T' else ''}"
 
 
-def test_what_cannot_be_proven_says_why(monkeypatch):
+@pytest.mark.slow
+def test_what_cannot_be_proven_says_why():
     """ReLU has no proof: the file is an estimate, with the reasons for it, and its parts add up within the radii."""
     golden = compute(catalogue("relu")[0])
     assert golden.truth.kind == "estimated"
