@@ -98,6 +98,19 @@ def _row(term: Any, i: int) -> Any:
     return replace(term, **data)
 
 
+def total(problem: Problem, parts: Sequence[Truth]) -> Truth:
+    """The sum of truths, the loss with it; one alone stays as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = placed(problem, [(part, 1) for part in parts])
+    losses, radii = [part.loss for part in parts], [Decimal(part.loss_radius) for part in parts]
+    if any(loss is None for loss in losses):
+        return whole
+    with localcontext(EXACT):
+        loss = sum((loss for loss in losses if loss is not None), Decimal(0))
+        return replace(whole, loss=loss, loss_radius=float_above(sum(radii, Decimal(0))))
+
+
 def placed(problem: Problem, terms: Sequence[tuple[Truth, int]], i: int | None = None) -> Truth:
     """The sum of truths, each divided by an integer, in the shapes of the problem's leaves.
 

@@ -4,12 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import localcontext
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from refnode.errors import InvalidArgument, NotEnoughDigits, NotProvable, NumericalError, ProblemFileError
+from refnode.errors import (
+    BackendUnavailable,
+    InvalidArgument,
+    NotEnoughDigits,
+    NotProvable,
+    NumericalError,
+    ProblemFileError,
+)
 from refnode.json_file import write_json
-from refnode.oracle.apart import Engine, integral_part, sample_parts, terminal_part
+from refnode.oracle.apart import Engine, integral_part, sample_parts, terminal_part, total
 from refnode.oracle.consensus import consensus
 from refnode.oracle.decimals import EXACT, exact
 from refnode.oracle.entry import Entry
@@ -28,8 +36,8 @@ def compute(entry: Entry, digits: float = DIGITS) -> Golden:
 
     Raises
     ------
-    NotProvable       if python-flint is not installed: files without a proof are for problems that have none
-    NumericalError    if parts and whole contradict each other, which would be a bug
+    BackendUnavailable    without python-flint: files without a proof are for problems that have none
+    NumericalError        if parts and whole contradict each other, which would be a bug
     """
     passed: dict[str, str] = {}
     for name, engine in ENGINES.items():
@@ -88,16 +96,24 @@ def _index(folder: Path) -> dict[str, str]:
 # ---------------------------------------------------------------- engines
 
 def _proven(entry: Entry, digits: float, passed: Mapping[str, str]) -> Golden:
-    from refnode.oracle.proof import prove, prove_parts, prove_samples
+    """One proof for all: its balls of every sample and of both kinds of terms add up to the parts and to the whole."""
+    if find_spec("flint") is None:
+        raise BackendUnavailable("golden files are proven with python-flint: pip install 'refnode[proof]'")
+    from refnode.oracle.proof import attempts
 
-    problem, record = entry.problem, _record("ball arithmetic", digits, "python-flint")
-    points = problem.loss.terminal is not None or problem.loss.observations is not None
-    truth, samples = prove(problem, digits), tuple(prove_samples(problem, digits))
-    parts = {"terminal": truth, "integral": truth}
-    if points and problem.loss.running:
-        parts = prove_parts(problem, digits)
-    terminal, integral = parts["terminal"] if points else None, parts["integral"] if problem.loss.running else None
-    return Golden(entry.name, entry.about, problem, _with(truth, passed), terminal, integral, samples, record)
+    problem, loss = entry.problem, entry.problem.loss
+    terms = [(True, False)] if loss.terminal is not None or loss.observations is not None else []
+    terms += [(False, True)] if loss.running else []
+    found = attempts.proof(problem, digits, terms)
+    parts = dict(zip(terms, [found.truth(found.total(k)) for k in range(len(terms))], strict=True))
+    samples = (
+        [found.truth(found.single(i, k)) for k in range(len(terms))] for i in range(problem.batch)
+    )
+    record = _record("ball arithmetic", digits, "python-flint")
+    return Golden(
+        entry.name, entry.about, problem, _with(total(problem, list(parts.values())), passed),
+        parts.get((True, False)), parts.get((False, True)), tuple(total(problem, mine) for mine in samples), record,
+    )  # fmt: skip
 
 
 def _verified(entry: Entry, digits: float, passed: Mapping[str, str]) -> Golden:
