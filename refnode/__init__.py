@@ -69,6 +69,8 @@ from refnode.maps import Columns, Identity, PartialInput, ZeroAugment
 from refnode.model import Model
 from refnode.model_file import export_weights, load_model, save_model
 from refnode.oracle.certificate import certify
+from refnode.oracle.golden.document import Golden
+from refnode.oracle.golden.shelf import golden
 from refnode.oracle.grading import assert_gradient, grade
 from refnode.oracle.ladder import reference
 from refnode.oracle.problems import catalogue
@@ -135,6 +137,7 @@ __all__ = [
     "GalNODE",
     "Galerkin",
     "GaussianRBF",
+    "Golden",
     "GradientResult",
     "Gram",
     "Harmonic",
@@ -201,6 +204,7 @@ __all__ = [
     "digits_left",
     "export_weights",
     "fit",
+    "golden",
     "grade",
     "gradient",
     "gram",

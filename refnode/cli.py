@@ -1,25 +1,23 @@
-"""The command line: refnode certify | figures | grade | gradient | methods | info | train."""
+"""The command line: refnode budget | certify | figures | golden | grade | gradient | info | methods | train."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from refnode import __version__, cli_figures, cli_grade, cli_train, report
+from refnode import __version__, cli_budget, cli_figures, cli_golden, cli_grade, cli_train, report
 from refnode.api import gradient
+from refnode.certificate_html import save_certificate
 from refnode.environment import environment_facts
 from refnode.errors import RefnodeError
 from refnode.gradients import METHODS, GradientResult
 from refnode.json_file import writable, write_json
-from refnode.oracle.certificate import Certificate, Progress as Report, certify
+from refnode.oracle.certificate import Certificate, certify
 from refnode.problem_file import load_problem
 from refnode.result_file import save_result
 from refnode.solver import Solver
 from refnode.tableau import TABLEAUX
+from refnode.terminal import plain_console, progress_bar
 
 
 class Commands(click.Group):
@@ -64,7 +62,7 @@ def gradient_command(
 
 
 def _print_gradient(result: GradientResult) -> None:
-    console, stats = _console(), result.stats
+    console, stats = plain_console(), result.stats
     console.print(report.gradient_table(result))
     console.print(f"loss    {result.loss:.17g}")
     console.print(f"nfe     {stats.nfe} forwards, {stats.nfe_backward} after")
@@ -93,22 +91,27 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.option("--quick", is_flag=True, help="Leave out the largest problems and the slowest methods.")
 @click.option("--verbose", is_flag=True, help="Print evaluations and seconds of every cell too.")
 @click.option("--json", "json_file", metavar="F.json", help="Write the certificate to this file.")
+@click.option("--html", "html_file", metavar="F.html", help="Write it as a page: sortable, every number's command.")
 def certify_command(
-    problems: list[str] | None, methods: list[str] | None, quick: bool, verbose: bool, json_file: str | None
-) -> None:
+    problems: list[str] | None, methods: list[str] | None, quick: bool, verbose: bool,
+    json_file: str | None, html_file: str | None,
+) -> None:  # fmt: skip
     """Hold every method to its claim on every problem: exit status 0 if all keep theirs, 1 if not."""
-    if json_file is not None:
-        writable(json_file)
-    with _progress() as show:
+    for path in (json_file, html_file):
+        if path is not None:
+            writable(path)
+    with progress_bar() as show:
         certificate = certify(problems, methods, quick, show)
     if json_file is not None:
         write_json(certificate.to_json(), json_file)
+    if html_file is not None:
+        save_certificate(certificate, html_file)
     _print_certificate(certificate, verbose)
     sys.exit(0 if certificate.ok else 1)
 
 
 def _print_certificate(certificate: Certificate, verbose: bool) -> None:
-    console, cells = _console(), certificate.cells
+    console, cells = plain_console(), certificate.cells
     missed = [cell for cell in cells if not cell.ok]
     console.print(report.digits_table(certificate))
     console.print(report.LEGEND)
@@ -120,34 +123,22 @@ def _print_certificate(certificate: Certificate, verbose: bool) -> None:
     console.print(f"{kept} of {len(cells)} cells keep their claim; {certificate.seconds:.1f} s")
 
 
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """A bar on stderr, if anyone is looking."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("")
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
 # ---------------------------------------------------------------- methods, info
 
 @main.command("methods")
 def methods_command() -> None:
     """The gradient methods: exact for what, memory, cost, and when they fail."""
-    _console().print(report.methods_table())
+    plain_console().print(report.methods_table())
 
 
 @main.command("info")
 def info_command() -> None:
     """Versions, processor, threads and backends: what to say beside a number measured here."""
-    _console().print(report.facts_table(environment_facts()))
+    plain_console().print(report.facts_table(environment_facts()))
 
 
-def _console() -> Console:
-    return Console(highlight=False, markup=False, emoji=False)
-
-
+main.add_command(cli_budget.budget)
 main.add_command(cli_figures.figures)
+main.add_command(cli_golden.golden)
 main.add_command(cli_grade.grade)
 main.add_command(cli_train.train)

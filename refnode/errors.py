@@ -48,7 +48,7 @@ class ProgramFailed(RefnodeError, RuntimeError):
 
 
 class NotProvable(RefnodeError, ValueError):
-    """A problem whose gradient ball arithmetic cannot enclose, with the reason."""
+    """A problem that an oracle's method does not take, with the reason."""
 
 
 class NumericalError(RefnodeError, ArithmeticError):
@@ -109,7 +109,3 @@ class TrainingDiverged(NumericalError):
     def __str__(self) -> str:
         kept = f"; the last good parameters are in {self.checkpoint}" if self.checkpoint else ""
         return f"step {self.step}: {self.args[0]}{kept}"
-
-
-class NotProvable(RefnodeError):
-    """A problem that an oracle's method does not take, with the reason."""

@@ -273,6 +273,6 @@ def method_errors(
                 grads = gradient(problem, method, Solver(tol=tol)).grads  # type: ignore[arg-type]
             except NumericalError:
                 continue
-            off = {leaf: float(np.max(np.abs(grads[leaf] - mid), initial=0.0)) for leaf, mid in truth.grads.items()}
+            off = {leaf: float(np.max(truth.gap(leaf, g), initial=0.0)) for leaf, g in grads.items()}
             errors[method][k] = 10.0 ** -min(digits_left(off[leaf], scale[leaf]) for leaf in off)
-    return MethodErrors(np.array(tols), errors, 10.0 ** -min(truth.digits(faint).values()))
+    return MethodErrors(np.array(tols), errors, 10.0 ** -min(16.0, *truth.digits(faint).values()))

@@ -17,6 +17,7 @@ from refnode.arrays import Array
 from refnode.errors import BackendUnavailable
 from refnode.figure_data import MethodErrors, Paths, Snapshots, ThetaCurves
 from refnode.json_file import writable
+from refnode.oracle.budget import KINDS, Budget
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +34,7 @@ STYLE: Any = {
 }  # fmt: skip
 MOST_PANELS, MOST_SAMPLES = 6, 50
 PANEL = 2.3  # inches
+LABELS = {"truncation": "truncation", "roundoff": "round-off", "inconsistency": "adjoint inconsistency"}
 
 Options = ParamSpec("Options")
 Result = TypeVar("Result")
@@ -232,6 +234,25 @@ def draw_errors(found: MethodErrors) -> "Figure":
     ax.set_xticks(found.tols)
     ax.minorticks_off()
     ax.invert_xaxis()
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@in_style
+def draw_budget(budget: Budget) -> "Figure":
+    """Truncation, round-off and adjoint inconsistency against the number of steps, with the measured orders."""
+    figure, (ax,) = panels_of(1, 2.3 * PANEL, 1.5 * PANEL)
+    steps = np.array([row.steps for row in budget.rows])
+    for n, (kind, style) in enumerate(zip(KINDS, _styles(len(KINDS)), strict=True)):
+        errors = np.array([getattr(row, kind) for row in budget.rows])
+        order = budget.slope(kind)
+        label = f"{LABELS[kind]}{'' if order is None else f', order {order:.2f}'}"
+        ax.plot(steps, np.where(errors > 0, errors, np.nan), marker="osD"[n], fillstyle="none", label=label, **style)
+    ax.axhspan(0, budget.floor, color="0.9", zorder=0, label="radius of the truth")
+    ax.set(xscale="log", yscale="log", xlabel=f"steps of {budget.tableau}", ylabel="relative error of the worst leaf")
+    ax.set_xticks(steps, [str(n) for n in steps])
+    ax.minorticks_off()
+    ax.set_ylim(bottom=min(e for row in budget.rows for kind in KINDS if (e := getattr(row, kind)) > 0) / 30)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -198,12 +198,17 @@ def write_json(document: Any, path: str | Path) -> None:
 
     Raises InvalidArgument as `writable` does, and OSError where the system refuses.
     """
+    writable(path)
+    write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text file, whole or not at all, as `write_json`."""
     target = writable(path)
     draft = target.with_name(f".refnode-{secrets.token_hex(8)}.tmp")
     try:
         with open(draft, "x", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)

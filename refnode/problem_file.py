@@ -63,12 +63,16 @@ def load_problem(path: str | Path, max_bytes: int = MAX_BYTES) -> Problem:
     """
     positive("max_bytes", max_bytes)
     try:
-        node = read_json(path, max_bytes)
-        _check_version(node)
-        check_schema(node, "problem.schema.json")
-        return _problem(node, max_bytes)
+        return to_problem(read_json(path, max_bytes), max_bytes)
     except InvalidArgument as error:
-        raise ProblemFileError(f"{path}: {_shortened(str(error))}") from error
+        raise ProblemFileError(f"{path}: {shortened(str(error))}") from error
+
+
+def to_problem(node: Any, max_bytes: int = MAX_BYTES) -> Problem:
+    """The problem of a document. Raises InvalidArgument, whose argument is a place in the file."""
+    _check_version(node)
+    check_schema(node, "problem.schema.json")
+    return _problem(node, max_bytes)
 
 
 def _check_version(node: Any) -> None:
@@ -82,7 +86,8 @@ def _check_version(node: Any) -> None:
         raise InvalidArgument("/version", reprlib.repr(version), f"{VERSION}, the only version this refnode reads")
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """A message of at most 800 characters."""
     return text if len(text) <= 800 else f"{text[:500]} [..] {text[-280:]}"
 
 

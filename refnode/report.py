@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 import numpy as np
-from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
 from refnode.gradients import METHODS, GradientResult
 from refnode.oracle.certificate import Cell, Certificate
+from refnode.terminal import light_table
 
 SHORT = {
     "discrete": "disc",
@@ -34,7 +34,7 @@ def digits_table(certificate: Certificate) -> Table:
     methods = list(dict.fromkeys(cell.method for cell in certificate.cells))
     problems = list(dict.fromkeys(cell.problem for cell in certificate.cells))
     by_name = {(cell.problem, cell.method): cell for cell in certificate.cells}
-    table = _table("problem", *(SHORT.get(name, name) for name in methods))
+    table = light_table("problem", *(SHORT.get(name, name) for name in methods))
     for problem in problems:
         row = (by_name.get((problem, method)) for method in methods)
         table.add_row(Text(problem), *(Text("-") if cell is None else digits_of(cell) for cell in row))
@@ -61,7 +61,7 @@ def _missed(cell: Cell) -> str:
 
 def missed_table(cells: Iterable[Cell]) -> Table:
     """The cells that miss their claim, and why."""
-    table = _table("problem", "method", "claims", "instead")
+    table = light_table("problem", "method", "claims", "instead")
     for cell in cells:
         claims = cell.claim + ("" if cell.claimed_digits is None else f" {cell.claimed_digits:.1f}")
         because = f" (claimed because: {cell.note})" if cell.note else ""
@@ -71,7 +71,7 @@ def missed_table(cells: Iterable[Cell]) -> Table:
 
 def cost_table(cells: Iterable[Cell]) -> Table:
     """What every cell cost: evaluations forwards and after, seconds; its worst leaf and its truth."""
-    table = _table("problem", "method", "leaf", "nfe", "after", "seconds", "truth")
+    table = light_table("problem", "method", "leaf", "nfe", "after", "seconds", "truth")
     for cell in cells:
         cost = (str(cell.nfe), str(cell.nfe_backward), f"{cell.seconds:.2f}")
         table.add_row(*map(Text, (cell.problem, cell.method, cell.worst_leaf or "-", *cost, cell.truth)))
@@ -80,7 +80,7 @@ def cost_table(cells: Iterable[Cell]) -> Table:
 
 def gradient_table(result: GradientResult) -> Table:
     """The leaves of a gradient: shape and largest entry."""
-    table = _table("leaf", "shape", "max |gradient|")
+    table = light_table("leaf", "shape", "max |gradient|")
     for name, leaf in result.grads.items():
         largest = float(np.max(np.abs(leaf), initial=0.0))
         table.add_row(*map(Text, (name, str(leaf.shape), f"{largest:.17g}")))
@@ -89,7 +89,7 @@ def gradient_table(result: GradientResult) -> Table:
 
 def methods_table() -> Table:
     """Every gradient method and what to know of it before use."""
-    table = _table("method", "", "")
+    table = light_table("method", "", "")
     for name, method in METHODS.items():
         table.add_section()
         facts = {
@@ -108,11 +108,4 @@ def facts_table(facts: dict[str, str]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, fact in facts.items():
         table.add_row(Text(name, "bold"), Text(fact, overflow="fold"))
-    return table
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    for k, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=k == 0)
     return table

@@ -6,21 +6,29 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 from refnode.errors import InvalidArgument
-from refnode.json_file import pointer
+from refnode.json_file import Place, pointer
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
 
-def check_schema(document: Any, name: str) -> None:
-    """Raise InvalidArgument, whose argument is a JSON pointer, unless a document fits the schema `name`."""
+def check_schema(document: Any, name: str, place: Place = ()) -> None:
+    """Raise InvalidArgument, whose argument is a JSON pointer, unless a document fits the schema `name`.
+
+    place    where the document stands in its file
+    """
     try:
         error = next(iter(_validator(name).iter_errors(_outline(document))), None)
     except RecursionError:
-        raise InvalidArgument(pointer(()), "lists or objects nested too deeply", "nested as the schema says") from None
+        was = "lists or objects nested too deeply"
+        raise InvalidArgument(pointer(place), was, "nested as the schema says") from None
     if error is not None:
-        raise _explained(error)
+        raise _explained(error, place)
+
+
+def _holds_numbers(key: str, child: Any) -> bool:
+    return key in ("data", "mid", "radius") and isinstance(child, list)
 
 
 @cache
@@ -31,17 +39,15 @@ def _validator(name: str) -> "Draft202012Validator":
 
 
 def _outline(node: Any) -> Any:
-    """The document without the numbers of its arrays: `refnode.json_file.decode` checks those, and much faster."""
+    """The document without the numbers of its arrays: those who decode them check them, and much faster."""
     if isinstance(node, dict):
-        numbers = node.get("data")
-        emptied = node | {"data": []} if isinstance(numbers, list) else node
-        return {key: _outline(child) for key, child in emptied.items()}
+        return {key: [] if _holds_numbers(key, child) else _outline(child) for key, child in node.items()}
     return [_outline(child) for child in node] if isinstance(node, list) else node
 
 
-def _explained(error: "ValidationError") -> InvalidArgument:
+def _explained(error: "ValidationError", above: Place) -> InvalidArgument:
     """What was wrong, where, and what would be right."""
-    place, found, wanted = tuple(error.absolute_path), cast(Any, error.instance), cast(Any, error.validator_value)
+    place, found, wanted = (*above, *error.absolute_path), cast(Any, error.instance), cast(Any, error.validator_value)
     schema = cast(dict[str, Any], error.schema)
     allowed = schema.get("description") or f"of {error.validator} {wanted}"
     was = _shown(found)

@@ -49,6 +49,7 @@ CLOSED_ZOO = "tests/gradients/test_zoo.py::test_linear_closed_form"
 EVERY_METHOD = "tests/gradients/test_zoo.py::test_linear_closed_form_by_every_method"
 RESCALED = "tests/gradients/test_zoo.py::test_adaptive_depth_is_a_rescaled_field"
 RIESZ, TORCHDYN = "tests/test_descent.py", "tests/test_torchdyn_bases.py"
+GOLDEN = "tests/oracle/golden"
 GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
 EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
@@ -208,7 +209,7 @@ BUGS = (
     Bug("closed form: sign of dt0", "oracle/closed_forms.py", '"t0": -(g * z * k * c0).sum()', '"t0": (g * z * k * c0).sum()', ORACLE),
     Bug("certify: promise not checked", "oracle/certificate.py", "if promised > 0 and np.any(excess > 0):", "if False:", "tests/oracle/test_certificate.py"),
     # grading
-    Bug("grade: claim not checked", "oracle/grading.py", "if beyond > farthest:", "if False:", GRADING),
+    Bug("grade: claim not checked", "oracle/grading.py", "if beyond > most:", "if False:", GRADING),
     Bug("grade: one digit less is asked for", "oracle/grading.py", "float(-np.log10(tol) - 2))", "float(-np.log10(tol) - 3))", GRADING),
     Bug("grade: dtype not looked at", "oracle/grading.py", "if not is_float64(a):", "if False:", GRADING),
     Bug("grade: digits beyond the radius", "oracle/grading.py", "blurred = np.maximum(gap, radius)", "blurred = gap", GRADING),
@@ -242,6 +243,19 @@ BUGS = (
     Bug("benchmarks: one contestant after the other", "../benchmarks/harness.py", "    for _ in range(rounds):\n        for name, call in contestants.items():\n", "    for name, call in contestants.items():\n        for _ in range(rounds):\n", "tests/benchmarks/test_harness.py"),
     Bug("benchmarks: ratio of medians", "../benchmarks/harness.py", "return statistics.median(each), min", "return slow.median / fast.median, min", "tests/benchmarks/test_harness.py"),
     Bug("kernel cache: Numba's names of files", "kernels/compiled.py", "    def save(self", "    def unused(self", "tests/kernels/test_cache.py::test_two_writers_keep_two_files"),
+    # golden files, the ladder, the error budget
+    Bug("golden: rounding does not widen the radius", "oracle/golden/printed.py", "hexadecimal_above(radius + abs(rounded - mid))", "hexadecimal_above(radius)", f"{GOLDEN}/test_printed.py"),
+    Bug("golden: radius rounded down", "oracle/decimals.py", "return float(ceil(number / step) * step)", "return float((number // step) * step)", f"{GOLDEN}/test_printed.py"),
+    Bug("golden: one digit too many", "oracle/golden/printed.py", "max(finest, radius.adjusted())", "max(finest, radius.adjusted() - 1)", f"{GOLDEN}/test_printed.py"),
+    Bug("golden: hashes not checked", "oracle/golden/document.py", "if said != found:", "if False:", f"{GOLDEN}/test_document.py"),
+    Bug("golden: overlapping is taken for proven", "oracle/golden/verify.py", "mine + theirs if touching else mine - theirs", "mine + theirs", f"{GOLDEN}/test_verify.py"),
+    Bug("golden: samples not proven again", "oracle/golden/verify.py", "in enumerate(zip(old.samples, new.samples, strict=True)):", "in enumerate(()):", f"{GOLDEN}/test_verify.py"),
+    Bug("golden: parts may contradict the whole", "oracle/golden/build.py", "if abs(off[k]) > room[k]]", "if abs(off[k]) > 2**99 * room[k]]", f"{GOLDEN}/test_build.py"),
+    Bug("apart: a mean's share forgotten", "oracle/apart.py", "truth.midpoints(name) / share", "truth.midpoints(name)", "tests/oracle/test_apart.py"),
+    Bug("truth: midpoint rounded before it is subtracted", "oracle/truth.py", "float(abs(Decimal(v) - mid))", "abs(v - float(mid))", "tests/oracle/test_ladder.py"),
+    Bug("ladder: digits not looked at", "oracle/ladder.py", "have[worst] >= digits:", "have[worst] >= 1:", "tests/oracle/test_ladder.py"),
+    Bug("budget: round-off against the continuous adjoint", "oracle/budget.py", "np.abs(computed[leaf] - precise[leaf])", "np.abs(computed[leaf] - continuous[leaf])", "tests/oracle/test_budget.py"),
+    Bug("budget: truncation of the float64 gradient", "oracle/budget.py", "exact(high).ravel() + exact(low).ravel()", "exact(high).ravel()", "tests/oracle/test_budget.py"),
     # problem files
     Bug("depth file: layers forgotten when read", "depth_document.py", 'layers = None if node["layers"] is None else tuple(node["layers"])', "layers = None", DEPTH_FILE),
     Bug("depth file: interval from zero", "depth_document.py", 'return real(node["lo"], (*place, "lo")), real(', "return 0.0, real(", DEPTH_FILE),
@@ -330,11 +344,9 @@ BUGS = (
 
 
 def copy_with(bug: Bug, folder: Path) -> None:
-    """A copy of package and tests in folder, with the bug planted."""
-    for name in ("refnode", "tests", "docs", "examples", "validation"):
-    """A copy of package, benchmarks and tests in folder, with the bug planted."""
-    for name in ("refnode", "tests", "docs", "examples", "benchmarks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    """A copy of the repository's code in folder, with the bug planted."""
+    for name in ("refnode", "tests", "docs", "examples", "validation", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.svg"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     path = folder / "refnode" / bug.file
     text = path.read_text("utf-8")

@@ -51,14 +51,16 @@ def cosine():
 
 
 def test_a_score_measures_every_leaf_against_its_own_size(cosine):
-    """One part in 10^4 off in k is 4 digits there and leaves the rest alone: true, it is bounded by the radius."""
+    """One part in 10^4 off in k is 4 digits there and leaves the rest alone, which have all of float64's."""
     entry, truth = cosine
     wrong = {"theta.k": truth.grads["theta.k"] * 1.0001}
     got = score("cosine", "mine", 1e-3, entry, truth, {**truth.grads, **wrong}, 0.5, 0.7)
     assert got.outcome == "returned"
     assert got.digits["theta.k"] == pytest.approx(4.0, abs=0.01)
     assert got.worst() == "theta.k"
-    assert got.bounded == ["x", "t0", "T"]
+    assert got.farthest == f"theta.k[{np.argmax(np.abs(truth.grads['theta.k']))}]"
+    assert [got.digits[leaf] for leaf in ("x", "t0", "T")] == [pytest.approx(16, abs=0.5)] * 3
+    assert got.bounded == []  # the radius is far below float64's digits
     assert got.blown == pytest.approx(1.0, abs=0.01)
     assert (got.seconds, got.first) == (0.5, 0.7)
 

@@ -5,9 +5,10 @@
     python -m validation.scoreboard --problems mild --problems stiff --peers diffrax --peers "torchdyn adjoint"
 
 In the environment that validation/peers/install.sh makes. Writes scoreboard.json, .md, .png and .svg, and a smaller
-picture, into validation/results, or, if only a part is run, into run/scoreboard. The JSON file is written as the run
-goes: --resume continues from it, --redraw only writes the other files anew. A library that raises, crashes or takes too
-long is a row of the table. --expect FILE compares with what the file states, and exits with status 1 if it differs.
+picture, into validation/results, or, if only a part is run, into run/scoreboard; with --html also scoreboard.html, one
+file that sorts, filters and tells the command behind every number. The JSON file is written as the run goes: --resume
+continues from it, --redraw only writes the other files anew. A library that raises, crashes or takes too long is a row
+of the table. --expect FILE compares with what the file states, and exits with status 1 if it differs.
 """
 
 import os
@@ -22,7 +23,7 @@ from rich.console import Console
 
 import refnode as rn
 from refnode.environment import environment_facts
-from validation.board import expected, picture, table
+from validation.board import expected, html, picture, table
 from validation.board.jobs import GradientJob, TruthJob
 from validation.board.problems import entries
 from validation.board.scores import Board, Score, load, save, score
@@ -144,11 +145,12 @@ def earlier(path, board):
 @click.option("--peers", multiple=True, help="A library, or one configuration's whole name; may be repeated.")
 @click.option("--resume", is_flag=True, help="Continue the run whose JSON file is there.")
 @click.option("--redraw", is_flag=True, help="Run nothing: write tables and pictures from the JSON file that is there.")
+@click.option("--html", "as_html", is_flag=True, help="Write scoreboard.html too.")
 @click.option("--lanes", type=click.IntRange(1), default=min(2, os.cpu_count() or 1), help="Processes at once.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the files.")
 @click.option("--expect", type=click.Path(dir_okay=False, path_type=Path), help="A file that states the verdicts.")
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Write such a file.")
-def main(quick, problems, peers, resume, redraw, lanes, out, expect, state):
+def main(quick, problems, peers, resume, redraw, as_html, lanes, out, expect, state):
     """Grade other libraries' gradients, and refnode's own, on refnode's catalogue."""
     part = quick or problems or peers
     out = out or (Path("run") / "scoreboard" if part else HERE / "results")
@@ -156,7 +158,7 @@ def main(quick, problems, peers, resume, redraw, lanes, out, expect, state):
     os.environ |= THREADS  # for the workers, before they import anything
     file = out / "scoreboard.json"
     if redraw:
-        write_pages(out, load(file))
+        write_pages(out, load(file), as_html)
         return
     board = Board(versions(), list(QUICK_TOLERANCES if quick else TOLERANCES), LIMIT)
     found = entries(*(problems or (QUICK_PROBLEMS if quick else expressible_problems())))
@@ -165,15 +167,17 @@ def main(quick, problems, peers, resume, redraw, lanes, out, expect, state):
     board.problems = {e.name: {"about": e.about, "truth": truth[e.name].kind} for e in found}
     cells = [(entry, configuration) for entry in found for configuration in chosen(peers)]
     run(board, cells, truth, lanes, lambda board: save(file, board))
-    write_pages(out, board)
+    write_pages(out, board, as_html)
     if state:
         expected.write(state, board)
     if expect:
         compare(expect, board)
 
 
-def write_pages(out, board):
-    """The table and the pictures."""
+def write_pages(out, board, as_html=False):
+    """The table, the pictures, and the HTML page if it is wanted."""
+    if as_html:
+        html.save(out / "scoreboard.html", board)
     (out / "scoreboard.md").write_text(table.page(board), "utf-8")
     picture.draw(board, CONFIGURATIONS, [out / "scoreboard.png", out / "scoreboard.svg"])
     picture.draw(picture.few(board), CONFIGURATIONS, [out / "scoreboard_few.png"])

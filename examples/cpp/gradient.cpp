@@ -1,4 +1,4 @@
-// The gradient of a neural ODE by hand, in one file without dependencies: an example of a program that refnode can grade.
+// The gradient of a neural ODE by hand, without dependencies: an example of a program that refnode can grade.
 //
 //     g++ -O2 -std=c++17 -o gradient gradient.cpp
 //     refnode grade --exec "./gradient {problem} {tol} {out}" --problems mild,concat_time
@@ -16,109 +16,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-using std::size_t, std::string, std::vector;
-
-[[noreturn]] void fail(const string& why) { throw std::runtime_error(why); }
-
-// ---------------------------------------------------------------- JSON: objects, lists, strings, integers, literals
-
-struct Json {
-    enum Kind { null, boolean, integer, text, list, object } kind = null;
-    long number = 0;                                            // of an integer or a boolean
-    string words;
-    vector<Json> items;
-    std::map<string, Json> members;
-
-    const Json& operator[](const string& key) const {
-        auto found = members.find(key);
-        if (kind != object || found == members.end()) fail("the problem file has no key " + key);
-        return found->second;
-    }
-    bool is(const char* word) const { return kind == text && words == word; }
-    double real() const {
-        char* end = nullptr;
-        double value = std::strtod(words.c_str(), &end);        // reads hexadecimal floats exactly
-        if (kind != text || end == words.c_str() || *end) fail("'" + words + "' is no number");
-        return value;
-    }
-};
-
-class Parser {
-  public:
-    explicit Parser(const string& source) : s(source) {}
-    Json document() {
-        Json value = any();
-        skip();
-        if (at != s.size()) fail("text after the JSON document");
-        return value;
-    }
-
-  private:
-    const string& s;
-    size_t at = 0;
-
-    void skip() { while (at < s.size() && std::isspace(static_cast<unsigned char>(s[at]))) ++at; }
-    char peek() { skip(); if (at >= s.size()) fail("the JSON document ends early"); return s[at]; }
-    void expect(char c) { if (peek() != c) fail(string("expected ") + c + " at byte " + std::to_string(at)); ++at; }
-    bool take(char c) { if (peek() != c) return false; ++at; return true; }
-
-    Json any() {
-        Json value;
-        switch (peek()) {
-            case '{': {
-                value.kind = Json::object;
-                ++at;
-                if (take('}')) return value;
-                do {
-                    string key = characters();
-                    expect(':');
-                    value.members[key] = any();
-                } while (take(','));
-                expect('}');
-                return value;
-            }
-            case '[': {
-                value.kind = Json::list;
-                ++at;
-                if (take(']')) return value;
-                do value.items.push_back(any()); while (take(','));
-                expect(']');
-                return value;
-            }
-            case '"': value.kind = Json::text; value.words = characters(); return value;
-            case 't': literal("true"); value.kind = Json::boolean; value.number = 1; return value;
-            case 'f': literal("false"); value.kind = Json::boolean; return value;
-            case 'n': literal("null"); return value;
-        }
-        char* end = nullptr;
-        value.kind = Json::integer;
-        value.number = std::strtol(s.c_str() + at, &end, 10);
-        if (end == s.c_str() + at) fail("no JSON at byte " + std::to_string(at));
-        at = static_cast<size_t>(end - s.c_str());
-        return value;
-    }
-    string characters() {                                       // problem files need no escapes
-        expect('"');
-        size_t end = s.find_first_of("\"\\", at);
-        if (end == string::npos || s[end] == '\\') fail("a string with escapes, or without an end");
-        string found = s.substr(at, end - at);
-        at = end + 1;
-        return found;
-    }
-    void literal(const char* word) {
-        if (s.compare(at, std::strlen(word), word) != 0) fail("no JSON at byte " + std::to_string(at));
-        at += std::strlen(word);
-    }
-};
+#include "json.hpp"
 
 // ---------------------------------------------------------------- matrices, row by row
 
@@ -474,11 +379,7 @@ void write_array(std::ostream& out, const string& name, const Matrix& m, bool ro
 int main(int argc, char** argv) {
     try {
         if (argc != 4) fail("usage: gradient problem.json tol out.json");
-        std::ifstream file(argv[1], std::ios::binary);
-        if (!file) fail(string("cannot read ") + argv[1]);
-        std::stringstream buffer;
-        buffer << file.rdbuf();
-        const string source = buffer.str();
+        const string source = text_of(argv[1]);
         char* end = nullptr;
         double tol = std::strtod(argv[2], &end);
         if (*end || !(tol > 0)) fail(string("tol must be a number > 0, not ") + argv[2]);

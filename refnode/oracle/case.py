@@ -76,7 +76,7 @@ class Case:
         got = answer.comparable(self.parts.problem)
         if leaf not in got:
             return np.nan
-        return relative(float(np.max(np.abs(got[leaf] - self.true[leaf]), initial=0.0)), self.scale[leaf])
+        return relative(float(np.max(self.parts.truth.gap(leaf, got[leaf]), initial=0.0)), self.scale[leaf])
 
     @cached_property
     def errors(self) -> list[tuple[float, float]]:

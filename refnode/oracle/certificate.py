@@ -14,7 +14,7 @@ from refnode.gradients import METHODS
 from refnode.oracle.entry import Entry
 from refnode.oracle.ladder import reference
 from refnode.oracle.problems import CATALOGUE, catalogue
-from refnode.oracle.truth import Truth
+from refnode.oracle.truth import Truth, farthest, place
 from refnode.solver import Solver
 
 SOLVER = Solver("dopri5", tol=1e-8)
@@ -120,7 +120,7 @@ def certify_cell(entry: Entry, method: str, truth: Truth, solver: Solver) -> Cel
         return Cell(entry.name, method, claim.word, promised, None, "", *cost, outcome, ok, truth.kind, claim.because)
     seconds = time.perf_counter() - started
     scale = truth.scales(entry.faint)
-    have = {leaf: digits_left(_largest(result.grads[leaf] - mid), scale[leaf]) for leaf, mid in truth.grads.items()}
+    have = {leaf: digits_left(_largest(truth.gap(leaf, g)), scale[leaf]) for leaf, g in result.grads.items()}
     worst = min(have, key=lambda leaf: have[leaf])
     ok, outcome = _judge(claim.word, promised, usual, result.grads, truth, scale, have[worst], worst)
     cost = seconds, result.stats.nfe, result.stats.nfe_backward
@@ -161,11 +161,11 @@ def _judge(
 
 def beyond(grads: Mapping[str, Array], truth: Truth, scale: Mapping[str, float], promised: float) -> str:
     """The first leaf and index where |g - mid| > radius + claimed error; empty if there is none."""
-    for leaf, mid in truth.grads.items():
-        excess = np.abs(grads[leaf] - mid) - truth.radius[leaf] - 10.0**-promised * scale[leaf]
+    for leaf in truth.grads:
+        excess = truth.gap(leaf, grads[leaf]) - truth.radius[leaf] - 10.0**-promised * scale[leaf]
         if promised > 0 and np.any(excess > 0):
-            index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
-            return f"{leaf}{list(index) if index else ''} is {grads[leaf][index]:.17g}, should be {mid[index]:.17g}"
+            index = farthest(excess)
+            return f"{place(leaf, index)} is {grads[leaf][index]:.17g}, should be {truth.words(leaf, index)}"
     return ""
 
 

@@ -5,8 +5,8 @@
     stacked:            s(T) = s(t0) e^(M_1 tau_1) .. e^(M_m tau_m),   dL/dtau_j = sum (s(s_j) M_j) g(s_j)
     z' = k cos(t) z:    z(T) = x e^(k (sin T - sin t0)),   dL/dk = (sin T - sin t0) z(T) g
 
-Evaluated in decimal arithmetic from the exact float64 inputs and rounded once, so that the radius is half a unit in the
-last place. The derivative of the matrix exponential is a block of the exponential of a block matrix,
+Evaluated in decimal arithmetic from the exact float64 inputs, twice: what more digits change is the error of fewer. The
+derivative of the matrix exponential is a block of the exponential of a block matrix,
 
     exp [[M, E], [0, M]] = [[exp M, D exp(M)[E]], [0, exp M]]
 
@@ -14,7 +14,7 @@ Source   Van Loan 1978, IEEE Trans. Automatic Control 23; Higham 2008, Functions
 """
 
 from collections.abc import Callable
-from decimal import Decimal, localcontext
+from decimal import Decimal, getcontext, localcontext
 
 import numpy as np
 
@@ -24,29 +24,27 @@ from refnode.field import MLP
 from refnode.fields import CosineField
 from refnode.loss import SquaredError
 from refnode.maps import Identity
+from refnode.oracle.decimals import exact
+from refnode.oracle.truth import Truth
 from refnode.problem import Problem
 
 PRECISION = 60  # decimal digits; inputs of moderate size lose a few of them to cancellation in the series
+GUARD = 20  # digits more, from which the error of PRECISION is known
 
 Exact = Array  # of dtype object, holding Decimals
-
-
-def exact(a: Array) -> Exact:
-    """The same numbers as Decimals, without rounding."""
-    return np.vectorize(lambda v: Decimal(float(v)), otypes=[object])(a)
 
 
 def exp_matrix(M: Exact) -> Exact:
     """exp M for a matrix of Decimals: Taylor series after halving M until its norm is below 1/2, then squaring.
 
-    The remainder after the last term is below that term, which is below 10^-PRECISION.
+    The remainder after the last term is below that term, which is below 10^-p for the context's p digits.
     """
     norm = float(max(sum(abs(v) for v in row) for row in M))
     halvings = max(0, int(np.ceil(np.log2(max(norm, 1e-300)))) + 1)
     small = M / Decimal(2) ** halvings
     term = total = exact(np.eye(len(M)))
     n = 0
-    while max(abs(v) for v in term.ravel()) > Decimal(10) ** -PRECISION:
+    while max(abs(v) for v in term.ravel()) > Decimal(10) ** -getcontext().prec:
         n += 1
         term = term @ small / Decimal(n)
         total = total + term
@@ -62,15 +60,39 @@ def sine_cosine(t: Decimal) -> tuple[Decimal, Decimal]:
     return R[0, 1], R[0, 0]
 
 
-def closed_form(problem: Problem) -> dict[str, Array] | None:
-    """The gradient of every leaf rounded to float64, if the problem has one of the forms above; else None."""
+def closed_form(problem: Problem, precision: int = PRECISION) -> dict[str, Exact] | None:
+    """The gradient of every leaf as Decimals of so many digits if it has one of the forms above, or None."""
     recipe = _recipe(problem)
     if recipe is None:
         return None
     with localcontext() as context:
-        context.prec = PRECISION
+        context.prec = precision
         leaves = recipe({name: exact(leaf) for name, leaf in problem.leaves().items()}, _slope(problem))
-        return {name: np.array(np.asarray(leaf, dtype=object).astype(np.float64)) for name, leaf in leaves.items()}
+        return {name: np.asarray(leaf, dtype=object) for name, leaf in leaves.items()}
+
+
+def closed_form_truth(problem: Problem) -> Truth | None:
+    """The same with its radii; None if there is no closed form.
+
+    Evaluated with PRECISION digits and GUARD more. The first differs from the second by its own error, up to 10^-GUARD
+    of that; the second is the midpoint, and ten times the largest difference in a leaf, with some digits for where both
+    agree, is its radius.
+    """
+    mid, fewer = closed_form(problem, PRECISION + GUARD), closed_form(problem)
+    if mid is None or fewer is None:
+        return None
+    with localcontext() as context:
+        context.prec = PRECISION + GUARD
+        radius = {name: np.full(v.shape, _doubt(v, fewer[name])) for name, v in mid.items()}
+    grads = {name: np.array(v.astype(np.float64)) for name, v in mid.items()}
+    return Truth(grads, radius, "closed form", f"closed form, {PRECISION + GUARD} decimal digits", mid)
+
+
+def _doubt(mid: Exact, fewer: Exact) -> float:
+    """Ten times the largest difference and one unit in digit PRECISION of the largest entry, rounded up."""
+    off = max((abs(a - b) for a, b in zip(mid.ravel(), fewer.ravel(), strict=True)), default=Decimal(0))
+    size = max((abs(a) for a in mid.ravel()), default=Decimal(0))
+    return float(np.nextafter(float(10 * off + size.scaleb(-PRECISION)), np.inf)) if size or off else 0.0
 
 
 Slope = Callable[[Exact], Exact]

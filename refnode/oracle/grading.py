@@ -19,6 +19,7 @@ from refnode.oracle.own_solution import NOT_ASSESSED, GridLoss, assess
 from refnode.oracle.parts import parts_of
 from refnode.oracle.problems import catalogue
 from refnode.oracle.report_card import Graded, Report, Trial, verdict
+from refnode.oracle.truth import farthest, place
 from refnode.problem import Problem
 
 TOLS = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
@@ -167,18 +168,17 @@ def _trial(case: Case, answer: Answer) -> Trial:
     """One answer against the truth: digits of every leaf, and the number that is farthest off if any is too far."""
     problem, truth, asked = case.parts.problem, case.parts.truth, case.promise(answer.tol)
     got = answer.comparable(problem)
-    digits, violation, error, farthest = {}, "", 0.0, 0.0
+    digits, violation, error, most = {}, "", 0.0, 0.0
     for leaf, g in got.items():
-        gap, scale, radius = np.abs(g - truth.grads[leaf]), case.scale[leaf], truth.radius[leaf]
+        gap, scale, radius = truth.gap(leaf, g), case.scale[leaf], truth.radius[leaf]
         blurred = np.maximum(gap, radius)  # digits beyond the radius are not claimed
         digits[leaf] = digits_left(float(np.max(blurred, initial=0.0)), scale)
         error = max(error, relative(float(np.max(gap, initial=0.0)), scale))
         excess = gap - radius - 10.0**-asked * scale
         beyond = relative(float(np.max(excess, initial=0.0)), scale)
-        if beyond > farthest:
-            index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
-            at = f"{leaf}{list(index) if index else ''}"
-            violation, farthest = f"{at} is {g[index]:.10g}, should be {truth.grads[leaf][index]:.10g}", beyond
+        if beyond > most:
+            index, most = farthest(excess), beyond
+            violation = f"{place(leaf, index)} is {g[index]:.10g}, should be {truth.words(leaf, index, 10)}"
     fault = answer.raised or violation or _fault(answer, problem, got)
     unusable = tuple(leaf for leaf in problem.leaves() if leaf in answer.given and leaf not in got)
     return Trial(answer.tol, asked, digits, unusable, error, fault, bool(answer.raised), answer.seconds)

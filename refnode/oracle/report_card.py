@@ -189,7 +189,8 @@ def _flat(case: Case) -> bool:
 def problem_lines(problem: Graded) -> Iterator[str]:
     """One problem's table, verdicts and findings."""
     about = f" - {problem.about}" if problem.about else ""
-    yield f"{problem.name}{about}; truth: {problem.truth}, {problem.truth_digits:.1f} digits"
+    known = f", {problem.truth_digits:.1f} digits" if problem.truth_digits < np.inf else ", exactly"
+    yield f"{problem.name}{about}; truth: {problem.truth}{known}"
     if not all(trial.raised for trial in problem.trials):
         width = max(LABEL, 5 + max(map(len, problem.leaves)))
         fit = max(1, (COLUMNS - width) // CELL)

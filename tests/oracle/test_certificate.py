@@ -1,13 +1,14 @@
 """certify passes what keeps its claim and fails what does not, in either direction."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 import refnode as rn
 from refnode.oracle import certificate as module
-from refnode.oracle.certificate import SOLVER, certify, certify_cell, usual_digits
+from refnode.oracle.certificate import SOLVER, beyond, certify, certify_cell, usual_digits
 from refnode.oracle.ladder import reference
 from refnode.oracle.problems import Claim, catalogue
 from refnode.oracle.truth import Truth
@@ -135,3 +136,21 @@ def test_quick_leaves_out_the_slow_ones():
     assert [c.method for c in certificate.cells] == [m for m in rn.METHODS if m not in module.SLOW_METHODS]
     data = certificate.to_json()
     assert (data["format"], data["ok"], len(data["cells"])) == ("refnode.certificate", True, len(certificate.cells))
+
+
+# ---------------------------------------------------------------- midpoints beyond float64
+
+def test_a_gradient_is_held_to_the_midpoint_not_to_its_rounding():
+    """The float64 nearest to 1/3 is off from 1/3 by 1.85e-17: 17 digits promised fail, 16 pass, and it is named."""
+    third = np.array([[Decimal(1) / 3], [Decimal(1)]])
+    truth = Truth({"x": third.astype(float)}, {"x": np.full((2, 1), 1e-28)}, "proven", "", {"x": third})
+    grads, scale = {"x": third.astype(float)}, {"x": 1.0}
+    assert beyond(grads, truth, scale, 16.0) == ""
+    assert beyond(grads, truth, scale, 17.0) == "x[0, 0] is 0.33333333333333331, should be 0.33333333333333333"
+
+
+def test_a_shipped_proof_is_what_certify_holds_methods_to():
+    """Catalogue problems have proven truths, at once: no reference is solved for."""
+    certificate = certify(["mild"], ["discrete"])
+    assert [cell.truth for cell in certificate.cells] == ["proven"]
+    assert certificate.ok

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import refnode as rn
+from refnode.oracle.truth import farthest, place
 
 TIMES = ("t0", "T", "t_obs")
 STOPPED = ("raised", "timeout", "crashed")
@@ -22,6 +23,7 @@ class Score:
     digits     leaf -> correct digits; a leaf in `bounded` has at least those: the truth's radius hides the rest
     missing    leaves that have a gradient but of which none came
     blown      the largest entry of any leaf, against the largest true one of that leaf
+    farthest   the number that is farthest off, by leaf and index
     seconds    CPU seconds of one gradient; first: of the first call, where compilation shows
     """
 
@@ -34,6 +36,7 @@ class Score:
     bounded: list = field(default_factory=list)
     missing: list = field(default_factory=list)
     blown: float | None = None
+    farthest: str = ""
     seconds: float | None = None
     first: float | None = None
 
@@ -56,9 +59,11 @@ def score(problem, configuration, tol, entry, truth, grads, seconds, first):
         if g.shape != truth.grads[leaf].shape or g.dtype != np.float64:
             message = f"{leaf} is {g.dtype} {g.shape}, should be float64 {truth.grads[leaf].shape}"
             return Score(problem, configuration, tol, "raised", message)
-    errors = {leaf: largest(g - truth.grads[leaf]) for leaf, g in found.items()}
+    gaps = {leaf: truth.gap(leaf, g) for leaf, g in found.items()}
+    errors = {leaf: largest(gap) for leaf, gap in gaps.items()}
     radius = {leaf: largest(truth.radius[leaf]) for leaf in found}
     digits = {leaf: rn.digits_left(max(errors[leaf], radius[leaf]), scale[leaf]) for leaf in found}
+    worst = min(digits, key=lambda leaf: digits[leaf], default=None)
     return Score(
         problem,
         configuration,
@@ -68,6 +73,7 @@ def score(problem, configuration, tol, entry, truth, grads, seconds, first):
         bounded=[leaf for leaf in found if errors[leaf] <= radius[leaf]],
         missing=[leaf for leaf in truth.grads if leaf not in grads],
         blown=finite(max((times(largest(g), scale[leaf]) for leaf, g in found.items()), default=0.0)),
+        farthest="" if worst is None else place(worst, farthest(gaps[worst])),
         seconds=float(f"{seconds:.3g}"),
         first=float(f"{first:.3g}"),
     )

@@ -43,9 +43,9 @@ COMPILING = 30.0
 
 def page(board):
     """The whole page."""
-    problems, numbers = list(board.problems), {"blown": BLOWN, "limit": board.limit, "compiling": COMPILING}
+    problems = list(board.problems)
     lines = ["# Scoreboard: is the gradient right?", "", f"**{headline(board)}**", "", *glance(board), ""]
-    lines += [COUNTED.format(tightest=f"{min(board.tolerances):.0e}", **numbers)]
+    lines += [COUNTED.format(tightest=f"{min(board.tolerances):.0e}", **numbers(board))]
     lines += ["![Digits against seconds](scoreboard.png)", "", HEAD]
     lines += [", ".join(f"{name} {value}" for name, value in board.environment.items()) + ".", ""]
     lines += ["Regenerate: `python -m validation.scoreboard`, in the environment of `validation/peers/install.sh`.", ""]
@@ -57,6 +57,11 @@ def page(board):
         lines += [f"## {problem}: {about}", "", f"Truth: {kind}.", ""]
         lines += problem_table(board.tolerances, [s for s in board.scores if s.problem == problem])
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def numbers(board):
+    """What the explanations count with."""
+    return {"blown": BLOWN, "limit": board.limit, "compiling": COMPILING}
 
 
 # ---------------------------------------------------------------- at a glance
