@@ -3,23 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from refnode.arrays import Array, finite, float64, one_of, rectangular
+from refnode.backend import Backend, DType, choose, compiled, why_no_kernels
 from refnode.dense import DenseSegment, by_row, segment_of
-from refnode.errors import BackendUnavailable, InvalidArgument, NonFiniteState
+from refnode.errors import InvalidArgument, NonFiniteState
 from refnode.forward import Forward, dense_segment, loss_per_sample, solve_forward
 from refnode.gradients import METHODS, MethodName
 from refnode.gradients.result import GradientResult, Stats, stats_of
-from refnode.integrate import Statistics
+from refnode.integrate import Statistics, Step
 from refnode.problem import Problem
 from refnode.solver import Solver
-
-Backend = Literal["auto", "numpy", "cpu", "cuda"]
-DType = Literal["float64", "float32"]
-BACKENDS = ("auto", "numpy", "cpu", "cuda")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +27,7 @@ class Solution:
     y_T              h_y(z(T)) (b, k)
     loss             the loss; loss_per_sample (b,) sums to it
     stats            Stats
+    backend, reason  which code ran, "numpy" or "cpu", and why
     """
 
     problem: Problem
@@ -40,13 +38,17 @@ class Solution:
     stats: Stats
     solver: Solver
     forward: Forward
+    steps: Callable[[], list[list[Step]]]
+    backend: str
+    reason: str
 
     @cached_property
     def dense(self) -> tuple[DenseSegment, ...]:
         """y(t) on every segment; built at the first question."""
         values, tableau, extra = self.problem.resolved, self.solver.tableau, Statistics()
-        count = len(self.forward.steps)
-        return tuple(dense_segment(self.problem, values, self.forward, i, tableau, extra) for i in range(count))
+        forward = replace(self.forward, steps=self.steps())
+        count = len(forward.steps)
+        return tuple(dense_segment(self.problem, values, forward, i, tableau, extra) for i in range(count))
 
     def z(self, t: Any) -> Array:
         """z(t) for t () -> (b, d), or for t (K,) -> (K, b, d), by the tableau's interpolant.
@@ -70,17 +72,24 @@ class Solution:
         return np.array([h_y.forward(w_y, row) for row in z]).reshape(len(z), *self.y_T.shape)
 
 
-def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "auto") -> Solution:
+def solve(
+    problem: Problem, solver: Solver = Solver(), *, backend: Backend = "auto", dtype: DType = "float64"
+) -> Solution:
     """Solve a problem forwards: z(t), yhat(t), loss and statistics.                                        (2)
 
-    Raises StepUnderflow, TooManySteps or NonFiniteState, with t, h and samples, rather than return a wrong number.
+    Parameters
+    ----------
+    problem, solver    Problem, Solver
+    backend            "numpy", the story; "cpu", compiled kernels; "auto", kernels if they take the problem
+    dtype              "float64", or "float32" for states and parameters in the kernels; the solution is float64
+
+    Raises StepUnderflow, TooManySteps or NonFiniteState, with t, h and samples, rather than return a wrong number;
+    InvalidArgument and BackendUnavailable as `gradient` does.
     """
     _check(problem, solver)
-    one_of("backend", backend, BACKENDS)
-    if backend in ("cpu", "cuda"):
-        raise BackendUnavailable(f"backend={backend!r}: solve has no compiled kernels; use 'numpy' or 'auto'")
+    chosen, reason = choose(backend, dtype, lambda: why_no_kernels(problem, solver))
     values = problem.resolved
-    forward = solve_forward(problem, values, solver, keep="steps")
+    forward, steps = _solved(problem, solver, chosen, dtype)
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
     if bad := np.flatnonzero(~np.isfinite(per_sample)).tolist():
         raise NonFiniteState("the loss is NaN or infinite", float(np.max(values.T)), None, bad)
@@ -90,7 +99,22 @@ def solve(problem: Problem, solver: Solver = Solver(), *, backend: Backend = "au
     y_T = problem.model.h_y.forward(values.w_y, z_T)
     if bad := np.flatnonzero(~np.isfinite(y_T).all(axis=1)).tolist():
         raise NonFiniteState("the readout h_y(z(T)) is NaN or infinite", float(np.max(values.T)), None, bad)
-    return Solution(problem, z_T, y_T, float(per_sample.sum()), per_sample, stats, solver, forward)
+    loss = float(per_sample.sum())
+    return Solution(problem, z_T, y_T, loss, per_sample, stats, solver, forward, steps, chosen, reason)
+
+
+def _solved(
+    problem: Problem, solver: Solver, backend: str, dtype: str
+) -> tuple[Forward, Callable[[], list[list[Step]]]]:
+    """The forward solve, and its steps."""
+    if backend == "numpy":
+        forward = solve_forward(problem, problem.resolved, solver, keep="steps")
+        return forward, lambda: forward.steps
+    from refnode.kernels.forward import solve_forward as by_kernels
+    from refnode.kernels.progress import announced
+
+    with announced():
+        return by_kernels(problem, solver, np.dtype(dtype).type)
 
 
 def gradient(
@@ -110,7 +134,8 @@ def gradient(
     method     "discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous",
                "complex_step", "central" or "richardson"; print(refnode.method_table()) tells them apart
     solver     Solver
-    backend    "numpy", the story; "cpu", compiled kernels, for the adjoint methods; "auto", for now the story
+    backend    "numpy", the story; "cpu", compiled kernels; "auto", kernels if they take the problem, else the story.
+               The environment variable REFNODE_BACKEND=numpy makes "auto" the story. The result says which ran, and why
     dtype      "float64", or "float32" for states and parameters in the kernels; the result is float64
     options    of the method, such as store="states" for "discrete"
 
@@ -122,57 +147,18 @@ def gradient(
     """
     _check(problem, solver)
     one_of("method", method, tuple(METHODS))
-    one_of("backend", backend, BACKENDS)
-    one_of("dtype", dtype, ("float64", "float32"))
     unknown = sorted(set(options) - set(METHODS[method].options))
     if unknown:
         allowed = ", ".join(METHODS[method].options) or "no option"
         raise InvalidArgument("options", f"{', '.join(unknown)} for method {method!r}", f"among: {allowed}")
-    if backend in ("cpu", "cuda"):
-        return _by_kernels(problem, method, solver, backend, dtype, options)
-    if dtype != "float64":
-        raise InvalidArgument("dtype", dtype, "'float64', or backend='cpu': the story computes in float64 alone")
-    function: Callable[..., GradientResult] = METHODS[method].function
-    reason = "asked for" if backend == "numpy" else "auto: kernels run where backend='cpu' asks for them"
-    return replace(function(problem, solver, **options), backend="numpy", reason=reason)
+    chosen, reason = choose(backend, dtype, lambda: why_no_kernels(problem, solver, method, options))
+    if chosen == "numpy":
+        return replace(METHODS[method].function(problem, solver, **options), backend="numpy", reason=reason)
+    from refnode.kernels.progress import announced
 
-
-def _by_kernels(
-    problem: Problem, method: str, solver: Solver, backend: str, dtype: str, options: Mapping[str, Any]
-) -> GradientResult:
-    """The gradient by compiled kernels, or BackendUnavailable with the reason why not."""
-    if backend == "cuda":
-        raise BackendUnavailable("backend='cuda': there are no kernels for a GPU yet; use 'numpy' or 'auto'")
-    from refnode.kernels import pack
-
-    why, function = pack.refusal(problem, solver), _compiled(method)
-    if solver.steps == "own" and options.get("store") == "binomial":
-        why = "store='binomial' is not compiled for own steps"
-    if solver.steps == "own" and method != "discrete":
-        why = f"steps='own' is not compiled for method {method!r}"
-    if function is None:
-        why = f"method {method!r} is not compiled"
-    if why or function is None:
-        raise BackendUnavailable(f"backend='cpu': {why}; use 'numpy' or 'auto'")
-    result = function(problem, solver, np.dtype(dtype).type, **options)
-    return replace(result, backend="cpu", reason=f"asked for, in {dtype}")
-
-
-def _compiled(method: str) -> Callable[..., GradientResult] | None:
-    """The kernels of a method, if it has some; each is imported when it is asked for."""
-    if method == "discrete":
-        from refnode.kernels.cpu import discrete_adjoint
-
-        return discrete_adjoint
-    if method in ("backsolve", "interpolating"):
-        from refnode.kernels.continuous import backsolve_adjoint, interpolating_adjoint
-
-        return backsolve_adjoint if method == "backsolve" else interpolating_adjoint
-    if method == "quadrature":
-        from refnode.kernels.quadrature import quadrature_adjoint
-
-        return quadrature_adjoint
-    return None
+    with announced():
+        result: GradientResult = compiled(method)(problem, solver, np.dtype(dtype).type, **options)  # type: ignore[misc]
+    return replace(result, backend="cpu", reason=reason)
 
 
 def _check(problem: object, solver: object) -> None:

@@ -90,10 +90,14 @@ def _names(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @click.option("--methods", callback=_names, metavar="A,B", help="Only these methods (see: refnode methods).")
 @click.option("--quick", is_flag=True, help="Leave out the largest problems and the slowest methods.")
 @click.option("--verbose", is_flag=True, help="Print evaluations and seconds of every cell too.")
+@click.option(
+    "--backend", type=click.Choice(["numpy", "cpu"]), default="numpy", show_default=True,
+    help="The story, or the compiled kernels where they take problem and method.",
+)  # fmt: skip
 @click.option("--json", "json_file", metavar="F.json", help="Write the certificate to this file.")
 @click.option("--html", "html_file", metavar="F.html", help="Write it as a page: sortable, every number's command.")
 def certify_command(
-    problems: list[str] | None, methods: list[str] | None, quick: bool, verbose: bool,
+    problems: list[str] | None, methods: list[str] | None, quick: bool, verbose: bool, backend: Any,
     json_file: str | None, html_file: str | None,
 ) -> None:  # fmt: skip
     """Hold every method to its claim on every problem: exit status 0 if all keep theirs, 1 if not."""
@@ -101,7 +105,7 @@ def certify_command(
         if path is not None:
             writable(path)
     with progress_bar() as show:
-        certificate = certify(problems, methods, quick, show)
+        certificate = certify(problems, methods, quick, show, backend)
     if json_file is not None:
         write_json(certificate.to_json(), json_file)
     if html_file is not None:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from refnode.api import Backend
+from refnode.backend import Backend
 
 PACKAGES = ("numpy", "scipy", "numba", "matplotlib", "python-flint")
 BACKENDS: tuple[Backend, ...] = ("numpy", "cpu", "cuda")

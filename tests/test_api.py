@@ -167,15 +167,18 @@ def test_a_span_per_sample_is_known_where_all_are():
 
 # ---------------------------------------------------------------- backend
 
-def test_backends():
+def test_backends(monkeypatch):
     """numpy and auto run here and say so; what has no kernels raises BackendUnavailable; other words name the four."""
     small = problem((0.3, 0.4))
-    for backend, reason in (("auto", "auto: kernels run where backend='cpu' asks for them"), ("numpy", "asked for")):
+    for backend, reason in (("auto", "auto: REFNODE_BACKEND=numpy"), ("numpy", "asked for")):
         result = rn.gradient(small, "discrete", rn.Solver("rk4", n_steps=1), backend=backend)
         assert (result.backend, result.reason) == ("numpy", reason)
     for backend in ("cpu", "cuda"):
         with pytest.raises(rn.BackendUnavailable, match=f"backend='{backend}'.*use 'numpy' or 'auto'"):
             rn.solve(small, backend=backend)
+    monkeypatch.delenv("REFNODE_BACKEND")
+    for result in (rn.gradient(small), rn.solve(small)):  # kernels come first, and say why they do not run
+        assert (result.backend, result.reason) == ("numpy", "auto: the field is CosineField, not an MLP")
     with pytest.raises(rn.BackendUnavailable, match=r"backend='cuda'.*use 'numpy' or 'auto'"):
         rn.gradient(small, backend="cuda")
     for method, solver, why in (
@@ -187,7 +190,12 @@ def test_backends():
         with pytest.raises(rn.BackendUnavailable, match=f"backend='cpu': {why}; use 'numpy' or 'auto'"):
             rn.gradient(small, method, solver, backend="cpu")
     with pytest.raises(rn.InvalidArgument, match=r"^dtype: got float32; must be 'float64', or backend='cpu'"):
+        rn.gradient(small, backend="numpy", dtype="float32")
+    with pytest.raises(rn.BackendUnavailable, match=r"^backend='auto': the field is CosineField"):
         rn.gradient(small, dtype="float32")
+    monkeypatch.setenv("REFNODE_BACKEND", "gpu")
+    with pytest.raises(rn.InvalidArgument, match=r"^REFNODE_BACKEND: got 'gpu'; must be one of 'cpu', 'numpy'"):
+        rn.gradient(small)
     with pytest.raises(rn.InvalidArgument, match=r"^backend: got 'gpu'; must be one of 'auto', 'numpy', 'cpu'"):
         rn.solve(small, backend="gpu")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from refnode.api import digits_left, gradient
 from refnode.arrays import Array
+from refnode.backend import Backend, why_no_kernels
 from refnode.errors import InvalidArgument, NumericalError, RefnodeError
 from refnode.gradients import METHODS
 from refnode.oracle.entry import Entry
@@ -77,6 +78,7 @@ def certify(
     methods: Sequence[str] | None = None,
     quick: bool = False,
     progress: Progress | None = None,
+    backend: Backend = "numpy",
 ) -> Certificate:
     """Run the methods on the problems and hold each to its claim.
 
@@ -85,6 +87,7 @@ def certify(
     problems   catalogue names; None: all, or the quick ones
     methods    names of METHODS; None: all, or the quick ones
     quick      leave out the largest problems and the slowest methods, where the names are not given
+    backend    "numpy", the story; "cpu", the compiled kernels, on the problems and methods that they take
     progress   called before each cell with what runs, how many are done, and of how many
 
     Raises InvalidArgument for unknown names.
@@ -100,19 +103,21 @@ def certify(
             progress(f"{entry.name}: truth", len(cells), len(names) * len(chosen))
         truth = reference(entry.problem)
         for method in chosen:
+            if backend != "numpy" and why_no_kernels(entry.problem, SOLVER, method):
+                continue
             if progress:
                 progress(f"{entry.name}: {method}", len(cells), len(names) * len(chosen))
-            cells.append(certify_cell(entry, method, truth, SOLVER))
+            cells.append(certify_cell(entry, method, truth, SOLVER, backend))
     return Certificate(tuple(cells), SOLVER, time.perf_counter() - started)
 
 
-def certify_cell(entry: Entry, method: str, truth: Truth, solver: Solver) -> Cell:
+def certify_cell(entry: Entry, method: str, truth: Truth, solver: Solver, backend: Backend = "numpy") -> Cell:
     """Run one method on one problem and judge it."""
     claim, usual = entry.claim(method), usual_digits(solver)
     promised = usual if claim.word == "delivers" and claim.digits is None else claim.digits
     started = time.perf_counter()
     try:
-        result = gradient(entry.problem, method, solver)  # type: ignore[arg-type]
+        result = gradient(entry.problem, method, solver, backend=backend)  # type: ignore[arg-type]
     except NumericalError as error:
         seconds, ok = time.perf_counter() - started, claim.word == "refuses"
         outcome = f"raises {type(error).__name__}: {error}"

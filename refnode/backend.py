@@ -1,0 +1,86 @@
+"""Which backend computes: the story in NumPy, or compiled kernels; asked for, or chosen, with the reason."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from refnode.arrays import one_of
+from refnode.errors import BackendUnavailable, InvalidArgument
+from refnode.problem import Problem
+from refnode.solver import Solver
+
+Backend = Literal["auto", "numpy", "cpu", "cuda"]
+DType = Literal["float64", "float32"]
+BACKENDS = ("auto", "numpy", "cpu", "cuda")
+PREFERENCE = "REFNODE_BACKEND"  # the environment variable that says what "auto" prefers: cpu (as unset) or numpy
+
+
+def choose(backend: str, dtype: str, why_not: Callable[[], str]) -> tuple[str, str]:
+    """The backend, "numpy" or "cpu", and the reason.
+
+    Parameters
+    ----------
+    why_not    asked only where kernels may run: the reason why they do not take what is computed, or ""
+
+    Raises
+    ------
+    InvalidArgument       for an unknown backend or dtype, or float32 asked of the story
+    BackendUnavailable    for a backend that was asked for and does not take this
+    """
+    one_of("backend", backend, BACKENDS)
+    one_of("dtype", dtype, ("float64", "float32"))
+    if backend == "cuda":
+        raise BackendUnavailable("backend='cuda': there are no kernels for a GPU yet; use 'numpy' or 'auto'")
+    reason = "asked for"
+    if backend == "auto":
+        if dtype == "float64" and _preferred() == "numpy":
+            return "numpy", f"auto: {PREFERENCE}=numpy"
+        reason = "auto: compiled kernels take this problem"
+    if backend == "numpy":
+        if dtype != "float64":
+            raise InvalidArgument("dtype", dtype, "'float64', or backend='cpu': the story computes in float64 alone")
+        return "numpy", reason
+    why = why_not()
+    if why and backend == "auto" and dtype == "float64":
+        return "numpy", f"auto: {why}"
+    if why:
+        raise BackendUnavailable(f"backend={backend!r}: {why}; use 'numpy' or 'auto'")
+    return "cpu", f"{reason}, in {dtype}"
+
+
+def _preferred() -> str:
+    asked = os.environ.get(PREFERENCE) or "cpu"
+    one_of(PREFERENCE, asked, ("cpu", "numpy"))
+    return asked
+
+
+def why_no_kernels(
+    problem: Problem, solver: Solver, method: str | None = None, options: Mapping[str, Any] | None = None
+) -> str:
+    """Why kernels do not compute this gradient, or, without a method, this solve; "" if they do."""
+    from refnode.kernels import pack
+
+    if method is not None and compiled(method) is None:
+        return f"method {method!r} is not compiled"
+    if solver.steps == "own" and method not in (None, "discrete", "forward_discrete", "forward_continuous"):
+        return f"steps='own' is not compiled for method {method!r}"
+    if solver.steps == "own" and (options or {}).get("store") == "binomial":
+        return "store='binomial' is not compiled for own steps, which keep states, N b d, whatever is asked for"
+    return pack.refusal(problem, solver)
+
+
+def compiled(method: str) -> Callable[..., Any] | None:
+    """The kernels of a method, if it has some; each is imported when it is asked for."""
+    if method == "discrete":
+        from refnode.kernels.cpu import discrete_adjoint
+
+        return discrete_adjoint
+    if method in ("backsolve", "interpolating"):
+        from refnode.kernels.continuous import backsolve_adjoint, interpolating_adjoint
+
+        return backsolve_adjoint if method == "backsolve" else interpolating_adjoint
+    if method == "quadrature":
+        from refnode.kernels.quadrature import quadrature_adjoint
+
+        return quadrature_adjoint
+    return None

@@ -1,0 +1,85 @@
+"""The forward solve with all its steps, for a Solution: the twin of `refnode.forward.solve_forward`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.forward import Forward
+from refnode.integrate import Step
+from refnode.kernels.own_solve import OwnSolved, rates_of, solve_own
+from refnode.kernels.run import Run, pieces, run_of
+from refnode.kernels.solve import Solved, solve
+from refnode.kernels.tape import KEEP_STAGES, TILE
+from refnode.problem import Problem
+from refnode.segments import segments
+from refnode.solver import Solver
+from refnode.span import Span
+from refnode.steps import rk_step
+
+Steps = Callable[[], list[list[Step]]]
+
+
+def solve_forward(problem: Problem, solver: Solver, dtype: Any = np.float64) -> tuple[Forward, Steps]:
+    """The solve's record, and its steps in float64, which are put together when they are asked for.
+
+    Raises StepUnderflow, TooManySteps and NonFiniteState, as the story does.
+    """
+    run = run_of(problem, problem.resolved, solver, dtype)
+    if solver.steps == "own":
+        own = solve_own(run)
+        return own.forward, _own_steps(run, own)
+    solved = solve(run, KEEP_STAGES, for_vjps=False)
+    return solved.forward, _shared_steps(run, solved)
+
+
+def _shared_steps(run: Run, solved: Solved) -> Steps:
+    """Steps that the batch shares, off copies of the tape."""
+    tape, starts = solved.tape, solved.first_steps
+    stages = tape.base[: starts[-1], None] + np.arange(run.packed.B.c.size)
+    y, k = _batch(tape.y[:, : starts[-1] + 1], run), _batch(tape.k[:, stages], run)
+    s, s_new = tape.s[: starts[-1]].copy(), tape.s_new[: starts[-1]].copy()
+
+    def steps() -> list[list[Step]]:
+        return [
+            [_step(span, s[n], s_new[n], y[n], y[n + 1], k[n]) for n in range(starts[i], starts[i + 1])]
+            for i, span in enumerate(segments(run.problem, run.values))
+        ]
+
+    return steps
+
+
+def _batch(tiles: Array, run: Run) -> Array:
+    """(.., b, w) in float64 from (tiles, .., TILE w)."""
+    w = run.packed.F.w
+    rows = np.moveaxis(tiles.reshape(*tiles.shape[:-1], TILE, w), 0, -3)
+    return rows.reshape(*rows.shape[:-3], -1, w)[..., : run.problem.batch, :].astype(np.float64)
+
+
+def _step(span: Span, s: Array, s_new: Array, y: Array, y_new: Array, k: Array) -> Step:
+    s, s_new = np.asarray(s), np.asarray(s_new)
+    return Step(s, s_new, span.at(s), span.at(s_new), np.asarray((s_new - s) * span.length), y, y_new, k)
+
+
+def _own_steps(run: Run, solved: OwnSolved) -> Steps:
+    """Steps of each sample's own, from copies of the states; their stages are run again by compiled rates."""
+    S, L, counts = solved.samples, solved.lanes, solved.counts
+    y = S.y[:, : counts[-1].max() + 1].astype(np.float64)
+    rows = np.arange(run.problem.batch)
+
+    def of_segment(i: int, span: Span) -> list[Step]:
+        piece, grid, steps = pieces(run.problem, run.values)[i], solved.forward.grid.fractions[i], []
+        run.enter(piece)
+
+        def rhs(t: Array, y: Array) -> Array:
+            return rates_of(run, S, L, piece, t, y)
+
+        for n in range(len(grid) - 1):
+            before, after = (y[rows, np.minimum(counts[i] + m, counts[i + 1])] for m in (n, n + 1))
+            step = _step(span, grid[n], grid[n + 1], before, after, np.empty(0))
+            _, k = rk_step(rhs, step.t, step.t_new, step.h, before, rhs(step.t, before), run.solver.tableau)
+            steps.append(Step(step.s, step.s_new, step.t, step.t_new, step.h, before, after, k))
+        return steps
+
+    return lambda: [of_segment(i, span) for i, span in enumerate(segments(run.problem, run.values))]
