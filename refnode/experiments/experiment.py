@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from refnode.api import Backend
 from refnode.arrays import Array, count, one_of
+from refnode.backend import Backend
 from refnode.field import MLP
 from refnode.gradients import MethodName
 from refnode.loss import Loss

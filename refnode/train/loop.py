@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from refnode.api import Backend, DType, gradient
+from refnode.api import gradient
 from refnode.arrays import Array, Shapes, count, flag, flatten, positive, unflatten
+from refnode.backend import Backend, DType
 from refnode.depth import Galerkin
 from refnode.descent import riesz as riesz_of
 from refnode.errors import InvalidArgument, NumericalError, TrainingDiverged, describe

@@ -104,7 +104,7 @@ class _Path:
     def contributions(self, which: list[tuple[bool, bool]]) -> list[Contribution]:
         """See the function of this name."""
         u = self.h_x.forward([arb(float(v)) for v in self.problem.x[self.index]])
-        block = self.model._block()
+        block = self.model.block
         start = [arb(0)] * block.start + u + [arb(0)] * (self.model.state_width - block.stop)
         z, delta = [v.mid() for v in start], _radius(start)
         stretches = []
@@ -192,7 +192,7 @@ class _Path:
 
     def _leaves(self, part: Part) -> dict[str, Balls]:
         """Costate, integrals and jumps of H as gradients of the leaves."""
-        block, into = self.model._block(), part.gathered
+        block, into = self.model.block, part.gathered
         x = [a + b for a, b in zip(self.h_x.vjp(part.balls[block], into), part.x, strict=True)]
         t0, T, found = self._times(part)
         if self.end_vjp is not None:
