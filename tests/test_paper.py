@@ -1,12 +1,15 @@
 """The scripts of the paper's results: runs are kept and not run again, and the page says what the numbers say."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
 
 import refnode as rn
+from refnode.gallery import GALLERY
 from validation.paper import depth, objectives, runs, study
 from validation.paper.conclusions import conclusions
 
@@ -103,3 +106,32 @@ def test_the_riesz_representer_is_the_gradient_in_function_space():
     allowed = 2 * np.max(np.diff(seen["mesh"])) ** 2 / 8 * curvature
     assert np.max(np.abs(seen["riesz"] - v)) < allowed < 0.1 * np.max(np.abs(v))
     assert np.max(np.abs(seen["plain"] - v)) > 0.25 * np.max(np.abs(v))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["reflection", "tracking", "ring", "annuli", "depth", "engines"])
+def test_every_script_runs_to_its_pictures(name, tmp_path, monkeypatch):
+    """Two steps of one seed of everything: runs, table, every picture."""
+    module = import_module(f"validation.paper.{name}")
+    monkeypatch.setattr(runs, "RUNS", tmp_path)
+    for constant, short in (("STEPS", 2), ("STRIDE", 1), ("BATCH", 8)):
+        if hasattr(module, constant):
+            monkeypatch.setattr(module, constant, short)
+    words = {} if name in ("depth", "engines") else {"steps": 2}
+    data = module.collect(runs.results(module.jobs(1, **words), lambda: ThreadPoolExecutor(1)))
+    data = json.loads(json.dumps(data, allow_nan=False))
+    assert module.page(data).count("|") > 10
+    for source, function in GALLERY.values():
+        if source == name:
+            assert function(data).axes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", objectives.TASKS)
+def test_every_objective_trains(task, monkeypatch):
+    """Two steps of every objective on every task, and finite measures."""
+    monkeypatch.setitem(objectives.TASKS, task, replace(objectives.TASKS[task], steps=2))
+    for objective in objectives.OBJECTIVES:
+        reached = objectives.one(task, objective, 0)["reached"]
+        assert all(np.isfinite(value) for value in reached.values())
+        assert set(study.MEASURES) - set(reached) <= {"beyond"}

@@ -20,7 +20,7 @@ def test_cosine_at_its_corners():
     assert cosine(0) == 1.0
     assert cosine(4) == pytest.approx(0.6, rel=1e-15)
     assert cosine(2) == pytest.approx(0.6 + 0.4 * math.sqrt(0.5), rel=1e-15)
-    assert cosine(8) == cosine(1000) == pytest.approx(0.2, rel=1e-15)
+    assert cosine(8) == cosine(13) == cosine(1000) == pytest.approx(0.2, rel=1e-15)
 
 
 def test_warmup_multiplies_what_follows():
