@@ -235,7 +235,7 @@ def test_a_first_attempt_that_falls_short_is_followed_by_another(monkeypatch):
 
 
 def test_digits_of_every_sample():
-    """samples=True holds every sample's contribution to the digits, whose sum may have more; those beyond float64 too."""
+    """samples=True holds every sample's contribution to the digits, those beyond float64 too."""
     problem, _ = witness_problem()
     assert prove(problem, 20, samples=True).kind == "proven"
     for truth in prove_samples(problem, 20):
