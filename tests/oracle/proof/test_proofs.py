@@ -235,9 +235,11 @@ def test_a_first_attempt_that_falls_short_is_followed_by_another(monkeypatch):
 
 
 def test_digits_of_every_sample():
-    """samples=True holds every sample's contribution to the digits, whose sum may have more."""
+    """samples=True holds every sample's contribution to the digits, those beyond float64 too."""
     problem, _ = witness_problem()
-    assert prove(problem, 6, samples=True).kind == "proven"
+    assert prove(problem, 20, samples=True).kind == "proven"
+    for truth in prove_samples(problem, 20):
+        assert max(float(np.max(r)) for r in truth.radius.values()) < 1e-18
 
 
 def test_zero_gradient_is_proven_to_be_zero():
