@@ -42,9 +42,10 @@ class Proof:
 
     def single(self, i: int, pair: int) -> tuple[Any, dict[str, Balls]]:
         """What one sample adds, in the leaves' shapes."""
-        grads = self._zeros()
-        self._add(grads, i, self.samples[i][pair])
-        return self.samples[i][pair].loss, grads
+        with ctx.workprec(self.effort.bits):
+            grads = self._zeros()
+            self._add(grads, i, self.samples[i][pair])
+            return self.samples[i][pair].loss, grads
 
     def _zeros(self) -> dict[str, Balls]:
         return {name: np.full(leaf.shape, arb(0), dtype=object) for name, leaf in self.problem.leaves().items()}
