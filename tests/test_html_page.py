@@ -216,4 +216,5 @@ def test_certify_writes_the_page(tmp_path):
 def test_commands_name_the_backend(tmp_path):
     """What was certified in the kernels is computed again in the kernels."""
     save_certificate(certified(), tmp_path / "c.html", "cpu")
-    assert "refnode certify --problems mild --methods discrete --backend cpu" in (tmp_path / "c.html").read_text("utf-8")
+    text = (tmp_path / "c.html").read_text("utf-8")
+    assert "refnode certify --problems mild --methods discrete --backend cpu" in text
