@@ -109,7 +109,7 @@ def certify_command(
     if json_file is not None:
         write_json(certificate.to_json(), json_file)
     if html_file is not None:
-        save_certificate(certificate, html_file)
+        save_certificate(certificate, html_file, backend)
     _print_certificate(certificate, verbose)
     sys.exit(0 if certificate.ok else 1)
 

@@ -192,7 +192,7 @@ def certified(monkeypatch, cells, *options):
     """Run certify with a certificate that is made up; also what it was asked for."""
     asked = []
 
-    def certify(problems, methods, quick, progress):
+    def certify(problems, methods, quick, progress, backend):
         progress("exp: discrete", 0, 2)
         asked.append((problems, methods, quick))
         return Certificate(cells, rn.Solver(), 12.34)

@@ -24,7 +24,7 @@ def test_list_has_every_file():
     """Kind, digits, numbers, bytes of each; the sum; the folder."""
     done = refnode("list")
     assert done.exit_code == 0
-    printed = {words[0]: words for words in rows(done) if words}
+    printed = {words[0]: words for words in rows(done) if len(words) >= 5}  # not what is broken into the next line
     for name in index():
         found, size = rn.golden(name), (shelf() / f"{name}.json").stat().st_size
         assert printed[name][1] == found.truth.kind

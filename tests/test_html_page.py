@@ -211,3 +211,10 @@ def test_certify_writes_the_page(tmp_path):
         assert f">{cell.digits:.1f}<" in text
         assert f"refnode certify --problems exp --methods {cell.method}" in text
     assert CliRunner().invoke(cli.main, [*words, str(tmp_path / "none" / "c.html")]).exit_code == 2
+
+
+def test_commands_name_the_backend(tmp_path):
+    """What was certified in the kernels is computed again in the kernels."""
+    save_certificate(certified(), tmp_path / "c.html", "cpu")
+    text = (tmp_path / "c.html").read_text("utf-8")
+    assert "refnode certify --problems mild --methods discrete --backend cpu" in text

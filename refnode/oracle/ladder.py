@@ -125,6 +125,8 @@ def _asked(engine: Callable[..., Truth], problem: Problem, digits: float) -> Tru
         return engine(problem, digits=digits)
     except NotEnoughDigits:
         raise
+    except InvalidArgument as error:  # more digits than the engine can give any problem
+        raise NotProvable(str(error)) from error
     except NumericalError as error:
         raise NotProvable(f"{type(error).__name__}: {error}") from error
 

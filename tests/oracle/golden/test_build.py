@@ -92,3 +92,11 @@ def test_a_file_holds_what_was_computed(by_closed_form, tmp_path):
     assert golden.proof == {"engine": "closed form", "digits": "22"}
     for truth in (golden.truth, golden.terminal, *golden.samples):
         assert min(truth.digits().values()) > 20
+
+
+def test_every_sample_is_proven_to_the_digits_of_the_whole():
+    """Samples are added up in the proof's precision, not in float64's."""
+    pytest.importorskip("flint")
+    golden = compute(catalogue("exp")[0])
+    assert golden.truth.kind == "proven"
+    assert min(digits for sample in golden.samples for digits in sample.digits().values()) > 20
