@@ -40,6 +40,7 @@ class Workspace(threading.local):
         if held is None or held.size < size:
             held = self.arrays[name, dtype] = aligned(size, dtype)
             self.replaced += 1
+            self.records.clear()  # they hold what is replaced
         return held[:size].reshape(shape)
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -1,5 +1,6 @@
 """Memory is asked for once and used again; what a method holds goes with the steps as its docstring says."""
 
+import gc
 import tracemalloc
 
 import numpy as np
@@ -57,6 +58,20 @@ def test_a_growing_tape_is_copied_once():
     bytes_asked, result = asked("discrete", rn.Solver("dopri5", tol=1e-11))
     assert result.stats.accepted > 2 * 32  # the first tape is outgrown
     assert bytes_asked <= 3 * 7 / 6 * result.stats.peak_bytes + CONSTANT
+
+
+def test_outgrown_tapes_are_given_back():
+    """After solves of more and more steps a thread holds the arrays of its workspace, and no tape that it outgrew."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for n in (50, 100, 200):
+            rn.gradient(network(), "discrete", rn.Solver("rk4", n_steps=n), backend="cpu")
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert left <= sum(array.nbytes for array in WORK.arrays.values()) + CONSTANT
 
 
 @pytest.mark.parametrize("steps", ["shared", "own"])

@@ -14,7 +14,7 @@ from numba import types
 
 from refnode.kernels.activations import apply_32, apply_64
 from refnode.kernels.compiled import OPTIONS
-from refnode.kernels.vectors import _define
+from refnode.kernels.micro_kernels import block
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARM, INTEL = "aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"
@@ -35,7 +35,7 @@ def machine_for(triple, cpu=""):
 def micro_kernel(machine, vector, single):
     """The micro-kernel for vectors of so many bytes, as assembly."""
     module = ir.Module()
-    _define(module, ROWS, VECTORS, vector // (4 if single else 8), single)
+    block(module, ROWS, VECTORS, vector // (4 if single else 8), single)
     parsed = binding.parse_assembly(str(module))
     parsed.verify()
     return machine.emit_assembly(parsed)
@@ -48,9 +48,11 @@ def micro_kernel(machine, vector, single):
     (INTEL, "x86-64-v4", 64, r"vfmadd\d+p[sd]\s.*%zmm"),
 ], ids=["NEON", "AVX2", "AVX-512"])  # fmt: skip
 def test_micro_kernel_in_vectors(triple, cpu, vector, fused, single):
-    """One fused multiply-add of vectors for each accumulator stands in the loop, and none of scalars."""
+    """One fused multiply-add of vectors for each accumulator stands in the loop over blocks of rows and in that over
+    single rows, and none of scalars.
+    """
     assembly = micro_kernel(machine_for(triple, cpu), vector, single)
-    assert len(re.findall(fused, assembly)) == ROWS * VECTORS
+    assert len(re.findall(fused, assembly)) == (ROWS + 1) * VECTORS
     assert not re.search(r"vfmadd\w*s[sd]\s|fmadd\s", assembly)
 
 
