@@ -83,4 +83,8 @@ def compiled(method: str) -> Callable[..., Any] | None:
         from refnode.kernels.quadrature import quadrature_adjoint
 
         return quadrature_adjoint
+    if method in ("forward_discrete", "forward_continuous"):
+        from refnode.kernels.sensitivity import forward_continuous, forward_discrete
+
+        return forward_discrete if method == "forward_discrete" else forward_continuous
     return None

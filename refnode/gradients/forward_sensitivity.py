@@ -1,6 +1,6 @@
 """Forward sensitivities: the tangent of the computed solution, and the tangent ODE with its own error control."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +18,8 @@ from refnode.solver import Solver
 from refnode.span import Span
 from refnode.steps import Rhs, rk_step_jvp
 from refnode.values import Direction, Values, directions, resolved_jvp
+
+WithTangents = Callable[[Problem, Values, int, list[Direction]], Rhs]
 
 
 def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
@@ -44,12 +46,12 @@ def forward_discrete(problem: Problem, solver: Solver) -> GradientResult:
     grads, nfe = zero_grads(problem.values), 0
     for direction in directions(problem.values):
         along = resolved_jvp(values, direction.along, problem)
-        d_at_bounds = [_initial_dy(problem, values, along)]
+        d_at_bounds = [initial_dy(problem, values, along)]
         for i, (dspan, steps) in enumerate(zip(segments_jvp(problem, values, along), forward.steps, strict=True)):
             dy = _along_steps(dynamics_of(problem, i), values, along, dspan, steps, d_at_bounds[-1], solver)
             d_at_bounds.append(dy)
             nfe += solver.tableau.stages * len(steps)
-        direction.put(grads, _loss_jvp(problem, values, forward.at_bounds, along, d_at_bounds))
+        direction.put(grads, loss_jvp(problem, values, forward.at_bounds, along, d_at_bounds))
     return gradient_result(
         problem, values, forward, grads, method="forward_discrete", solver=solver, nfe_backward=nfe,
         peak_bytes=sum(step.y.nbytes + step.k.nbytes for steps in forward.steps for step in steps),
@@ -76,13 +78,14 @@ def _along_steps(
     return dy
 
 
-def _initial_dy(problem: Problem, values: Values, along: Values) -> Array:
+def initial_dy(problem: Problem, values: Values, along: Values) -> Array:
+    """dy (b, d + r) at t0."""
     dy = np.zeros_like(initial_y(problem, values))
     dy[:, : problem.model.state_width] = problem.model.initial_state_jvp(values.w_x, values.x, along.w_x, along.x)
     return dy
 
 
-def _loss_jvp(
+def loss_jvp(
     problem: Problem, values: Values, at_bounds: Sequence[Array], along: Values, d_at_bounds: Sequence[Array]
 ) -> Array:
     """Change of every sample's loss (b,) for changes of y at the bounds and of the bounds' times."""
@@ -127,10 +130,15 @@ def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
     Not recommended for many parameters. For few it is the most trustworthy continuous method: it never runs backwards.
     Source   Dickinson and Gelinas 1976; Maly and Petzold 1996 (error control of sensitivities).
     """
+    return sensitivities(problem, solver, _with_tangents)
+
+
+def sensitivities(problem: Problem, solver: Solver, with_tangents: WithTangents) -> GradientResult:
+    """`forward_continuous`, with [y, S_1, .., S_K]' on segment i from with_tangents(problem, values, i, moving)."""
     values = problem.resolved
     everywhere = [replace(d, along=resolved_jvp(values, d.along, problem)) for d in directions(problem.values)]
     moving = [d for d in everywhere if d.where[0] not in ("w_y", "t_obs")]
-    forward, tangents = _solve_with_sensitivities(problem, values, moving, solver)
+    forward, tangents = _solve_with_sensitivities(problem, values, moving, solver, with_tangents)
     still = [np.zeros_like(y) for y in forward.at_bounds]
     position = {id(direction): k for k, direction in enumerate(moving)}
     rates = _rates_before(problem, values, forward.at_bounds)
@@ -140,7 +148,7 @@ def forward_continuous(problem: Problem, solver: Solver) -> GradientResult:
         at_bounds = still if k is None else [tangent[k] for tangent in tangents]
         moves = bounds_jvp(problem, values, direction.along)
         d_at_bounds = [s + column(dt) * rate for s, dt, rate in zip(at_bounds, moves, rates, strict=True)]
-        direction.put(grads, _loss_jvp(problem, values, forward.at_bounds, direction.along, d_at_bounds))
+        direction.put(grads, loss_jvp(problem, values, forward.at_bounds, direction.along, d_at_bounds))
     return gradient_result(
         problem, values, forward, grads, method="forward_continuous", solver=solver,
         nfe_backward=forward.statistics.nfe * len(moving), peak_bytes=tangents[0].nbytes,
@@ -159,7 +167,7 @@ def _rate(problem: Problem, values: Values, i: int, t: Array, y: Array) -> Array
     return np.where(column(problem.layout.waiting[i]), 0.0, rate)
 
 
-def _with_tangents(problem: Problem, values: Values, i: int, moving: Sequence[Direction]) -> Rhs:
+def _with_tangents(problem: Problem, values: Values, i: int, moving: list[Direction]) -> Rhs:
     """[y, S_1, .., S_K]' (b, (1 + K) w) on segment i."""
     dynamics, zero = dynamics_of(problem, i), np.zeros(())
 
@@ -182,7 +190,7 @@ def _apart(u: Array, width: int) -> list[Array]:
 
 
 def _solve_with_sensitivities(
-    problem: Problem, values: Values, moving: list[Direction], solver: Solver
+    problem: Problem, values: Values, moving: list[Direction], solver: Solver, with_tangents: WithTangents
 ) -> tuple[Forward, list[Array]]:
     """The forward solve of [y, S_1, .., S_K], and S at fixed t (K, b, w) before every bound.
 
@@ -190,7 +198,7 @@ def _solve_with_sensitivities(
     """
     statistics, y = Statistics(), initial_y(problem, values)
     width = y.shape[1]
-    tangents = [_initial_dy(problem, values, direction.along) for direction in moving]
+    tangents = [initial_dy(problem, values, direction.along) for direction in moving]
     moves = [bounds_jvp(problem, values, direction.along) for direction in moving]
     sizes = leaf_sizes(problem, problem.values)
     per_block = [1.0, *(1 / size_along(sizes, direction) for direction in moving)]
@@ -200,7 +208,7 @@ def _solve_with_sensitivities(
         jump = rate_before - _rate(problem, values, i, span.start, y)
         tangents = [s + column(move[i]) * jump for s, move in zip(tangents, moves, strict=True)]
         u, grid = _together([y, *tangents]), [np.zeros(problem.batch if solver.steps == "own" else ())]
-        together = _with_tangents(problem, values, i, moving)
+        together = with_tangents(problem, values, i, moving)
         for step in segment_steps(together, span, values.T - values.t0, u, solver, statistics, atol):
             u = step.y_new
             grid.append(step.s_new)

@@ -5,6 +5,7 @@ copy, and most of what there is to compile. A record's fields never change, so t
 """
 
 import ctypes
+import hashlib
 import struct
 from array import array
 from dataclasses import fields
@@ -31,11 +32,8 @@ class RecordType(types.Type):
 
     def __init__(self, record: type, fields: tuple[types.Type, ...]) -> None:
         self.record, self.fields = record, fields
-        super().__init__(f"{record.__name__}({', '.join(map(str, fields))})")
-
-    @property
-    def mangling_args(self) -> tuple[str, tuple[Any, ...]]:
-        return self.record.__name__, tuple(sorted({str(f.dtype) for f in self.fields if isinstance(f, types.Array)}))
+        layout = hashlib.sha256(", ".join(map(str, fields)).encode()).hexdigest()[:8]
+        super().__init__(f"{record.__name__}<{layout}>")
 
     def index(self, name: str) -> int:
         """Where a field stands, or -1."""
