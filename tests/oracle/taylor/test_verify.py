@@ -94,7 +94,7 @@ def test_whole_catalogue(name):
     assert_agrees(problem_of(name))
 
 
-@pytest.mark.parametrize("name", ["theta_running", "everything"])
+@pytest.mark.parametrize("name", ["theta_running", "galerkin_monomial", "everything"])
 def test_consensus_agrees(name):
     """Four float64 gradients agree with the Taylor gradient to what they claim."""
     assert_agrees(problem_of(name))
