@@ -56,7 +56,7 @@ def digits_for(problem, radius):
     """The fewest digits, relative to each leaf, that bring every radius below `radius`."""
     rough = prove(problem, 3)
     smallest = min(size for size in (float(np.max(np.abs(g))) for g in rough.grads.values()) if size > 0)
-    digits = max(3.0, np.ceil(np.log10(smallest / radius)))
+    digits = max(3.0, np.ceil(np.log10(smallest / radius)) - 5)  # a proof has some digits more than it is asked for
     while largest_radius(prove(problem, digits)) > radius:
         digits += 1
     return float(digits)

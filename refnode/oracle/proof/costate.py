@@ -20,6 +20,7 @@ from flint import arb, arb_series
 
 from refnode.arrays import Array
 from refnode.depth import Galerkin
+from refnode.errors import NotEnoughDigits
 from refnode.oracle.proof import inputs, jets, quadrature, series
 from refnode.oracle.proof.bounds import grown, tail
 from refnode.oracle.proof.discs import up, upper
@@ -111,6 +112,8 @@ class _Step:
         start = np.array([upper(v) for v in part.a])
         a_sup = grown(reach.J.T, reach.R, up(start + on * reach.R * reach.l_z))
         a_off = max(1.0, self.growth) * part.alpha * (1 + 1e-12)
+        if not (np.isfinite(a_sup).all() and np.isfinite(a_off)):
+            raise NotEnoughDigits("the costate's bound is infinite", float(self.at.t.mid()), float(self.h.mid()))
         self._integrals(part, a, a_sup, a_off)
         ends = [sum(reversed(row), arb(0)) for row in rows]
         off = np.array([upper(v.rad()) for v in ends]) + a_sup * self.geo
