@@ -2,9 +2,9 @@
 
     python -m benchmarks.a1_gradient [--short]
 
-Tasks A to D of benchmarks/tasks.py by gradients of the computed solution, and A by continuous adjoints against those of
-torchdiffeq and diffrax. Contestants race in one process, in turn; each is verified against the discrete adjoint of
-dop853 at tol 1e-12 before anything is timed.
+Tasks A to D of benchmarks/tasks.py (D in float64) by gradients of the computed solution, and A by continuous adjoints
+against those of torchdiffeq and diffrax. Contestants race in one process, in turn; each is verified against the
+discrete adjoint of dop853 at tol 1e-12 before anything is timed.
 """
 
 import sys
@@ -20,7 +20,7 @@ def measure(short: bool) -> Data:
     """The races."""
     words = {"rounds": 3, "seconds": 0.01} if short else {}
     races = []
-    for task in tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D:
+    for task in tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D[1:]:
         calls = of_refnode.gradient(task)
         if not short:
             calls |= of_torch.gradient(task) | of_jax.gradient(task)

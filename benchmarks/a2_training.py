@@ -18,7 +18,7 @@ from benchmarks.harness import verify
 from benchmarks.script import main
 from refnode.experiments.annuli import KINDS, rings
 
-STEPS = 201
+STEPS = 101
 RATE, DECAY, TOL, ROUND = 1e-3, 1e-6, 1e-5, 10
 NAMES = ("theta.W0", "theta.b0", "theta.W1", "theta.b1", "theta.W2", "theta.b2", "h_y.W0", "h_y.b0")
 

@@ -31,7 +31,7 @@ KINDS = {"used": "used", "asked": "asked for", "reported": "reported"}
 def measure(short: bool) -> Data:
     """Every method at every number of steps, and at every batch."""
     steps, batches = ((10, 160), ()) if short else (STEPS, BATCHES)
-    names = ("discrete, all stages", "backsolve") if short else tuple(METHODS)
+    names = ("discrete, all stages",) if short else tuple(METHODS)
     by_steps = {name: [ask("d0_memory:point", name=name, steps=n, batch=BATCH) for n in steps] for name in names}
     by_batch = {name: [ask("d0_memory:point", name=name, steps=FEW, batch=b) for b in batches] for name in names}
     return {"steps": steps, "batches": batches, "by steps": by_steps, "by batch": by_batch}

@@ -18,7 +18,7 @@ from importlib import metadata
 import numpy as np
 
 import refnode as rn
-from benchmarks.harness import RESULTS
+from benchmarks.script import RESULTS
 from refnode.oracle.proof import prove
 
 

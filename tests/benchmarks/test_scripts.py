@@ -1,10 +1,12 @@
 """Every script runs in short without other libraries, and the committed results are what pages and README say."""
 
+import ast
 import importlib
 import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,16 @@ def test_other_libraries_come_late():
     code = f"import sys; from benchmarks import {scripts}; print(*(name in sys.modules for name in ('torch', 'jax')))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_what_modules_take_from_each_other_is_there():
+    """Every name that a file of benchmarks imports from another one, inside functions too, exists."""
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "benchmarks":
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    assert hasattr(importlib.import_module(node.module), alias.name) or find_spec(whole), (path, whole)
 
 
 def test_one_script_a_question():
