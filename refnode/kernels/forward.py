@@ -1,6 +1,7 @@
 """The forward solve with all its steps, for a Solution: the twin of `refnode.forward.solve_forward`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.forward import Forward
 from refnode.integrate import Step
-from refnode.kernels.own_solve import OwnSolved, rates_of, solve_own
+from refnode.kernels.own import Lanes
+from refnode.kernels.own_solve import OwnSolved, lanes_of, rates_of, solve_own
 from refnode.kernels.run import Run, pieces, run_of
 from refnode.kernels.solve import Solved, solve
 from refnode.kernels.tape import KEEP_STAGES, TILE
@@ -63,23 +65,27 @@ def _step(span: Span, s: Array, s_new: Array, y: Array, y_new: Array, k: Array) 
 
 
 def _own_steps(run: Run, solved: OwnSolved) -> Steps:
-    """Steps of each sample's own, from copies of the states; their stages are run again by compiled rates."""
-    S, L, counts = solved.samples, solved.lanes, solved.counts
-    y = S.y[:, : counts[-1].max() + 1].astype(np.float64)
-    rows = np.arange(run.problem.batch)
+    """Steps of each sample's own, from a copy of the states; their stages are run again by compiled rates."""
+    problem, solver, dtype, counts, grid = run.problem, run.solver, run.dtype, solved.counts, solved.forward.grid
+    y, rows = solved.samples.y[:, : counts[-1].max() + 1].astype(np.float64), np.arange(run.problem.batch)
 
-    def of_segment(i: int, span: Span) -> list[Step]:
-        piece, grid, steps = pieces(run.problem, run.values)[i], solved.forward.grid.fractions[i], []
-        run.enter(piece)
+    def of_segment(again: Run, L: Lanes, i: int, span: Span) -> list[Step]:
+        fractions, steps, piece = grid.fractions[i], [], pieces(problem, again.values)[i]
+        again.enter(piece)
 
         def rhs(t: Array, y: Array) -> Array:
-            return rates_of(run, S, L, piece, t, y)
+            return rates_of(again, L, piece, t, y)
 
-        for n in range(len(grid) - 1):
+        for n in range(len(fractions) - 1):
             before, after = (y[rows, np.minimum(counts[i] + m, counts[i + 1])] for m in (n, n + 1))
-            step = _step(span, grid[n], grid[n + 1], before, after, np.empty(0))
-            _, k = rk_step(rhs, step.t, step.t_new, step.h, before, rhs(step.t, before), run.solver.tableau)
-            steps.append(Step(step.s, step.s_new, step.t, step.t_new, step.h, before, after, k))
+            step = _step(span, fractions[n], fractions[n + 1], before, after, np.empty(0))
+            _, k = rk_step(rhs, step.t, step.t_new, step.h, before, rhs(step.t, before), solver.tableau)
+            steps.append(replace(step, k=k))
         return steps
 
-    return lambda: [of_segment(i, span) for i, span in enumerate(segments(run.problem, run.values))]
+    def steps() -> list[list[Step]]:
+        again = run_of(problem, problem.resolved, solver, dtype)  # the scratch has served other solves since
+        L = lanes_of(again)
+        return [of_segment(again, L, i, span) for i, span in enumerate(segments(problem, again.values))]
+
+    return steps

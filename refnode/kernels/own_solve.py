@@ -60,7 +60,7 @@ def _segment(
 
     def rhs(t: Array, y: Array) -> Array:
         statistics.nfe += 1
-        return rates_of(run, S, L, piece, t, y)
+        return rates_of(run, L, piece, t, y)
 
     k0 = rhs(span.start, y)
     S.now[:], S.err[:], S.grow[:], S.begun[:], S.rejected[:], S.attempts[:] = 0.0, 1.0, 1, 0, 0, 0
@@ -94,7 +94,7 @@ def _launch(run: Run, S: Samples, L: Lanes, piece: Piece, control: object, given
         own_steps(run.loop, P.F, P.V, P.B, P.kind, control, piece, S, L, run.scratch, P.x, edges, given)
 
 
-def rates_of(run: Run, S: Samples, L: Lanes, piece: Piece, t: Array, y: Array) -> Array:
+def rates_of(run: Run, L: Lanes, piece: Piece, t: Array, y: Array) -> Array:
     """F(t, y) (b, w) at t () or (b,)."""
     P, b = run.packed, run.problem.batch
     t = np.array(np.broadcast_to(t, (b,)), np.float64)

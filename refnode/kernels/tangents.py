@@ -13,7 +13,7 @@ import numpy as np
 from refnode.kernels.activations import SIN, times_slope
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
-from refnode.kernels.mlp import fill_rows
+from refnode.kernels.mlp import layer
 from refnode.kernels.products import add_product
 from refnode.kernels.rates import rate
 from refnode.kernels.records import Record
@@ -71,9 +71,7 @@ def along_theta(net, theta, t, m, slot, out):
     at = 0
     for k in range(net.widths.size - 1):
         i, o = net.widths[k], net.widths[k + 1]
-        time_row = net.weights[k] + i * o if net.timed[k] else -1
-        fill_rows(out, at, o, m, o, theta, net.biases[k], time_row, t)
-        add_product(out, at, o, slot, net.slots[k] * m, i, 1, theta, net.weights[k], o, m, o, i)
+        layer(out, at, o, m, slot, net.slots[k] * m, i, o, theta, net.weights[k], net.biases[k], net.timed[k], t)
         if k == net.widths.size - 2 and net.skip >= 0:
             add_product(out, at, o, slot, 0, net.widths[0], 1, theta, net.skip, o, m, o, net.widths[0])
         at += m * o

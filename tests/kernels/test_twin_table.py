@@ -36,6 +36,14 @@ TWINS = {  # kernels/: the story
     "dense.py dense_weight": "tableau.py Tableau",
     "extra.py extra_stages": "dense.py with_extra_stages",
     "panels.py panel": "gradients/quadrature_adjoint.py Panel",
+    "forward.py solve_forward": "forward.py solve_forward",
+    "sensitivity.py forward_discrete": "gradients/forward_sensitivity.py forward_discrete",
+    "sensitivity.py forward_continuous": "gradients/forward_sensitivity.py forward_continuous",
+    "tangents.py mlp_jvp": "field.py MLP",
+    "tangents.py rate_jvp": "dynamics.py Dynamics",
+    "tangents.py running_jvp": "running.py Kinetic",
+    "tangents.py theta_slope": "depth.py Galerkin",
+    "tangents.py rates_jvp": "dynamics.py Dynamics",
     "own_solve.py solve_own": "forward.py solve_forward",
     "own.py pool_steps": "integrate.py adaptive_steps",
     "own.py own_rates": "dynamics.py Dynamics",
@@ -91,6 +99,7 @@ PARTS = {  # of twins, compared through them
     "steps.py": {"zero", "copy", "set_lengths", "combine", "error_rows", "error_of", "set_errors"},
     "sweep.py": {"tile_back", "gather", "gather_block", "gather_tiles"},
     "systems.py": {"evaluate", "keep_theta", "of_rows", "record_size", "record_of", "share_out"},
+    "tangents.py": {"along_theta", "add_entry", "rows_jvp", "block_jvp"},
     "threads.py": {"shared"},
 }  # fmt: skip
 
