@@ -222,10 +222,10 @@ BUGS = (
     Bug("external: children survive", "oracle/external.py", "os.killpg(process.pid, signal.SIGKILL)", "process.kill()", EXTERNAL),
     # kernels
     Bug("kernel product: one column left out", "kernels/products.py", "(8, 1, short), (8, 1, 1)):", "(8, 1, short)):", PRODUCTS),
-    Bug("kernel product: A's pitch taken for its step", "kernels/micro_kernels.py", "place(A_k, (integer(r), row_step))) for", "place(A_k, (integer(r), k_step))) for", PRODUCTS),
+    Bug("kernel product: A's pitch taken for its step", "kernels/micro_kernels.py", "simd.broadcast(simd.place(A_k, (integer(r), row_step)))", "simd.broadcast(simd.place(A_k, (integer(r), k_step)))", PRODUCTS),
     Bug("kernel product by dots: what fills no vector left out", "kernels/products.py", '"<", whole, K', '">", whole, K', PRODUCTS),
     Bug("kernel product by columns: rows that fill no vector left out", "kernels/products.py", '"<", whole, M', '">", whole, M', PRODUCTS),
-    Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "time_row : time_row + o], t[s]\n", "time_row : time_row + o], t[0]\n", MLP_TILE),
+    Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "s * ldo + o], t[s]\n        if bias", "s * ldo + o], t[0]\n        if bias", MLP_TILE),
     Bug("kernel MLP: tails of blocks not transposed", "kernels/transpose.py", "in_blocks(simd, i, SIDE, of_rows)", "in_blocks(simd, builder.and_(i, integer(-SIDE)), SIDE, of_rows)", PRODUCTS),
     Bug("kernel theta: slope without the 2 of the interval", "kernels/theta.py", "2.0 * size * slope[j]", "size * slope[j]", THETA_TILE),
     Bug("kernel theta: leaves that do not vary forgotten in the vjp", "kernels/theta.py", "g_still[n] += g[n]", "g_still[n] += 0 * g[n]", THETA_TILE),
