@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from refnode.arrays import one_of
 from refnode.errors import BackendUnavailable, InvalidArgument
+from refnode.fields import UserField
 from refnode.problem import Problem
 from refnode.solver import Solver
 
@@ -66,6 +67,8 @@ def why_no_kernels(
         return f"steps='own' is not compiled for method {method!r}"
     if solver.steps == "own" and (options or {}).get("store") == "binomial":
         return "store='binomial' is not compiled for own steps, which keep states, N b d, whatever is asked for"
+    if method in ("forward_discrete", "forward_continuous") and type(problem.model.field) is UserField:
+        return f"method {method!r} is compiled for an MLP, not for a UserField, which has no row_jvp"
     return pack.refusal(problem, solver)
 
 

@@ -21,6 +21,13 @@ class UserField:
     vjp      vjp(t, z, theta, x, g) -> cotangents of t (b,), z (b, i), theta (p,) summed over the batch, x (b, n)
     shapes   leaf name -> shape; theta (p,) is these leaves, flattened, in this order (see `refnode.arrays.unflatten`)
     width    o, the width of f
+    row_forward, row_vjp    the same for one sample, compiled by numba.njit, or None: then gradients run by kernels
+
+        row_forward(t, z, theta, x, out)                           writes f into out (o,)
+        row_vjp(t, z, theta, x, g, g_t, g_z, g_theta, g_x)         adds to g_t (1,), g_z (i,), g_theta (p,), g_x (n,)
+
+    where t is a number, and all are float64, or all float32. They return nothing, and must not raise. They are compiled
+    in every process, in a second or so; with njit(cache=True) Numba keeps them.
 
     t is () or (b,), z (b, i), theta (p,), x (b, n) or None, g (b, o). Row k of f may depend on row k of z, x and t
     only. Under the complex step every argument may be complex128: no abs, no comparison of complex numbers, no cast.
@@ -31,8 +38,14 @@ class UserField:
     vjp: Callable[..., Any]
     shapes: Shapes
     width: int
+    row_forward: Callable[..., None] | None = None
+    row_vjp: Callable[..., None] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("row_forward", "row_vjp"):
+            row = getattr(self, name)
+            if (row is None) != (self.row_forward is None) or not (row is None or hasattr(row, "py_func")):
+                raise InvalidArgument(name, row, "a function compiled by numba.njit, like its companion, or None")
         for name in ("forward", "jvp", "vjp"):
             if not callable(getattr(self, name)):
                 raise InvalidArgument(name, getattr(self, name), "a function")

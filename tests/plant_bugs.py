@@ -55,6 +55,7 @@ EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
 PRODUCTS, MLP_TILE = "tests/kernels/test_products.py", "tests/kernels/test_mlp.py"
 THETA_TILE = "tests/kernels/test_theta.py"
+TANGENTS = "tests/kernels/test_sensitivity.py::test_drawn_problems"
 DOUBLE, SERIES, VERIFY = (f"tests/oracle/taylor/test_{name}.py" for name in ("double", "series", "verify"))
 TAYLOR_CLOSED, COVERS = f"{VERIFY}::test_closed_forms", f"{VERIFY}::test_radius_covers_a_finer_run"
 PROOF_BOUNDS, PROOF_DECIMALS = "tests/oracle/proof/test_bounds.py", "tests/oracle/proof/test_decimals.py"
@@ -227,6 +228,10 @@ BUGS = (
     Bug("kernel product by columns: rows that fill no vector left out", "kernels/products.py", '"<", whole, M', '">", whole, M', PRODUCTS),
     Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "s * ldo + o], t[s]\n        if bias", "s * ldo + o], t[0]\n        if bias", MLP_TILE),
     Bug("kernel MLP: tails of blocks not transposed", "kernels/transpose.py", "in_blocks(simd, i, SIDE, of_rows)", "in_blocks(simd, builder.and_(i, integer(-SIDE)), SIDE, of_rows)", PRODUCTS),
+    Bug("kernel tangents: dt forgotten in timed layers", "kernels/tangents.py", "out[s * o + j] += dt[s] * row[j]", "out[s * o + j] += 0 * dt[s] * row[j]", TANGENTS),
+    Bug("kernel tangents: skip term forgotten", "kernels/tangents.py", "add_product(df, 0, o, tangent, 0, n, 1, theta, net.skip, o, m, o, n)", "pass", TANGENTS),
+    Bug("kernel tangents: psi of the first function for all", "kernels/tangents.py", "weight = psi[P.basis[n]]", "weight = psi[0]", TANGENTS),
+    Bug("kernel tangents: T does not move u", "kernels/tangents.py", "- u * P.T[n, b]) / (T - t0)", ") / (T - t0)", TANGENTS),
     Bug("kernel theta: slope without the 2 of the interval", "kernels/theta.py", "2.0 * size * slope[j]", "size * slope[j]", THETA_TILE),
     Bug("kernel theta: leaves that do not vary forgotten in the vjp", "kernels/theta.py", "g_still[n] += g[n]", "g_still[n] += 0 * g[n]", THETA_TILE),
     Bug("kernel tanh: rounding of m not put back", "kernels/activations_64.py", "t * d_rest + inverse * m_rest", "t * d_rest", "tests/kernels/test_activations.py"),

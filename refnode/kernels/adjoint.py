@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.fill import zero
 from refnode.kernels.mlp import add_weights, cotangent_size, slot_size, transpose_weights
 from refnode.kernels.rates import rate_vjp
 from refnode.kernels.records import Record
-from refnode.kernels.steps import combine, set_lengths, set_times, zero
+from refnode.kernels.steps import combine, set_lengths, set_times
 from refnode.kernels.theta import theta_at, theta_vjp
 
 
@@ -107,7 +108,7 @@ def evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, 
             F, theta, transposed, t, 1, own_slot, k, r * w, g_k, r * w, g_y, r * w, g_x, r * F.controls,
             g_t[r : r + 1], g_theta, own_layers, spare,
         )  # fmt: skip
-        add_weights(F.net, 1, 1, own_slot, 0, 0, own_layers, 0, 0, t, 0, 0, g_theta)
+        add_weights(F.net, theta, 1, 1, own_slot, 0, 0, own_layers, 0, 0, t, 0, 0, g_theta)
         g_u = theta_vjp(V, g_theta, psi, slope, C.still[tile], C.A[tile])
         coordinate_vjp(V, rows, r, t[0], g_u, C.times[tile])
 

@@ -136,6 +136,20 @@ def run_task(typing_context: Any, task: Any, held: Any, number: Any) -> Any:
     return types.none(types.intp, types.intp, types.intp), generate
 
 
+@intrinsic
+def call_at(typing_context: Any, address: Any, arguments: Any) -> Any:
+    """Call the function at an address that takes these arguments and returns nothing; whether it did not raise."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = context.call_conv.get_function_type(types.none, arguments.types)
+        place = builder.inttoptr(values[0], kind.as_pointer())
+        parts = [builder.extract_value(values[1], n) for n in range(len(arguments.types))]
+        status, _ = context.call_conv.call_function(builder, place, types.none, arguments.types, parts)
+        return status.is_ok
+
+    return types.boolean(types.intp, arguments), generate
+
+
 def address_of(compiled: Any, arguments: tuple[types.Type, ...]) -> int:
     """Where the machine code of a kernel is, for arguments of these types."""
     compiled.compile(arguments)

@@ -12,11 +12,12 @@ import numpy as np
 
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.fill import copy, zero
 from refnode.kernels.mlp import add_weights, cotangent_size, slot_size
 from refnode.kernels.rates import parameter_norm_vjp
 from refnode.kernels.records import Record
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import copy, rows_of, zero
+from refnode.kernels.steps import rows_of
 from refnode.kernels.systems import record_of, record_size
 from refnode.kernels.tape import TILE
 from refnode.kernels.theta import coordinate, theta_at, theta_vjp
@@ -66,7 +67,7 @@ def add_tiles(S, theta, slots, i, first, count, m, g_theta):
     at, flat = (first * stages + i) * slots.shape[2], slots.reshape(slots.size)
     layers = at + m * slot_size(F.net)
     t = layers + m * cotangent_size(F.net)
-    add_weights(F.net, m, count, flat, at, pitch, flat, layers, pitch, flat, t, pitch, g_theta)
+    add_weights(F.net, theta, m, count, flat, at, pitch, flat, layers, pitch, flat, t, pitch, g_theta)
     g_q = 0.0
     for tile in range(first, first + count):
         for share in record_of(F, m, slots[tile, i]).share:
@@ -100,7 +101,7 @@ def of_own_theta(S, V, piece, tape, scratch, groups, tile, i, batch):
         b, record = tile * TILE + r, record_of(F, 1, tape.slots[tile, i, r * size : (r + 1) * size])
         theta_at(V, record.t[0], piece.t0[b], piece.T[b], piece.cell, own, psi, slope)
         zero(g_theta)
-        add_weights(F.net, 1, 1, record.slot, 0, 0, record.layers, 0, 0, record.t, 0, 0, g_theta)
+        add_weights(F.net, own, 1, 1, record.slot, 0, 0, record.layers, 0, 0, record.t, 0, 0, g_theta)
         parameter_norm_vjp(F.squares[3], own, S.g_q * record.share[0], g_theta)
         record.u[0] = theta_vjp(V, g_theta, psi, slope, still, A)
 

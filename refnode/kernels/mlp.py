@@ -12,9 +12,11 @@ import numpy as np
 from refnode.field import MLP
 from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
 from refnode.kernels.compiled import inline, kernel
+from refnode.kernels.fill import zero
 from refnode.kernels.products import add_product, add_products, add_row_sums, products
 from refnode.kernels.records import Record
 from refnode.kernels.transpose import transpose
+from refnode.kernels.user import user_forward, user_vjp, user_weights
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Net(Record):
     widths    n_0 .. n_L, without t;  weights, biases   where W_k and b_k begin in theta (-1: no bias)
     slots     where h_k begins in a slot of one row, and last the row's length;  timed   whether t enters layer k
     act       number of the activation;  skip   where A begins in theta, or -1;  size   p
+    forward, vjp, z   0, 0, 0; for a field of a user's own the addresses of its functions, and the width of z
     """
 
     widths: np.ndarray
@@ -34,6 +37,9 @@ class Net(Record):
     act: int
     skip: int
     size: int
+    forward: int = 0
+    vjp: int = 0
+    z: int = 0
 
 
 def net_of(mlp: MLP) -> Net:
@@ -61,6 +67,8 @@ def slot_size(net):
 @kernel
 def transpose_weights(net, theta, out):
     """Every W_k, without its row for t, and A, transposed into the same place of out."""
+    if net.forward:
+        return
     for k in range(net.widths.size - 1):
         W = net.weights[k]
         transpose(theta, W, net.widths[k], net.widths[k + 1], out, W)
@@ -92,6 +100,9 @@ def layer(out, out0, ldo, m, slot, h0, i, o, theta, weights, bias, timed, t):
 @kernel
 def mlp_forward(net, theta, t, m, slot, f, f0, ldf):
     """f (m, o), whose rows begin at f0 + s ldf, from h_0 in the slot; the slot is filled on the way."""
+    if net.forward:
+        user_forward(net, theta, t, m, slot, f, f0, ldf)
+        return
     last = net.widths.size - 2
     whole = net.slots[-1] * m
     for k in range(last + 1):
@@ -122,12 +133,16 @@ def cotangents_of(net, k, m):
 
 
 @kernel
-def mlp_vjp(net, theta, transposed, m, slot, layers, g_h, g_t):
+def mlp_vjp(net, theta, transposed, t, m, slot, layers, g_h, g_t):
     """Cotangents of h_0 (m, n_0), set, and of t (m,), added to, from that of f, which stands in its place in `layers`.
 
     `layers` is filled on the way: the cotangents G_k (m, n_{k+1}) of the layers' outputs before the activation, one
     after the other, from which `mlp_weights_vjp` has those of theta.
     """
+    if net.forward:
+        zero(g_h)
+        user_vjp(net, theta, m, slot, layers, g_h, t, g_t, np.empty(theta.size, theta.dtype))
+        return
     last = net.widths.size - 2
     whole = net.slots[-1] * m
     for k in range(last, -1, -1):
@@ -158,18 +173,21 @@ def time_vjp(theta, time_row, o, g_t, G, G0, m):
 
 
 @kernel
-def mlp_weights_vjp(net, m, count, slots, layers, depths, g_theta):
+def mlp_weights_vjp(net, theta, m, count, slots, layers, depths, g_theta):
     """Add to g_theta (p,) what `count` evaluations of m rows give: slots, layers and depths (count, ..) of each.
 
     One sum over all of them costs one pass over g_theta, which is what matters where m is small.
     """
     H, G, t = slots.reshape(slots.size), layers.reshape(layers.size), depths.reshape(depths.size)
-    add_weights(net, m, count, H, 0, slots.shape[1], G, 0, layers.shape[1], t, 0, depths.shape[1], g_theta)
+    add_weights(net, theta, m, count, H, 0, slots.shape[1], G, 0, layers.shape[1], t, 0, depths.shape[1], g_theta)
 
 
 @kernel
-def add_weights(net, m, count, H, H0, pitch_h, G, G0, pitch_g, t, t0, pitch_t, g_theta):
+def add_weights(net, theta, m, count, H, H0, pitch_h, G, G0, pitch_g, t, t0, pitch_t, g_theta):
     """The same from flat arrays: evaluation q's begin at H0 + q pitch_h, G0 + q pitch_g and t0 + q pitch_t."""
+    if net.forward:
+        user_weights(net, theta, m, count, H, H0, pitch_h, G, G0, pitch_g, t, t0, pitch_t, g_theta)
+        return
     for k in range(net.widths.size - 1):
         i, o = net.widths[k], net.widths[k + 1]
         h0, source = H0 + net.slots[k] * m, G0 + cotangents_of(net, k, m)

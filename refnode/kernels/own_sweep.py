@@ -37,7 +37,8 @@ def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end, p
         step_back(F, V, B, kind, scratch, C, rows, pool, m, 0, slots, k, g_x)
         if not kind.by_row:
             useful = B.c.size - B.fsal
-            mlp_weights_vjp(F.rates.net, m, useful, slots, C.layers[pool], C.depths[pool], C.theta[pool, 0])
+            layers, depths = C.layers[pool], C.depths[pool]
+            mlp_weights_vjp(F.rates.net, scratch.theta[0], m, useful, slots, layers, depths, C.theta[pool, 0])
         for r in range(m - 1, -1, -1):
             i = L.sample[pool, r]
             hand_times(rows, C, pool, r, i)

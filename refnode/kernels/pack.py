@@ -5,17 +5,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refnode.arrays import size
 from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
 from refnode.control import control_of
 from refnode.depth import Constant, Galerkin
 from refnode.field import MLP
+from refnode.fields import UserField
 from refnode.kernels import theta
-from refnode.kernels.activations import SIN
+from refnode.kernels.activations import IDENTITY, SIN
 from refnode.kernels.mlp import Net, net_of
 from refnode.kernels.rates import Rates
 from refnode.kernels.systems import System, no_costate
 from refnode.kernels.tape import Butcher, Control, Kind
 from refnode.kernels.theta import Variance
+from refnode.kernels.user import addresses
 from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 from refnode.solver import Solver
@@ -47,7 +50,9 @@ class Packed(NamedTuple):
 def refusal(problem: Problem, solver: Solver) -> str:
     """Why the kernels do not take this problem with this solver; "" if they do."""
     model, loss = problem.model, problem.loss
-    if type(model.field) is not MLP:
+    if type(model.field) is UserField and model.field.row_forward is None:
+        return "the field is a UserField without row_forward and row_vjp"
+    if type(model.field) not in (MLP, UserField):
         return f"the field is {type(model.field).__name__}, not an MLP"
     for term in loss.running:
         if type(term) not in (SquaredNorm, Kinetic, ParameterNorm, Tracking):
@@ -77,7 +82,8 @@ def packed(problem: Problem, values: Values, solver: Solver, dtype: type) -> Pac
     x = control_of(model.control, values.x)
     controls = np.zeros(0, dtype) if x is None else np.array(x, dtype).ravel()  # a copy: read-only is another type
     n_x = 0 if x is None else x.shape[1]
-    F = _system(model.field, model.state_width, n_x, problem.loss.running, problem.batch, dtype)
+    system = _system if type(model.field) is MLP else _system.__wrapped__  # a user's may hold what cannot be hashed
+    F = system(model.field, model.state_width, n_x, problem.loss.running, problem.batch, dtype)
     variance, tableau = _variance(problem, values, dtype), _butcher(solver.tableau, dtype)
     return Packed(F, variance, tableau, _control(solver, F.w, dtype), kind_of(problem, solver), controls)
 
@@ -93,13 +99,22 @@ def cotangent_numbers(net: Net) -> int:
 
 
 @lru_cache(maxsize=64)
-def _system(field: MLP, d: int, n_x: int, running: tuple[Any, ...], batch: int, dtype: type) -> System:
+def _system(field: MLP | UserField, d: int, n_x: int, running: tuple[Any, ...], batch: int, dtype: type) -> System:
     """The dynamics of a structure: the same record every time, whose arrays are never written."""
-    rates = _rates(field, d, n_x, running, batch)
+    net = net_of(field) if type(field) is MLP else _user_net(field, d, n_x, dtype)
+    rates = _rates(net, d, n_x, running, batch)
     return System(rates, no_costate(dtype), 0, rates.w, rates.controls, slot_numbers(rates.net))
 
 
-def _rates(field: MLP, d: int, n_x: int, running: tuple[Any, ...], batch: int) -> Rates:
+def _user_net(field: UserField, d: int, n_x: int, dtype: type) -> Net:
+    """A user's field as a net of one layer, whose functions stand at their addresses."""
+    widths, one = np.array([d + n_x, field.width]), np.zeros(1, np.int64)
+    forward, vjp = addresses(field, dtype)
+    slots = np.array([0, d + n_x])
+    return Net(widths, one, one - 1, slots, one, IDENTITY, -1, size(field.shapes), forward, vjp, d)
+
+
+def _rates(net: Net, d: int, n_x: int, running: tuple[Any, ...], batch: int) -> Rates:
     squares, tracked = np.zeros(4), []
     for term in running:
         c = term.factor(batch)
@@ -111,7 +126,7 @@ def _rates(field: MLP, d: int, n_x: int, running: tuple[Any, ...], batch: int) -
     w = d + (1 if running else 0)
     c = np.array([term[0] for term in tracked])
     amplitude, omega, phase = (np.array([term[k] for term in tracked]).reshape(len(tracked), d) for k in (1, 2, 3))
-    return Rates(net_of(field), d, w, n_x, squares, c, amplitude, omega, phase)
+    return Rates(net, d, w, n_x, squares, c, amplitude, omega, phase)
 
 
 def _variance(problem: Problem, values: Values, dtype: type) -> Variance:

@@ -7,9 +7,10 @@ outputs. Kronrod's weights are its b, their difference from Gauss's its b_err.
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.dense import dense_state
+from refnode.kernels.fill import zero
 from refnode.kernels.integrals import gather
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of, set_times, tile_rows, zero
+from refnode.kernels.steps import rows_of, set_times, tile_rows
 from refnode.kernels.systems import evaluate
 from refnode.kernels.tape import TILE
 

@@ -133,7 +133,7 @@ def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0,
     for s in range(m):
         for j in range(o):
             layers[last + s * o + j] = g_rate[s * d + d - o + j]
-    mlp_vjp(F.net, theta, transposed, m, slot, layers, g_h, g_t)
+    mlp_vjp(F.net, theta, transposed, t, m, slot, layers, g_h, g_t)
     for s in range(m):
         for j in range(d):
             g_y[gy0 + s * w + j] += g_h[s * n_0 + j]

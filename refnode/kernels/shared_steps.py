@@ -4,7 +4,8 @@ import math
 
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.steps import copy, error_of, rows_of, runge_kutta, set_errors, tile_rows
+from refnode.kernels.fill import copy
+from refnode.kernels.steps import error_of, rows_of, runge_kutta, set_errors, tile_rows
 from refnode.kernels.systems import evaluate, keep_theta
 from refnode.kernels.tape import KEEP_NOTHING, TILE
 from refnode.kernels.theta import basis_at, coordinate, theta_at, weighted

@@ -28,20 +28,6 @@ def tile_rows(piece, scratch, tile, m, s, s_new):
 
 
 @kernel
-def zero(g):
-    """g = 0."""
-    for n in range(g.size):
-        g[n] = 0
-
-
-@kernel
-def copy(source, target):
-    """target = source."""
-    for n in range(target.size):
-        target[n] = source[n]
-
-
-@kernel
 def set_times(rows, c, m, t):
     """The stage's depth for each row: t + c h, exactly the step's end for c = 1."""
     for r in range(m):

@@ -5,10 +5,11 @@ import numpy as np
 from refnode.kernels.adjoint import hand_times, step_back
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
+from refnode.kernels.fill import zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.products import products
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of, runge_kutta, tile_rows, zero
+from refnode.kernels.steps import rows_of, runge_kutta, tile_rows
 from refnode.kernels.tape import KEEP_STAGES, TILE
 from refnode.kernels.theta import theta_vjp, weighted
 
@@ -43,11 +44,12 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tas
         if kind.by_stage:
             for i in range(useful):
                 g_theta, at = C.theta[tile, i], block + i
-                mlp_weights_vjp(F.rates.net, m, 1, slots[i:], C.layers[tile, at:], C.depths[tile, at:], g_theta)
+                layers, depths = C.layers[tile, at:], C.depths[tile, at:]
+                mlp_weights_vjp(F.rates.net, scratch.theta[i], m, 1, slots[i:], layers, depths, g_theta)
             used = 0
         elif not kind.by_row and (used + useful > room or n == first or tape.keep != KEEP_STAGES):
             layers, depths = C.layers[tile, block:], C.depths[tile, block:]
-            mlp_weights_vjp(F.rates.net, m, used, slots, layers, depths, C.theta[tile, 0])
+            mlp_weights_vjp(F.rates.net, scratch.theta[0], m, used, slots, layers, depths, C.theta[tile, 0])
             used = 0
         elif kind.by_row:
             used = 0

@@ -13,11 +13,11 @@ import numpy as np
 from refnode.kernels.activations import SIN, times_slope
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
+from refnode.kernels.fill import zero
 from refnode.kernels.mlp import layer
 from refnode.kernels.products import add_product
 from refnode.kernels.rates import rate
 from refnode.kernels.records import Record
-from refnode.kernels.steps import zero
 from refnode.kernels.tape import TILE
 from refnode.kernels.theta import coordinate, theta_at
 

@@ -9,30 +9,23 @@ import time
 
 DTYPES = ("float64", "float32")
 PAIRS = "double-double"
-METHODS = ("discrete", "backsolve", "interpolating", "quadrature")
-BATCHES = {"one thread": 2, "all threads": 40}  # one tile, and more than one; pools are of 32 samples too
+METHODS = ("discrete", "backsolve", "interpolating", "quadrature", "forward_continuous")
 
 
 def compile_kernels(dtype: str) -> None:
-    """Compile what a gradient in this precision takes, with a line for each part."""
+    """Compile what gradients in this precision take: the same code for every batch, depth and number of threads."""
     import numpy as np
 
     import refnode as rn
+    from refnode.kernels.threads import together
 
-    by_stage, still = rn.Galerkin(rn.Legendre(1)), rn.Constant()
-    for name, batch in BATCHES.items():
-        start, zeros = time.perf_counter(), np.zeros((batch, 2))
-        for theta, steps in ((by_stage, "shared"), (by_stage, "own"), (still, "own")):
-            model, solver = rn.NeuralODE(rn.MLP(2, 4, 2), theta=theta), rn.Solver("dopri5", tol=1e-2, steps=steps)
-            problem = rn.Problem(model, model.init(np.random.default_rng(0)), zeros, rn.Loss(rn.SquaredError(zeros)))
-            for method in METHODS if steps == "shared" else ("discrete",):
-                rn.gradient(problem, method, solver, backend="cpu", dtype=dtype)
-        ends = np.zeros(batch), np.ones(batch)  # spans that differ: theta(t) by row, steps shared
-        model = rn.NeuralODE(rn.MLP(2, 4, 2), theta=by_stage)
-        problem = rn.Problem(model, model.init(np.random.default_rng(0)), zeros, problem.loss, ends)
-        for method in METHODS if dtype == "float64" else ("discrete",):
-            rn.gradient(problem, method, rn.Solver(tol=1e-2), backend="cpu", dtype=dtype)
-        print(f"{dtype}, {name}: {time.perf_counter() - start:.1f} s", flush=True)
+    start, zeros, model = time.perf_counter(), np.zeros((2, 2)), rn.NeuralODE(rn.MLP(2, 4, 2))
+    problem = rn.Problem(model, model.init(np.random.default_rng(0)), zeros, rn.Loss(rn.SquaredError(zeros)))
+    for method in METHODS:
+        rn.gradient(problem, method, rn.Solver("dopri5", tol=1e-2), backend="cpu", dtype=dtype)
+    rn.gradient(problem, "discrete", rn.Solver("dopri5", tol=1e-2, steps="own"), backend="cpu", dtype=dtype)
+    together()
+    print(f"{dtype}: {time.perf_counter() - start:.1f} s", flush=True)
 
 
 def compile_pairs() -> None:

@@ -52,9 +52,9 @@ def by_kernel(f, t, z, theta, g, dtype):
     layers[0, layers.shape[1] - g.size :] = g.ravel()
     transpose_weights(net, theta, transposed)
     g_h, g_t, g_theta = np.full(z.size, np.nan, dtype), np.zeros(m, dtype), np.zeros_like(theta)
-    mlp_vjp(net, theta, transposed, m, slot, layers[0], g_h, g_t)
+    mlp_vjp(net, theta, transposed, t, m, slot, layers[0], g_h, g_t)
     slots, depths = np.array([slot, np.ones_like(slot)]), np.array([t, t])
-    mlp_weights_vjp(net, m, 2, slots, layers, depths, g_theta)
+    mlp_weights_vjp(net, theta, m, 2, slots, layers, depths, g_theta)
     np.testing.assert_array_equal(k.reshape(m, pitch)[:, :before], 0.0)  # nothing beside f
     np.testing.assert_array_equal(k.reshape(m, pitch)[:, before + o :], 0.0)
     return k.reshape(m, pitch)[:, before : before + o], g_t, g_h.reshape(m, -1), g_theta

@@ -96,11 +96,13 @@ PARTS = {  # of twins, compared through them
     "panels.py": {"tile_nodes"},
     "rates.py": {"squared_norm", "parameter_norm_vjp"},
     "shared_steps.py": {"larger", "set_theta", "tile_step", "turn_over", "turn_tile"},
-    "steps.py": {"zero", "copy", "set_lengths", "combine", "error_rows", "error_of", "set_errors"},
+    "steps.py": {"set_lengths", "combine", "error_rows", "error_of", "set_errors"},
     "sweep.py": {"tile_back", "gather", "gather_block", "gather_tiles"},
     "systems.py": {"evaluate", "keep_theta", "of_rows", "record_size", "record_of", "share_out"},
     "tangents.py": {"along_theta", "add_entry", "rows_jvp", "block_jvp"},
+    "fill.py": {"zero", "copy"},
     "threads.py": {"shared"},
+    "user.py": {"user_forward", "user_vjp", "user_weights"},
 }  # fmt: skip
 
 
