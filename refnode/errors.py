@@ -92,7 +92,7 @@ class NotEnoughDigits(NumericalError):
     """A reference that cannot be had to the digits asked for."""
 
 
-class TrainingDiverged(NumericalError):
+class TrainingDiverged(RefnodeError, ArithmeticError):
     """A training whose loss is no longer finite or grew beyond its limit.
 
     Attributes
@@ -102,9 +102,8 @@ class TrainingDiverged(NumericalError):
     """
 
     def __init__(self, message: str, step: int, checkpoint: str | None = None) -> None:
-        super().__init__(message)
         self.step, self.checkpoint = step, checkpoint
-        self.args = (message, step, checkpoint)
+        super().__init__(message, step, checkpoint)
 
     def __str__(self) -> str:
         kept = f"; the last good parameters are in {self.checkpoint}" if self.checkpoint else ""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from refnode import errors
-from refnode.errors import InvalidArgument, NumericalError, RefnodeError, describe
+from refnode.errors import InvalidArgument, NumericalError, RefnodeError, TrainingDiverged, describe
 
 CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, RefnodeError)]
 NUMERICAL = [c for c in CLASSES if issubclass(c, NumericalError)]
-OTHERS = [c for c in CLASSES if c not in NUMERICAL and c is not InvalidArgument]
+OTHERS = [c for c in CLASSES if c not in (*NUMERICAL, InvalidArgument, TrainingDiverged)]
 
 each_numerical = pytest.mark.parametrize("cls", NUMERICAL)
 each_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -127,6 +127,16 @@ def test_invalid_argument_keeps_its_parts(protocol):
         assert back.args == error.args
         assert (back.argument, back.was, back.allowed) == (error.argument, error.was, error.allowed)
         assert str(back) == str(error)
+
+
+@each_protocol
+def test_a_training_that_diverged_keeps_step_and_checkpoint(protocol):
+    """step and checkpoint are the same after pickling and copying, and said."""
+    error = TrainingDiverged("too large", 7, "run/checkpoint.json")
+    assert str(error) == "step 7: too large; the last good parameters are in run/checkpoint.json"
+    for back in trips(error, protocol):
+        assert type(back) is TrainingDiverged
+        assert (back.step, back.checkpoint, str(back)) == (7, "run/checkpoint.json", str(error))
 
 
 @each_protocol

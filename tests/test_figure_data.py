@@ -248,10 +248,10 @@ def test_field_of_other_widths():
 # ---------------------------------------------------------------- errors
 
 def test_errors_are_10_to_the_minus_digits():
-    """Of each method at each tolerance the worst leaf's |g - g*| / |g*|, against the closed form."""
+    """Of each method at each tolerance the worst leaf's |g - g*| / |g*|, against the truth."""
     problem, truth = problem_of("linear"), rn.reference(problem_of("linear"))
     shown = figure_data.method_errors(problem, (1e-4, 1e-8), ("discrete", "backsolve"))
-    assert truth.kind == "closed form"
+    assert truth.kind == "proven"
     for method, errors in shown.errors.items():
         for tol, error in zip(shown.tols, errors, strict=True):
             g = rn.gradient(problem, method, rn.Solver(tol=tol)).grads
