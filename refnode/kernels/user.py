@@ -55,11 +55,14 @@ def user_forward(net, theta, t, m, slot, f, f0, ldf):
 def user_vjp(net, theta, m, slot, layers, g_h, t, g_t, g_theta):
     """Add to g_h (m, n_0), g_t (m,) and g_theta (p,) what g, the cotangent of f in `layers`, gives."""
     n, d, o = net.widths[0], net.z, net.widths[-1]
+    own_t = np.empty(1, slot.dtype)  # g_t may be float64 beside float32
     for s in range(m):
+        own_t[0] = 0
         z, x, g = slot[s * n : s * n + d], slot[s * n + d : (s + 1) * n], layers[s * o : (s + 1) * o]
         g_z, g_x = g_h[s * n : s * n + d], g_h[s * n + d : (s + 1) * n]
-        if not call_at(net.vjp, (t[s], z, theta, x, g, g_t[s : s + 1], g_z, g_theta, g_x)):
+        if not call_at(net.vjp, (t[s], z, theta, x, g, own_t, g_z, g_theta, g_x)):
             g_z[:] = np.nan
+        g_t[s] += own_t[0]
 
 
 @kernel
