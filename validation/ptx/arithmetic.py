@@ -37,7 +37,11 @@ def approximate(i: Instruction, x: str) -> str:
     """A function that the card computes approximately, or correctly rounded where it says rn."""
     formula, relative, absolute = APPROXIMATE[i.op[0]]
     value = formula.format(f"(double)({x})")
-    return f"inexact({value}, {relative!r}, {absolute!r})" if "approx" in i.op else f"({value})"
+    if "approx" not in i.op:
+        return f"({value})"
+    if i.op[0] == "ex2":                                # 2^n is exact: NVIDIA's own exp for float64 is built on that
+        return f"({x}) == rint({x}) ? (float){value} : inexact({value}, {relative!r}, {absolute!r})"
+    return f"inexact({value}, {relative!r}, {absolute!r})"
 
 
 def shifted(i: Instruction, kind: str, read: Callable[[str, str], str]) -> str:

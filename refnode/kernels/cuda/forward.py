@@ -20,7 +20,7 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
     theta           weights in the order of `Shape`, once for still and for each coefficient ((1 + m) size,)
     B               tableau (s s + 3 s,);  c   factors of the running loss (3,)
     t, t_new, h     of each step (N, 1), or (N, b) for grids of their own;  count   steps (1,) or (b,)
-    table           psi at every stage (N s, m)
+    table           a row for every stage, which begins with psi (N s, S.columns)
     tape_y, tape_k  (N + 1, w, b) and (N s, w, b), or (1, w, b) for what is not kept
     stopped         (b,) the step after which a trajectory was not finite and stopped, or -1
     """
@@ -30,8 +30,8 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
     _, runge_kutta = stages_of(S, field_of(S).rate)
     scalar, real, own, fsal = from_dtype(np.dtype(S.dtype)), S.real, U(S.own), S.butcher.fsal
     w, s, n_x = (U(n) for n in (S.width, S.butcher.stages, S.controls))
-    theta_size, tableau_size, width, stage_size = (1 + S.basis) * S.size, butcher_of(S).size, S.width, S.butcher.stages * S.width
-    x_room, psi_room = max(1, S.controls), max(1, S.basis)
+    theta_size, tableau_size, width = (1 + S.basis) * S.size, butcher_of(S).size, S.width
+    stage_size, x_room, psi_room = S.butcher.stages * S.width, max(1, S.controls), max(1, S.basis)
     states, all_stages, last = S.keep != "nothing", S.keep == "stages", U((S.butcher.stages - 1) * S.width)
 
     def kernel(y, x, theta, B, c, t, t_new, h, count, table, tape_y, tape_k, stopped):
@@ -42,7 +42,8 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
         i = uint64(cuda.grid(1))
         if i >= uint64(y.shape[1]):
             return
-        now, u, k = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(stage_size, scalar)
+        now, u = cuda.local.array(width, scalar), cuda.local.array(width, scalar)
+        k = cuda.local.array(stage_size, scalar)
         mine, psi = cuda.local.array(x_room, scalar), cuda.local.array(psi_room, scalar)
         for j in range(w):
             now[j] = y[j, i]

@@ -28,7 +28,8 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     s, s_new        fractions of the segment, (N, 1) or (N, b);  longest   the most steps of a trajectory
     tape_y, tape_k  what the forward solve kept
     stopped         (b,) trajectories that stopped there have no gradient, and disturb no other
-    part            (blocks, (1 + m) size) each block's sum of the weight gradients
+    part            (blocks, (1 + m) size) each block's sum of the weight gradients; with theta(t) four more numbers,
+                    what theta'(t) gives to the segment's start and end, t0 and T
     """
     from numba import cuda, from_dtype, int32, uint64, void
 
@@ -38,8 +39,8 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     scalar, real, own, stored = from_dtype(np.dtype(S.dtype)), S.real, U(S.own), S.keep == "stages"
     w, stages, n_x = (U(n) for n in (S.width, S.butcher.stages, S.controls))
     theta_size, tableau_size, width = (1 + S.basis) * S.size, butcher_of(S).size, S.width
-    x_room, psi_room, stage_size = max(1, S.controls), max(1, S.basis), S.butcher.stages * S.width
-    sums, tails = (1 + S.basis) * S.numbers, (1 + S.basis) * S.tail
+    x_room, row_room, stage_size = max(1, S.controls), max(1, S.columns), S.butcher.stages * S.width
+    sums, tails = (1 + S.basis) * S.numbers, (1 + S.basis) * S.tail + (4 if S.basis else 0)
     held_size, columns_size = 2 * S.hidden * PITCH, (S.inputs + S.out) * THREADS
 
     def kernel(
@@ -57,7 +58,7 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
         adj, y = cuda.local.array(width, scalar), cuda.local.array(width, scalar)
         u, ends = cuda.local.array(width, scalar), cuda.local.array(2, scalar)
         mine, g_mine = cuda.local.array(x_room, scalar), cuda.local.array(x_room, scalar)
-        psi, k = cuda.local.array(psi_room, scalar), cuda.local.array(stage_size, scalar)
+        psi, k = cuda.local.array(row_room, scalar), cuda.local.array(stage_size, scalar)
         total, tail = cuda.local.array(sums, scalar), cuda.local.array(tails, scalar)
         for q in range(sums):
             total[q] = real(0)
@@ -70,7 +71,7 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
         ends[0], ends[1] = real(0), real(0)
         for back in range(longest):
             moving = live and back < count[at]
-            n = uint64(count[at] - 1 - back) if moving else U(0)
+            n = uint64(max(count[at] - 1 - back, 0))  # psi is that of the others' step where this thread has none
             length = h[n, at] if moving else real(0)
             for j in range(w):
                 y[j] = tape_y[n, j, i] if moving else real(0)
@@ -104,7 +105,7 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
     from numba import cuda, from_dtype, uint64
 
     scalar, real, one, two, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.real(2), S.width
-    w, d, o, n_x, s, m = (U(n) for n in (S.width, S.d, S.out, S.controls, S.butcher.stages, S.basis))
+    w, d, o, n_x, s, row_size = (U(n) for n in (S.width, S.d, S.out, S.controls, S.butcher.stages, S.columns))
     first, inputs, early, pitch = U(S.d - S.out), U(S.inputs), S.timed[0], U(THREADS)
     used = U(S.butcher.stages - S.butcher.fsal)  # the FSAL stage has no vjp
     b_at, node_at, stage_size = s * s, s * s + s, S.butcher.stages * S.width
@@ -133,7 +134,7 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
             for j in range(w):
                 g_h += g[j] * rate[j]
                 g[j] *= h
-            for r in range(m):
+            for r in range(row_size):
                 psi[r] = table[row + i, r]
             node = B[node_at + i]
             tau = t_new if node == one else t + node * h
@@ -154,7 +155,7 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
             for j in range(o):
                 columns[(inputs + j) * pitch + tid] = g[first + j]
             cuda.syncthreads()
-            gather(psi, tau, held, columns, total, tail, g)
+            gather(W, psi, tau, held, columns, total, tail, g)
             cuda.syncthreads()
         for i in range(used):
             for j in range(w):
@@ -169,20 +170,20 @@ def _gather(S: Shape) -> Any:
     """Add an evaluation's weight gradients: lane j those of neuron j over its warp, a thread those of b1 of its own."""
     from numba import cuda, from_dtype, uint64
 
-    scalar, real, late, room = from_dtype(np.dtype(S.dtype)), S.real, S.timed[1], S.numbers
+    scalar, real, late, room, turn = from_dtype(np.dtype(S.dtype)), S.real, S.timed[1], S.numbers, _turn(S)
     H, inputs, o, numbers, m, size, first = (
         U(n) for n in (S.hidden, S.inputs, S.out, S.numbers, S.basis, S.tail, S.d - S.out)
     )
     to_e, pitch, threads, lanes, one = U(S.hidden * PITCH), U(PITCH), U(THREADS), U(LANES), U(1)
 
     @device
-    def gather(psi, t, held, columns, total, tail, g):
+    def gather(W, psi, t, held, columns, total, tail, g):
         tid = uint64(cuda.threadIdx.x)
         lane = tid % lanes
+        new, own = cuda.local.array(room, scalar), cuda.local.array(room, scalar)
+        for q in range(numbers):
+            new[q] = real(0)
         if lane < H:
-            new = cuda.local.array(room, scalar)
-            for q in range(numbers):
-                new[q] = real(0)
             column = tid - lane
             place, end = lane * pitch + column, lane * pitch + column + lanes
             while place < end:
@@ -199,23 +200,51 @@ def _gather(S: Shape) -> Any:
                 for r in range(m):
                     total[(r + one) * numbers + q] += psi[r] * new[q]
         for q in range(o):
-            tail[q] += g[first + q]
-            if late:
-                tail[o + q] += t * g[first + q]
+            own[q] = g[first + q]
+            own[o * U(late) + q] = t * g[first + q] if late else own[q]
+        for q in range(size):
+            tail[q] += own[q]
             for r in range(m):
-                tail[(r + one) * size + q] += psi[r] * g[first + q]
-                if late:
-                    tail[(r + one) * size + o + q] += psi[r] * t * g[first + q]
+                tail[(r + one) * size + q] += psi[r] * own[q]
+        if m:
+            turn(W, psi, lane, new, own, tail)
 
     return gather
 
 
+def _turn(S: Shape) -> Any:
+    """Add what theta'(t) gives to the depths that a stage's t follows: the segment's start and end, t0, T.
+
+    Behind psi a row has psi'(u), and the derivatives of u with respect to these four.
+    """
+    real, numbers, m, size, tail, stride, theta = (
+        S.real, *(U(n) for n in (S.numbers, S.basis, S.tail, S.hidden * S.stride, S.stride, S.size))
+    )  # fmt: skip
+    H, one, ends_at, depths = U(S.hidden), U(1), U((1 + S.basis) * S.tail), U(4)
+
+    @device
+    def turn(W, row, lane, new, own, sums):
+        g_u = real(0)
+        for r in range(m):
+            along = real(0)
+            if lane < H:
+                for q in range(numbers):
+                    along += W[(r + one) * theta + lane * stride + q] * new[q]
+            for q in range(size):
+                along += W[(r + one) * theta + tail + q] * own[q]
+            g_u += row[m + r] * along
+        for q in range(depths):
+            sums[ends_at + q] += row[m + m + q] * g_u
+
+    return turn
+
+
 def _finish(S: Shape) -> Any:
-    """part[block] = the block's sums: neurons over its warps, b1 over its threads, each from the first to the last."""
+    """part[block] = the block's sums: neurons over its warps, the rest over its threads, from the first to the last."""
     from numba import cuda, uint64
 
     real, H, stride, numbers, blocks, size, theta = S.real, S.hidden, S.stride, S.numbers, 1 + S.basis, S.tail, S.size
-    pitch, tails = U(PITCH), S.hidden * S.stride
+    pitch, neurons, rest = U(PITCH), S.hidden * S.stride, (1 + S.basis) * S.tail + (4 if S.basis else 0)
 
     @device
     def finish(total, tail, held, part):
@@ -232,14 +261,15 @@ def _finish(S: Shape) -> Any:
                         number += held[tid * pitch + uint64(other)]
                     part[block, uint64(r * theta + q) + tid * U(stride)] = number
                 cuda.syncthreads()
-            for q in range(size):
-                held[tid] = tail[r * size + q]
-                cuda.syncthreads()
-                if tid == U(0):
-                    number = real(0)
-                    for other in range(THREADS):
-                        number += held[other]
-                    part[block, uint64(r * theta + tails + q)] = number
-                cuda.syncthreads()
+        for q in range(rest):
+            held[tid] = tail[q]
+            cuda.syncthreads()
+            if tid == U(0):
+                number = real(0)
+                for other in range(THREADS):
+                    number += held[other]
+                at = q // size * theta + neurons + q % size if q < blocks * size else blocks * theta + q - blocks * size
+                part[block, uint64(at)] = number
+            cuda.syncthreads()
 
     return finish

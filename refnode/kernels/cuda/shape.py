@@ -85,3 +85,8 @@ class Shape:
     def size(self) -> int:
         """Numbers of theta as a kernel reads it; a bias that the field has not is zero."""
         return self.hidden * self.stride + self.tail
+
+    @property
+    def columns(self) -> int:
+        """Numbers of a stage's row: psi, psi' and the derivatives of u by the segment's start and end, t0 and T."""
+        return 2 * self.basis + 4 if self.basis else 0
