@@ -7,7 +7,8 @@ from validation.ptx.parse import parse
 from validation.ptx.run import Program, Room
 
 PROGRAMS = {}
-WRITTEN = {"forward": (10, 11, 12), "gradient": (18,)}    # arguments that a kernel writes and need not read
+# arguments that a kernel writes and need not read
+WRITTEN = {"forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15)}
 
 
 def program(build, shape, architecture=(9, 0)):

@@ -146,6 +146,16 @@ def test_fma_rounds_once(kind):
     assert got[0] == np.finfo(dtype).eps ** 2
 
 
+def test_fma_rounded_down():
+    """To the float below, whichever side the nearest one is on; exact results stay."""
+    x = np.array([1 + 2.0**-23, 1 + 2.0**-23, 1.5, 1.0], F)
+    z = np.array([0.0, -(2.0**-60), 0.25, -(2.0**-60)], F)
+    got = np.zeros(4, F)
+    Program(parse(elementwise("fma.rm.f32", ("f32",) * 3, "f32"))).launch(1, 4, (x, x, z, Room(got)))
+    below = np.nextafter(F(1), F(0))
+    np.testing.assert_array_equal(got, np.array([1 + 2.0**-22, 1 + 2.0**-22, 2.5, below], F))
+
+
 TRUE_OF_NAN = {"lt": False, "ltu": True, "eq": False, "equ": True, "ne": False, "neu": True, "num": False, "nan": True}
 
 

@@ -66,6 +66,10 @@ def product(i: Instruction, kind: str, x: list[str], read: Callable[[str, str], 
 def of_floats(i: Instruction, kind: str, x: list[str]) -> str:
     """Arithmetic of float32 and float64."""
     name, suffix = i.op[0], "f" if kind == "f32" else ""
+    if "rm" in i.op:
+        if (name, kind) != ("fma", "f32"):
+            raise Unsupported(f"line {i.line}: {'.'.join(i.op)}")
+        return f"fma_down({x[0]}, {x[1]}, {x[2]})"
     if name in ("add", "sub", "mul"):
         return f"({x[0]}) {'*' if name == 'mul' else INFIX[name]} ({x[1]})"
     if name in ("fma", "mad"):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KINDS = {                                           # class: first letters of the machine's instructions
-    "FFMA": ("FFMA",), "FMUL": ("FMUL",), "FADD": ("FADD",), "MUFU": ("MUFU",), "FP64": ("DFMA", "DADD", "DMUL", "DSETP"),
-    "shared": ("LDS", "STS"), "local": ("LDL", "STL"), "global": ("LDG", "STG"), "atomic": ("ATOM", "RED"),
-    "constant": ("LDC", "ULDC"), "barrier": ("BAR",), "branch": ("BRA", "BSSY", "BSYNC", "CALL", "RET"),
+    "FFMA": ("FFMA",), "FMUL": ("FMUL",), "FADD": ("FADD",), "MUFU": ("MUFU",),
+    "FP64": ("DFMA", "DADD", "DMUL", "DSETP", "F2F.F64", "F2F.F32.F64"), "shared": ("LDS", "STS"),
+    "local": ("LDL", "STL"), "global": ("LDG", "STG"), "atomic": ("ATOM", "RED"), "constant": ("LDC", "ULDC"),
+    "barrier": ("BAR",), "branch": ("BRA", "BSSY", "BSYNC", "CALL", "RET"),
 }  # fmt: skip
 
 

@@ -67,6 +67,14 @@ static inline uint64_t bits_f64(double x) { uint64_t bits; memcpy(&bits, &x, 8);
 static inline float flushed(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x; }
 static inline float saturated(float x) { return x > 0 ? (x < 1 ? x : 1) : 0; }
 
+/* x y + z rounded down: x y is exact in float64, and so is the sum with what its rounding left out */
+static inline float fma_down(float x, float y, float z) {
+    double product = (double)x * y, sum = product + z, moved = sum - product;
+    double rest = (product - (sum - moved)) + (z - moved);
+    float near = (float)sum;
+    return near > sum || (near == sum && rest < 0) ? nextafterf(near, -INFINITY) : near;
+}
+
 /* -1 .. 1, the same for the same bits */
 static inline double share_of(uint32_t bits) { return ((bits * 2654435761u) >> 8) * 0x1p-23 - 1.0; }
 

@@ -85,7 +85,8 @@ def parse(text: str) -> Kernel:
     params = {m[2]: m[1] for m in re.finditer(r"\.param\s+(?:\.\w+\s+)*?\.(\w+)\s+([\w$]+)", entry[2])}
     target = re.search(r"\.target\s+(\w+)", text)
     return Kernel(
-        entry[1], target[1] if target else "", params, registers(body), memories(text, "shared"), memories(body, "local"),
+        entry[1], target[1] if target else "", params, registers(body),
+        memories(text, "shared"), memories(body, "local"),
         memories(module, "const") + tuple(m for m in memories(module, "global") if m.data),
         tuple(statements(body, first_line)),
     )  # fmt: skip

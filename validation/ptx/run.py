@@ -10,7 +10,7 @@ import math
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class Program:
 
     def launch(
         self, grid: int | Sequence[int], block: int | Sequence[int], arguments: Sequence[Any], *, dynamic: int = 0,
-        order: int = 0, limit: int = LIMIT,
+        order: int = 0, limit: int = LIMIT, short: Mapping[int, int] | None = None,
     ) -> None:  # fmt: skip
         """Run all blocks, one after the other.
 
@@ -75,6 +75,7 @@ class Program:
         dynamic        bytes of dynamic shared memory
         order          seed of the order in which threads run from barrier to barrier; 0: ascending
         limit          backward branches until the launch counts as endless
+        short          for array number k, how many numbers fewer it has than the kernel is told
 
         Raises
         ------
@@ -90,7 +91,10 @@ class Program:
         words = [np.zeros(array.nbytes // 4 + 2, WORD) for array in arrays]
         for word, yes in zip(words, known, strict=True):
             word["known"] = yes
-        areas = [_Area(a.ctypes.data, a.nbytes, w.ctypes.data) for a, w in zip(arrays, words, strict=True)]
+        missing = [(short or {}).get(k, 0) * a.itemsize for k, a in enumerate(arrays)]
+        areas = [
+            _Area(a.ctypes.data, a.nbytes - n, w.ctypes.data) for a, w, n in zip(arrays, words, missing, strict=True)
+        ]
         sizes = (*_three(grid), *_three(block), dynamic, order)
         text = ctypes.create_string_buffer(512)
         self._launch(

@@ -20,9 +20,8 @@ SPECIAL = {
 }  # fmt: skip
 SPACES = {"global": "GLOBAL", "const": "GLOBAL", "shared": "SHARED", "local": "LOCAL"}
 WORDS = {                                           # what may stand beside operation and type; anything else is refused
-    "rn", "ftz", "sat", "approx", "full", "lo", "hi", "wide", "uni", "volatile", "nc", "v2", "v4", "sync", "to", "rni",
-    "rzi", "rmi", "rpi", "cta", "aligned", "relaxed", "L1", "num", "nan", "noftz",
-    "param",
+    "rn", "rm", "rni", "rzi", "rmi", "rpi", "ftz", "sat", "approx", "full", "lo", "hi", "wide", "volatile", "nc", "v2",
+    "v4", "to", "param",
 } | set(SPACES)  # fmt: skip
 COMPARISONS = {
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">=",

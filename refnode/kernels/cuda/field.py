@@ -4,7 +4,8 @@
 
 A hidden layer of one trajectory needs no memory: a neuron's output goes at once to all that it feeds. Its weights
 stand together in shared memory, where all threads read the same number at the same time. Loops over neurons are
-`while` loops: Numba's range costs some instructions a turn, and there are only some twenty.
+`while` loops, since Numba's range costs some instructions a turn, and there are only some twenty; where they end is
+known at run time only, lest the compiler unroll them into registers that the card has not.
 """
 
 import math
@@ -12,18 +13,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from refnode.kernels.cuda.compile import device
-from refnode.kernels.cuda.shape import PITCH, Shape, U
+from refnode.kernels.cuda.shape import AT_ONCE, PITCH, Shape, U
 from refnode.kernels.cuda.tanh import tanh_32
 
 
 class Field(NamedTuple):
     """Device functions.
 
-    rate(W, psi, c, t, y, x, k)         k = y'
-    rate_vjp(W, psi, c, t, y, x, k, g, g_y, g_x, held, column)
+    rate(W, end, psi, c, t, y, x, k)    k = y'; the neurons' weights end at W[end]
+    rate_vjp(W, end, psi, c, t, y, x, k, g, g_y, g_x, held, column)
                                         the cotangent of t for that of y', g, which the running loss adds to; g_y is
                                         set, g_x added to; held[j PITCH + column] of each neuron j is its output,
-                                        held[(hidden + j) PITCH + column] its input's cotangent
+                                        held[(neurons + j) PITCH + column] its input's cotangent
     """
 
     rate: Any
@@ -34,9 +35,9 @@ def field_of(S: Shape) -> Field:
     """The device functions for a shape; W is theta in the order of `Shape`, once for still and for each coefficient."""
     act, slope, weight = *_activation(S), _weight(S)
     d, o, n_x, stride = (U(n) for n in (S.d, S.out, S.controls, S.stride))
-    bias, to_output, tail, first = (U(n) for n in (S.inputs, S.inputs + 1, S.hidden * S.stride, S.d - S.out))
+    bias, to_output, tail, first = (U(n) for n in (S.inputs, S.inputs + 1, S.neurons * S.stride, S.d - S.out))
     early, late, running, real, two = S.timed[0], S.timed[1], S.running, S.real, S.real(2)
-    to_e, pitch = U(S.hidden * PITCH), U(PITCH)
+    to_e, pitch, at_once = U(S.neurons * PITCH), U(PITCH), U(AT_ONCE)
 
     @device
     def neuron(W, psi, t, y, x, q):
@@ -50,18 +51,20 @@ def field_of(S: Shape) -> Field:
         return a
 
     @device
-    def rate(W, psi, c, t, y, x, k):
+    def rate(W, end, psi, c, t, y, x, k):
         for i in range(o):
             f = weight(W, psi, tail + i)
             if late:
                 f += weight(W, psi, tail + o + i) * t
             k[first + i] = f
         q = U(0)
-        while q < tail:
-            h = act(neuron(W, psi, t, y, x, q))
-            for i in range(o):
-                k[first + i] += weight(W, psi, q + to_output + i) * h
-            q += stride
+        while q < end:
+            for part in range(at_once):
+                at = q + part * stride
+                h = act(neuron(W, psi, t, y, x, at))
+                for i in range(o):
+                    k[first + i] += weight(W, psi, at + to_output + i) * h
+            q += at_once * stride
         for i in range(first):
             k[i] = y[o + i]
         if running:
@@ -71,7 +74,7 @@ def field_of(S: Shape) -> Field:
             k[d] = total
 
     @device
-    def rate_vjp(W, psi, c, t, y, x, k, g, g_y, g_x, held, column):
+    def rate_vjp(W, end, psi, c, t, y, x, k, g, g_y, g_x, held, column):
         g_t = real(0)
         for i in range(d):
             g_y[i] = real(0)
@@ -86,22 +89,24 @@ def field_of(S: Shape) -> Field:
             for i in range(o):
                 g_t += weight(W, psi, tail + o + i) * g[first + i]
         q, place = U(0), column
-        while q < tail:
-            a = neuron(W, psi, t, y, x, q)
-            out = act(a)
-            back = real(0)
-            for i in range(o):
-                back += weight(W, psi, q + to_output + i) * g[first + i]
-            back *= slope(a, out)
-            for i in range(d):
-                g_y[i] += weight(W, psi, q + i) * back
-            for i in range(n_x):
-                g_x[i] += weight(W, psi, q + d + i) * back
-            if early:
-                g_t += weight(W, psi, q + d + n_x) * back
-            held[place], held[place + to_e] = out, back
-            q += stride
-            place += pitch
+        while q < end:
+            for part in range(at_once):
+                at = q + part * stride
+                a = neuron(W, psi, t, y, x, at)
+                out = act(a)
+                back = real(0)
+                for i in range(o):
+                    back += weight(W, psi, at + to_output + i) * g[first + i]
+                back *= slope(a, out)
+                for i in range(d):
+                    g_y[i] += weight(W, psi, at + i) * back
+                for i in range(n_x):
+                    g_x[i] += weight(W, psi, at + d + i) * back
+                if early:
+                    g_t += weight(W, psi, at + d + n_x) * back
+                held[place + part * pitch], held[place + part * pitch + to_e] = out, back
+            q += at_once * stride
+            place += at_once * pitch
         return g_t
 
     return Field(rate, rate_vjp)

@@ -18,13 +18,14 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
     y               (w, b) at the segment's start, and when it is done at its end
     x               control (n_x, b)
     theta           weights in the order of `Shape`, once for still and for each coefficient ((1 + m) size,)
+    neurons         where in theta the neurons end
     B               tableau (s s + 3 s,);  c   factors of the running loss (3,)
     t, t_new, h     of each step (N, 1), or (N, b) for grids of their own;  count   steps (1,) or (b,)
     table           a row for every stage, which begins with psi (N s, S.columns)
     tape_y, tape_k  (N + 1, w, b) and (N s, w, b), or (1, w, b) for what is not kept
     stopped         (b,) the step after which a trajectory was not finite and stopped, or -1
     """
-    from numba import cuda, from_dtype, uint64, void
+    from numba import cuda, from_dtype, int32, uint64, void
 
     load = load_of()
     _, runge_kutta = stages_of(S, field_of(S).rate)
@@ -34,11 +35,12 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
     stage_size, x_room, psi_room = S.butcher.stages * S.width, max(1, S.controls), max(1, S.basis)
     states, all_stages, last = S.keep != "nothing", S.keep == "stages", U((S.butcher.stages - 1) * S.width)
 
-    def kernel(y, x, theta, B, c, t, t_new, h, count, table, tape_y, tape_k, stopped):
+    def kernel(y, x, theta, neurons, B, c, t, t_new, h, count, table, tape_y, tape_k, stopped):
         W, tableau = cuda.shared.array(theta_size, scalar, alignment=16), cuda.shared.array(tableau_size, scalar)
         load(theta, W, theta_size)
         load(B, tableau, tableau_size)
         cuda.syncthreads()
+        end = uint64(neurons)
         i = uint64(cuda.grid(1))
         if i >= uint64(y.shape[1]):
             return
@@ -53,7 +55,7 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
             mine[j] = x[j, i]
         at, word, first = i * own, -1, 0
         for n in range(uint64(count[at])):
-            runge_kutta(W, table, n * s, c, tableau, t[n, at], t_new[n, at], h[n, at], now, mine, first, psi, k, u)
+            runge_kutta(W, end, table, n * s, c, tableau, t[n, at], t_new[n, at], h[n, at], now, mine, first, psi, k, u)
             total = real(0)
             for j in range(w):
                 now[j] = u[j]
@@ -77,4 +79,4 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
 
     one, two, three = (array_of(real, n) for n in (1, 2, 3))
     whole = array_of(np.int32, 1)
-    return kernel, void(two, two, one, one, one, two, two, two, whole, two, three, three, whole)
+    return kernel, void(two, two, one, int32, one, one, two, two, two, whole, two, three, three, whole)

@@ -41,16 +41,17 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     theta_size, tableau_size, width = (1 + S.basis) * S.size, butcher_of(S).size, S.width
     x_room, row_room, stage_size = max(1, S.controls), max(1, S.columns), S.butcher.stages * S.width
     sums, tails = (1 + S.basis) * S.numbers, (1 + S.basis) * S.tail + (4 if S.basis else 0)
-    held_size, columns_size = 2 * S.hidden * PITCH, (S.inputs + S.out) * THREADS
+    held_size, columns_size = 2 * S.neurons * PITCH, (S.inputs + S.out) * THREADS
 
     def kernel(
-        g, g_x, g_ends, x, theta, B, c, t, t_new, h, count, table, s, s_new, longest, tape_y, tape_k, stopped, part
+        g, g_x, g_ends, x, theta, neurons, B, c, t, t_new, h, count, table, s, s_new, longest, tape_y, tape_k, stopped, part
     ):
         W, tableau = cuda.shared.array(theta_size, scalar, alignment=16), cuda.shared.array(tableau_size, scalar)
         held, columns = cuda.shared.array(held_size, scalar), cuda.shared.array(columns_size, scalar)
         load(theta, W, theta_size)
         load(B, tableau, tableau_size)
         cuda.syncthreads()
+        end = uint64(neurons)
         i = uint64(cuda.grid(1))
         there = i < uint64(g.shape[1])
         i = i if there else U(0)
@@ -72,7 +73,9 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
         for back in range(longest):
             moving = live and back < count[at]
             n = uint64(max(count[at] - 1 - back, 0))  # psi is that of the others' step where this thread has none
-            length = h[n, at] if moving else real(0)
+            length, s_old, s_next = h[n, at], s[n, at], s_new[n, at]
+            if not moving:
+                length, s_old, s_next = real(0), real(0), real(0)
             for j in range(w):
                 y[j] = tape_y[n, j, i] if moving else real(0)
             if stored:
@@ -80,9 +83,9 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
                     for j in range(w):
                         k[r * w + j] = tape_k[n * stages + r, j, i] if moving else real(0)
             else:
-                runge_kutta(W, table, n * stages, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u)
+                runge_kutta(W, end, table, n * stages, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u)
             step_back(
-                W, table, n * stages, c, tableau, t[n, at], t_new[n, at], length, s[n, at], s_new[n, at], y, mine, k,
+                W, end, table, n * stages, c, tableau, t[n, at], t_new[n, at], length, s_old, s_next, y, mine, k,
                 adj, g_mine, ends, psi, held, columns, total, tail,
             )  # fmt: skip
         if live:
@@ -97,14 +100,14 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     one, two, three = (array_of(real, n) for n in (1, 2, 3))
     whole = array_of(np.int32, 1)
     grid = (two, two, two, whole, two, two, two, int32)
-    return kernel, void(two, two, two, two, one, one, one, *grid, three, three, whole, two)
+    return kernel, void(two, two, two, two, one, int32, one, one, *grid, three, three, whole, two)
 
 
 def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
-    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`; a thread that does not move has h = 0 and g = 0."""
+    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`; a thread that does not move has h = s_old = s_new = 0."""
     from numba import cuda, from_dtype, uint64
 
-    scalar, real, one, two, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.real(2), S.width
+    scalar, real, one, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width
     w, d, o, n_x, s, row_size = (U(n) for n in (S.width, S.d, S.out, S.controls, S.butcher.stages, S.columns))
     first, inputs, early, pitch = U(S.d - S.out), U(S.inputs), S.timed[0], U(THREADS)
     used = U(S.butcher.stages - S.butcher.fsal)  # the FSAL stage has no vjp
@@ -112,7 +115,7 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
 
     @device
     def step_back(
-        W, table, row, c, B, t, t_new, h, s_old, s_new, y, x, k, adj, g_x, ends, psi, held, columns, total, tail
+        W, end, table, row, c, B, t, t_new, h, s_old, s_new, y, x, k, adj, g_x, ends, psi, held, columns, total, tail
     ):
         tid = uint64(cuda.threadIdx.x)
         g_Y, rate = cuda.local.array(stage_size, scalar), cuda.local.array(width, scalar)
@@ -138,7 +141,7 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
                 psi[r] = table[row + i, r]
             node = B[node_at + i]
             tau = t_new if node == one else t + node * h
-            g_tau = rate_vjp(W, psi, c, tau, u, x, rate, g, g_u, g_x, held, tid)
+            g_tau = rate_vjp(W, end, psi, c, tau, u, x, rate, g, g_u, g_x, held, tid)
             for j in range(w):
                 g_Y[i * w + j] = g_u[j]
             if node == one:
@@ -174,7 +177,7 @@ def _gather(S: Shape) -> Any:
     H, inputs, o, numbers, m, size, first = (
         U(n) for n in (S.hidden, S.inputs, S.out, S.numbers, S.basis, S.tail, S.d - S.out)
     )
-    to_e, pitch, threads, lanes, one = U(S.hidden * PITCH), U(PITCH), U(THREADS), U(LANES), U(1)
+    to_e, pitch, threads, lanes, one = U(S.neurons * PITCH), U(PITCH), U(THREADS), U(LANES), U(1)
 
     @device
     def gather(W, psi, t, held, columns, total, tail, g):
@@ -218,7 +221,7 @@ def _turn(S: Shape) -> Any:
     Behind psi a row has psi'(u), and the derivatives of u with respect to these four.
     """
     real, numbers, m, size, tail, stride, theta = (
-        S.real, *(U(n) for n in (S.numbers, S.basis, S.tail, S.hidden * S.stride, S.stride, S.size))
+        S.real, *(U(n) for n in (S.numbers, S.basis, S.tail, S.neurons * S.stride, S.stride, S.size))
     )  # fmt: skip
     H, one, ends_at, depths = U(S.hidden), U(1), U((1 + S.basis) * S.tail), U(4)
 
@@ -244,7 +247,7 @@ def _finish(S: Shape) -> Any:
     from numba import cuda, uint64
 
     real, H, stride, numbers, blocks, size, theta = S.real, S.hidden, S.stride, S.numbers, 1 + S.basis, S.tail, S.size
-    pitch, neurons, rest = U(PITCH), S.hidden * S.stride, (1 + S.basis) * S.tail + (4 if S.basis else 0)
+    pitch, neurons, rest = U(PITCH), S.neurons * S.stride, (1 + S.basis) * S.tail + (4 if S.basis else 0)
 
     @device
     def finish(total, tail, held, part):

@@ -10,14 +10,15 @@ from refnode.kernels.cuda.shape import Shape
 
 def places(S: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Where number q of a kernel's theta stands in the field's (size,), and whether it is there."""
-    i, n, o = S.d + S.controls + S.timed[0], S.hidden, S.out
+    i, n, o = S.inputs, S.hidden, S.out
     b0 = i * n
     W1 = b0 + n * S.bias
     b1 = W1 + (n + S.timed[1]) * o
-    j, c = np.meshgrid(np.arange(n), np.arange(S.stride), indexing="ij")
+    j, c = np.meshgrid(np.arange(S.neurons), np.arange(S.stride), indexing="ij")
     neuron = np.where(c < i, c * n + j, np.where(c == i, b0 + j, W1 + j * o + c - i - 1))
     tail = np.concatenate([b1 + np.arange(o), W1 + n * o + np.arange(o * S.timed[1])])
-    there = np.concatenate([np.ravel((c < S.numbers) & ((c != i) | S.bias)), np.arange(S.tail) >= o * (not S.bias)])
+    weights = (j < n) & (c < S.numbers) & ((c != i) | S.bias)
+    there = np.concatenate([weights.ravel(), np.arange(S.tail) >= o * (not S.bias)])
     at = np.concatenate([neuron.ravel(), tail])
     return np.where(there, at, 0).astype(np.int64), there
 

@@ -29,6 +29,8 @@ def refusal(problem: Problem, solver: Solver) -> str:
     for term in running:
         if type(term) not in (SquaredNorm, Kinetic):
             return f"the running loss {type(term).__name__} is not compiled"
+    if solver.adaptive and (solver.steps != "own" or not solver.tableau.fsal):
+        return "adaptive steps that samples share, or of a tableau without FSAL, are not compiled"
     if type(depth) not in (Constant, Galerkin):
         return f"the depth {type(depth).__name__} is not compiled"
     follows = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
@@ -87,19 +89,24 @@ class Segment:
 
 
 def segment_of(S: Shape, problem: Problem, values: Values, i: int, fractions: Array) -> Segment:
-    """Segment i on a grid of fractions (N + 1,), or (N + 1, b), where a sample that waits takes steps of length zero."""
+    """Segment i on a grid of fractions (N + 1,), or (N + 1, b), where a sample that has arrived waits at 1."""
     span, cell = segments(problem, values)[i], problem.layout.cells[i]
     grid = fractions if fractions.ndim == 2 else fractions[:, None]
     if S.own:
-        grid = np.broadcast_to(grid, (len(grid), problem.batch))
+        grid = _moves_first(np.broadcast_to(grid, (len(grid), problem.batch)))
     s, s_new = grid[:-1], grid[1:]
     length = np.atleast_1d(span.end - span.start)
     t, t_new, h = (np.atleast_2d(a) for a in (span.at(s), span.at(s_new), (s_new - s) * length))
     still, A = depth_weights(problem, values)
     theta = np.vstack([still, A]) if S.basis else still + A[cell] if len(A) else still
-    count = np.full(problem.batch if S.own else 1, len(s), np.int32)
+    count = np.sum(s_new > s, axis=0, dtype=np.int32)
     arrays = (np.ascontiguousarray(a, S.real) for a in (t, t_new, h, s, s_new))
     return Segment(packed_theta(S, theta), *arrays, count, _table(S, problem, values, i, s[:, 0], s_new[:, 0]))
+
+
+def _moves_first(grid: Array) -> Array:
+    """Fractions (N + 1, b) with the steps that a sample waited put behind its last."""
+    return np.sort(np.where(np.diff(grid, axis=0, prepend=-1) > 0, grid, 1.0), axis=0)
 
 
 def _table(S: Shape, problem: Problem, values: Values, i: int, s: Array, s_new: Array) -> Array:

@@ -12,7 +12,8 @@ ACTS = ("tanh", "softplus", "sin", "sigmoid", "relu", "identity")
 LARGEST_HIDDEN = 32  # lanes of a warp: in the backward pass each lane owns a neuron
 THREADS = 64  # of a block: 2 * 32 * 65 numbers of shared memory stay below 48 KB in float64
 PITCH = THREADS + 1  # from one neuron's column in shared memory to the next: lanes meet no bank twice
-U = np.uint64  # of indices: a signed one that may be negative is taken as counted from the end, which costs instructions
+AT_ONCE = 4  # neurons at a turn of the loop over them, so that loads of one overlap with arithmetic of another
+U = np.uint64  # of indices: a signed one might be counted from the end, which costs instructions
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Shape:
         return -(-self.numbers // at_once) * at_once
 
     @property
+    def neurons(self) -> int:
+        """Hidden units in whole turns of the loop over them; those beyond `hidden` have no weights."""
+        return -(-self.hidden // AT_ONCE) * AT_ONCE
+
+    @property
     def tail(self) -> int:
         """Numbers behind the neurons: b1, and W1's row for t if it enters."""
         return self.out * (1 + self.timed[1])
@@ -84,7 +90,7 @@ class Shape:
     @property
     def size(self) -> int:
         """Numbers of theta as a kernel reads it; a bias that the field has not is zero."""
-        return self.hidden * self.stride + self.tail
+        return self.neurons * self.stride + self.tail
 
     @property
     def columns(self) -> int:

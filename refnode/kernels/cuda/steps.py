@@ -23,7 +23,7 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
     """Device functions.
 
     stage_state(B, i, h, y, k, u)     u = y + h sum_j a_ij k_j; for i = s, y_new
-    runge_kutta(W, table, row, c, B, t, t_new, h, y, x, first, psi, k, u)
+    runge_kutta(W, end, table, row, c, B, t, t_new, h, y, x, first, psi, k, u)
                                       stages first .. s - 1 in k (s w,), y_new in u; psi (m,) is set from the table's
                                       rows row .. row + s - 1
     """
@@ -46,7 +46,7 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
             u[j] = y[j] + h * u[j]
 
     @device
-    def runge_kutta(W, table, row, c, B, t, t_new, h, y, x, first, psi, k, u):
+    def runge_kutta(W, end, table, row, c, B, t, t_new, h, y, x, first, psi, k, u):
         slope = cuda.local.array(width, scalar)
         i = uint64(first)
         while i < s:
@@ -54,7 +54,7 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
             for r in range(m):
                 psi[r] = table[row + i, r]
             node = B[node_at + i]
-            rate(W, psi, c, t_new if node == one else t + node * h, u, x, slope)
+            rate(W, end, psi, c, t_new if node == one else t + node * h, u, x, slope)
             for j in range(w):
                 k[i * w + j] = slope[j]
             i += U(1)

@@ -1,0 +1,69 @@
+"""The machine code of the kernels: nothing spilt, no float64 in float32, shared memory and instructions in bounds."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
+
+from refnode.kernels.cuda.compile import ptx
+from refnode.kernels.cuda.forward import forward
+from refnode.kernels.cuda.gradient import gradient
+from refnode.kernels.cuda.shape import Shape
+from tests.cuda.cases import BUDGETS
+from validation.ptx.assemble import Machine, assemble
+from validation.ptx.parse import parse
+
+BUILD = {"forward": forward, "gradient": gradient}
+ARCHITECTURES = [(8, 0), (9, 0)]
+OTHERS = [                                          # further shapes that are held to all but the count of instructions
+    Shape("float64", 2, 32, 2, keep="states"),
+    Shape("float32", 4, 32, 2, "softplus", controls=2, timed=(True, True), running=True, keep="states"),
+    Shape("float32", 2, 16, 2, basis=3, timed=(True, False), keep="states"),
+]
+
+
+def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> float:
+    """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.
+
+    An upper bound: all that stands between branches is counted as if it were executed. A tanh takes two MUFU
+    instructions, so that an innermost loop with n of them goes over n / 2 neurons at a turn; the loop that gathers
+    weight gradients multiplies once for each weight of a neuron, and goes over 32 trajectories; loops around these are
+    over stages.
+    """
+    stages = shape.butcher.stages - (of_vjp and shape.butcher.fsal)
+    step = max((loop for loop in machine.loops if machine.mix(*loop)["MUFU"]), key=lambda loop: loop[1] - loop[0])
+    inside = [a for a in machine.loops if a != step and step[0] <= a[0] and a[1] <= step[1] and machine.mix(*a)["FFMA"]]
+    turns = np.ones(step[1] + 1 - step[0])
+    for first, last in inside:
+        mix = machine.mix(first, last)
+        if any((first, last) != other and first <= other[0] and other[1] <= last for other in inside):
+            times = float(stages)
+        else:
+            times = 2 * shape.hidden / mix["MUFU"] if mix["MUFU"] else 32 * (shape.numbers - 1) / mix["FFMA"]
+        turns[first - step[0] : last + 1 - step[0]] *= times
+    return float(turns.sum() / stages)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize(("name", "shape"), BUDGETS, ids=lambda x: x if isinstance(x, str) else x.tableau + x.keep)
+def test_instructions_of_an_evaluation(name, shape, architecture):
+    """No more than the budget, which is the prototype's count and 10 % where there is one; registers likewise."""
+    registers, instructions = BUDGETS[name, shape]
+    machine = assemble(ptx(BUILD[name], shape, architecture))
+    assert machine.registers <= registers
+    assert evaluation(machine, shape, name == "gradient") <= instructions
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize("shape", [s for _, s in BUDGETS] + OTHERS, ids=str)
+@pytest.mark.parametrize("name", BUILD)
+def test_nothing_is_spilt(name, shape, architecture):
+    """No spills, shared memory of at most 48 KB, no atomics, no calls; no float64 in a float32 kernel."""
+    text = ptx(BUILD[name], shape, architecture)
+    machine, mix = assemble(text), assemble(text).mix()
+    assert machine.spills == 0
+    assert machine.shared <= 48 * 1024
+    assert mix["atomic"] == parse(text).count("atom", "red") == 0
+    if shape.dtype == "float32":
+        assert mix["FP64"] == 0
+        assert not [i for i, _, _ in machine.instructions if i.startswith("CALL")]
