@@ -8,7 +8,7 @@ from validation.ptx.run import Program, Room
 
 PROGRAMS = {}
 # arguments that a kernel writes and need not read
-WRITTEN = {"forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15)}
+WRITTEN = {"forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15), "tile_forward": (9, 10, 11)}
 
 
 def program(build, shape, architecture=(9, 0)):

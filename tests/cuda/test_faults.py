@@ -10,7 +10,7 @@ from refnode.kernels.cuda.compile import ptx
 from refnode.kernels.cuda.solve import Run, solve, uniform
 from tests.cuda.cases import CASES
 from tests.cuda.launch import on_cpu, prepared
-from validation.ptx.mutate import with_number_for, without_each_barrier
+from validation.ptx.mutate import barriers, with_number_for
 from validation.ptx.parse import parse
 from validation.ptx.run import Fault, Program, Room
 
@@ -39,11 +39,11 @@ def launches(request):
     return TOLD[request.param]
 
 
-def kind_of_fault(kernel, build, blocks, threads, arguments, order=0):
+def kind_of_fault(kernel, build, blocks, threads, arguments, **words):
     """The fault that a changed kernel raises, or None."""
     copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
     try:
-        Program(kernel).launch(blocks, threads, prepared(build, copies), order=order)
+        Program(kernel).launch(blocks, threads, prepared(build, copies), **words)
     except Fault as fault:
         return fault.kind
     return None
@@ -56,11 +56,11 @@ def test_every_barrier_is_needed(launches, name, architecture):
     build, shape, blocks, threads, arguments = launches[name]
     kernel = parse(ptx(build, shape, architecture))
     for order in (0, 5):
-        assert kind_of_fault(kernel, build, blocks, threads, arguments, order) is None
-    broken = list(without_each_barrier(kernel))
-    assert broken
-    for line, other in broken:
-        assert kind_of_fault(other, build, blocks, threads, arguments) in ("race", "uninitialised"), line
+        assert kind_of_fault(kernel, build, blocks, threads, arguments, order=order) is None
+    assert barriers(kernel)
+    for line in barriers(kernel):
+        kind = kind_of_fault(kernel, build, blocks, threads, arguments, removed=line)
+        assert kind in ("race", "uninitialised"), line
 
 
 @pytest.mark.parametrize("name", ["forward", "gradient"])

@@ -1,6 +1,5 @@
 """The machine code of the kernels: nothing spilt, no float64 in float32, shared memory and instructions in bounds."""
 
-import numpy as np
 import pytest
 
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
@@ -10,8 +9,9 @@ from refnode.kernels.cuda.forward import forward
 from refnode.kernels.cuda.gradient import gradient
 from refnode.kernels.cuda.shape import Shape
 from tests.cuda.cases import BUDGETS
-from validation.ptx.assemble import Machine, assemble
+from validation.ptx.assemble import assemble
 from validation.ptx.parse import parse
+from validation.ptx.roofline import evaluation
 
 BUILD = {"forward": forward, "gradient": gradient}
 ARCHITECTURES = [(8, 0), (9, 0)]
@@ -22,28 +22,6 @@ OTHERS = [                                          # further shapes that are he
 ]
 
 
-def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> float:
-    """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.
-
-    An upper bound: all that stands between branches is counted as if it were executed. A tanh takes two MUFU
-    instructions, so that an innermost loop with n of them goes over n / 2 neurons at a turn; the loop that gathers
-    weight gradients multiplies once for each weight of a neuron, and goes over 32 trajectories; loops around these are
-    over stages.
-    """
-    stages = shape.butcher.stages - (of_vjp and shape.butcher.fsal)
-    step = max((loop for loop in machine.loops if machine.mix(*loop)["MUFU"]), key=lambda loop: loop[1] - loop[0])
-    inside = [a for a in machine.loops if a != step and step[0] <= a[0] and a[1] <= step[1] and machine.mix(*a)["FFMA"]]
-    turns = np.ones(step[1] + 1 - step[0])
-    for first, last in inside:
-        mix = machine.mix(first, last)
-        if any((first, last) != other and first <= other[0] and other[1] <= last for other in inside):
-            times = float(stages)
-        else:
-            times = 2 * shape.hidden / mix["MUFU"] if mix["MUFU"] else 32 * (shape.numbers - 1) / mix["FFMA"]
-        turns[first - step[0] : last + 1 - step[0]] *= times
-    return float(turns.sum() / stages)
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=["sm_80", "sm_90"])
 @pytest.mark.parametrize(("name", "shape"), BUDGETS, ids=lambda x: x if isinstance(x, str) else x.tableau + x.keep)
 def test_instructions_of_an_evaluation(name, shape, architecture):
@@ -51,7 +29,7 @@ def test_instructions_of_an_evaluation(name, shape, architecture):
     registers, instructions = BUDGETS[name, shape]
     machine = assemble(ptx(BUILD[name], shape, architecture))
     assert machine.registers <= registers
-    assert evaluation(machine, shape, name == "gradient") <= instructions
+    assert evaluation(machine, shape, name == "gradient")["all"] <= instructions
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=["sm_80", "sm_90"])
@@ -66,4 +44,4 @@ def test_nothing_is_spilt(name, shape, architecture):
     assert mix["atomic"] == parse(text).count("atom", "red") == 0
     if shape.dtype == "float32":
         assert mix["FP64"] == 0
-        assert not [i for i, _, _ in machine.instructions if i.startswith("CALL")]
+        assert not [name for name, _, _ in machine.instructions if name.startswith("RET")]      # a subroutine's

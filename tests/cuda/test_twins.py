@@ -78,7 +78,7 @@ def test_steps_of_their_own(dtype):
 
 
 @pytest.mark.parametrize(("solver", "x", "error"), [
-    (rn.Solver("dopri5", tol=1e-6, steps="own", max_steps=4), 0.5, rn.TooManySteps),
+    (rn.Solver("dopri5", tol=1e-6, steps="own", max_steps=2), 0.5, rn.TooManySteps),
     (rn.Solver("dopri5", tol=1e-5, steps="own"), 3e38, rn.NonFiniteState),
 ])  # fmt: skip
 def test_faults_of_own_steps_name_their_samples(solver, x, error):
@@ -89,7 +89,7 @@ def test_faults_of_own_steps_name_their_samples(solver, x, error):
     with pytest.raises(error) as caught:
         discrete_adjoint(rn.Problem(p.model, p.params, other, p.loss), solver, on_cpu(), np.float32)
     assert 3 in caught.value.samples
-    assert error is rn.TooManySteps or caught.value.samples == [3]
+    assert error is rn.TooManySteps or caught.value.samples == (3,)
 
 
 def test_one_that_fails_does_not_poison_others():
@@ -100,7 +100,7 @@ def test_one_that_fails_does_not_poison_others():
     far = rn.Problem(p.model, p.params, x, p.loss)
     with pytest.raises(rn.NonFiniteState) as caught:
         discrete_adjoint(far, RK4, on_cpu(), np.float32, keep="states")
-    assert caught.value.samples == [2]
+    assert caught.value.samples == (2,)
     alone = np.delete(np.arange(5), 2)
     runs = [Run(q, RK4, on_cpu(), np.float32, "states", uniform(q, RK4)) for q in (p, far)]
     solved = [solve(run) for run in runs]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tests.ptx.kernels import AXPY, SUM, TURN, elementwise, kernel
-from validation.ptx.mutate import find, moved, with_number_for, without, without_each_barrier
+from validation.ptx.mutate import barriers, find, moved, with_number_for, without
 from validation.ptx.parse import Instruction, Label, Unsupported, parse
 from validation.ptx.run import Fault, Program, Room
 
@@ -367,10 +367,9 @@ def test_every_barrier_is_needed_and_missed(text, order):
     arguments = (x, Room(np.zeros(1, F))) if text is SUM else (x,)
     threads = 64 if text is SUM else 32
     assert fault_of(Program(k), 1, threads, arguments, order=order) is None
-    broken = list(without_each_barrier(k))
-    assert len(broken) == (1 if text is SUM else 3)
-    for line, kernel_without in broken:
-        kind = fault_of(Program(kernel_without), 1, threads, arguments, order=order)
+    assert len(barriers(k)) == (1 if text is SUM else 3)
+    for line in barriers(k):
+        kind = fault_of(Program(k), 1, threads, arguments, order=order, removed=line)
         assert kind in ("race", "uninitialised"), line
 
 

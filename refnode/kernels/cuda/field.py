@@ -33,7 +33,7 @@ class Field(NamedTuple):
 
 def field_of(S: Shape) -> Field:
     """The device functions for a shape; W is theta in the order of `Shape`, once for still and for each coefficient."""
-    act, slope, weight = *_activation(S), _weight(S)
+    act, slope, weight = *activation(S), _weight(S)
     d, o, n_x, stride = (U(n) for n in (S.d, S.out, S.controls, S.stride))
     bias, to_output, tail, first = (U(n) for n in (S.inputs, S.inputs + 1, S.neurons * S.stride, S.d - S.out))
     early, late, running, real, two = S.timed[0], S.timed[1], S.running, S.real, S.real(2)
@@ -126,7 +126,7 @@ def _weight(S: Shape) -> Any:
     return weight
 
 
-def _activation(S: Shape) -> tuple[Any, Any]:
+def activation(S: Any) -> tuple[Any, Any]:
     """The activation, and its slope at a with value h."""
     zero, one = S.real(0), S.real(1)
     table: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of
 from refnode.kernels.cuda.field import field_of
@@ -25,8 +26,6 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
     tape_y, tape_k  (N + 1, w, b) and (N s, w, b), or (1, w, b) for what is not kept
     stopped         (b,) the step after which a trajectory was not finite and stopped, or -1
     """
-    from numba import cuda, from_dtype, int32, uint64, void
-
     load = load_of()
     _, runge_kutta = stages_of(S, field_of(S).rate)
     scalar, real, own, fsal = from_dtype(np.dtype(S.dtype)), S.real, U(S.own), S.butcher.fsal
@@ -36,7 +35,8 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
     states, all_stages, last = S.keep != "nothing", S.keep == "stages", U((S.butcher.stages - 1) * S.width)
 
     def kernel(y, x, theta, neurons, B, c, t, t_new, h, count, table, tape_y, tape_k, stopped):
-        W, tableau = cuda.shared.array(theta_size, scalar, alignment=16), cuda.shared.array(tableau_size, scalar)
+        W = cuda.shared.array(theta_size, scalar, alignment=16)
+        tableau = cuda.shared.array(tableau_size, scalar)
         load(theta, W, theta_size)
         load(B, tableau, tableau_size)
         cuda.syncthreads()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.field import field_of
@@ -31,8 +32,6 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     part            (blocks, (1 + m) size) each block's sum of the weight gradients; with theta(t) four more numbers,
                     what theta'(t) gives to the segment's start and end, t0 and T
     """
-    from numba import cuda, from_dtype, int32, uint64, void
-
     F, load, finish = field_of(S), load_of(), _finish(S)
     stage_state, runge_kutta = stages_of(S, F.rate)
     step_back = _step_back(S, F.rate_vjp, stage_state, _gather(S))
@@ -44,10 +43,13 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     held_size, columns_size = 2 * S.neurons * PITCH, (S.inputs + S.out) * THREADS
 
     def kernel(
-        g, g_x, g_ends, x, theta, neurons, B, c, t, t_new, h, count, table, s, s_new, longest, tape_y, tape_k, stopped, part
+        g, g_x, g_ends, x, theta, neurons, B, c, t, t_new, h, count, table, s, s_new, longest, tape_y, tape_k,
+        stopped, part,
     ):
-        W, tableau = cuda.shared.array(theta_size, scalar, alignment=16), cuda.shared.array(tableau_size, scalar)
-        held, columns = cuda.shared.array(held_size, scalar), cuda.shared.array(columns_size, scalar)
+        W = cuda.shared.array(theta_size, scalar, alignment=16)
+        tableau = cuda.shared.array(tableau_size, scalar)
+        held = cuda.shared.array(held_size, scalar)
+        columns = cuda.shared.array(columns_size, scalar)
         load(theta, W, theta_size)
         load(B, tableau, tableau_size)
         cuda.syncthreads()
@@ -73,6 +75,7 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
         for back in range(longest):
             moving = live and back < count[at]
             n = uint64(max(count[at] - 1 - back, 0))  # psi is that of the others' step where this thread has none
+            row = n * stages
             length, s_old, s_next = h[n, at], s[n, at], s_new[n, at]
             if not moving:
                 length, s_old, s_next = real(0), real(0), real(0)
@@ -83,9 +86,9 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
                     for j in range(w):
                         k[r * w + j] = tape_k[n * stages + r, j, i] if moving else real(0)
             else:
-                runge_kutta(W, end, table, n * stages, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u)
+                runge_kutta(W, end, table, row, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u)
             step_back(
-                W, end, table, n * stages, c, tableau, t[n, at], t_new[n, at], length, s_old, s_next, y, mine, k,
+                W, end, table, row, c, tableau, t[n, at], t_new[n, at], length, s_old, s_next, y, mine, k,
                 adj, g_mine, ends, psi, held, columns, total, tail,
             )  # fmt: skip
         if live:
@@ -104,9 +107,8 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
 
 
 def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
-    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`; a thread that does not move has h = s_old = s_new = 0."""
-    from numba import cuda, from_dtype, uint64
-
+    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`; a thread that stands still has h = s_old = s_new = 0.
+    """
     scalar, real, one, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width
     w, d, o, n_x, s, row_size = (U(n) for n in (S.width, S.d, S.out, S.controls, S.butcher.stages, S.columns))
     first, inputs, early, pitch = U(S.d - S.out), U(S.inputs), S.timed[0], U(THREADS)
@@ -171,8 +173,6 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
 
 def _gather(S: Shape) -> Any:
     """Add an evaluation's weight gradients: lane j those of neuron j over its warp, a thread those of b1 of its own."""
-    from numba import cuda, from_dtype, uint64
-
     scalar, real, late, room, turn = from_dtype(np.dtype(S.dtype)), S.real, S.timed[1], S.numbers, _turn(S)
     H, inputs, o, numbers, m, size, first = (
         U(n) for n in (S.hidden, S.inputs, S.out, S.numbers, S.basis, S.tail, S.d - S.out)
@@ -244,8 +244,6 @@ def _turn(S: Shape) -> Any:
 
 def _finish(S: Shape) -> Any:
     """part[block] = the block's sums: neurons over its warps, the rest over its threads, from the first to the last."""
-    from numba import cuda, uint64
-
     real, H, stride, numbers, blocks, size, theta = S.real, S.hidden, S.stride, S.numbers, 1 + S.basis, S.tail, S.size
     pitch, neurons, rest = U(PITCH), S.neurons * S.stride, (1 + S.basis) * S.tail + (4 if S.basis else 0)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.advance import step_factor
 from refnode.kernels.cuda.compile import array_of, device, shared
@@ -42,8 +43,6 @@ def own(S: Shape) -> tuple[Callable[..., None], Any]:
     count           steps (b,);  rejected   (b,)
     word            (b,) DONE, or why it stopped: FULL, UNDERFLOW, TOO_MANY, NOT_FINITE
     """
-    from numba import cuda, from_dtype, int32, uint64, void
-
     rate, load, factor = field_of(S).rate, load_of(), shared(step_factor, S.real)
     _, runge_kutta = stages_of(S, rate)
     error, hairer = _error(S), _first_step(S, rate)
@@ -53,7 +52,8 @@ def own(S: Shape) -> tuple[Callable[..., None], Any]:
     width, stage_size, x_room = S.width, S.butcher.stages * S.width, max(1, S.controls)
 
     def kernel(y, x, theta, neurons, B, c, limits, start, end, ds, max_steps, tape_y, tape_s, count, rejected, word):
-        W, tableau = cuda.shared.array(theta_size, scalar, alignment=16), cuda.shared.array(tableau_size, scalar)
+        W = cuda.shared.array(theta_size, scalar, alignment=16)
+        tableau = cuda.shared.array(tableau_size, scalar)
         load(theta, W, theta_size)
         load(B, tableau, tableau_size)
         cuda.syncthreads()
@@ -132,8 +132,6 @@ def _error(S: Shape) -> Any:
 
 def _first_step(S: Shape, rate: Any) -> Any:
     """Hairer's first step as a fraction of the segment: the twin of `refnode.steps.first_step`."""
-    from numba import cuda, from_dtype
-
     scalar, width = from_dtype(np.dtype(S.dtype)), S.width
     real, w, root = S.real, U(S.width), S.real(1 / (S.butcher.order + 1))
     one, tiny, least, share, none, most = (S.real(n) for n in (1, 1e-5, 1e-6, 0.01, 1e-15, 100))

@@ -70,11 +70,9 @@ def _segment(run: Run, i: int, y: Array, ds: Array) -> Sequence[Any]:
         now, step = y.copy(), ds.copy()
         tape = np.empty((room + 1, S.width, b), S.real), np.empty((room + 1, b), S.real)
         count, rejected, word = (np.empty(b, np.int32) for _ in range(3))
-        run.launch(
-            own, S, run.blocks, THREADS,
-            (now, run.x, segment.theta, run.neurons, run.B, run.c, limits, start, end, step, np.int32(run.solver.max_steps), *tape,
-             count, rejected, word),
-        )  # fmt: skip
+        given = (run.x, segment.theta, run.neurons, run.B, run.c, limits, start, end)
+        most = np.int32(run.solver.max_steps)
+        run.launch(own, S, run.blocks, THREADS, (now, *given, step, most, *tape, count, rejected, word))
         if not np.any(word == FULL):
             return now, tape, count, rejected, word, step
         room *= 2

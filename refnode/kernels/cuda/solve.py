@@ -81,9 +81,8 @@ def solve(run: Run) -> Solved:
         tape_y, tape_k = run.tape(segment)
         stopped = np.empty(b, np.int32)
         grid = (segment.t, segment.t_new, segment.h, segment.count, segment.table)
-        run.launch(
-            forward, S, run.blocks, THREADS, (y, run.x, segment.theta, run.neurons, run.B, run.c, *grid, tape_y, tape_k, stopped)
-        )
+        given = (run.x, segment.theta, run.neurons, run.B, run.c, *grid)
+        run.launch(forward, S, run.blocks, THREADS, (y, *given, tape_y, tape_k, stopped))
         ever = np.where(ever < 0, stopped, ever)
         tapes.append((tape_y, tape_k))
         at_bounds.append(y.T.astype(np.float64))

@@ -7,6 +7,7 @@ few loads of a stage cost less than a copy of the field for every stage would.
 from typing import Any
 
 import numpy as np
+from numba import cuda, from_dtype, uint64
 
 from refnode.kernels.cuda.compile import device
 from refnode.kernels.cuda.shape import Shape, U
@@ -27,9 +28,8 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
                                       stages first .. s - 1 in k (s w,), y_new in u; psi (m,) is set from the table's
                                       rows row .. row + s - 1
     """
-    from numba import cuda, from_dtype, uint64
-
-    s, w, m, node_at = (U(n) for n in (S.butcher.stages, S.width, S.basis, S.butcher.stages**2 + S.butcher.stages))
+    s, w, m = (U(n) for n in (S.butcher.stages, S.width, getattr(S, "basis", 0)))
+    node_at = s * s + s
     scalar, real, one, width, fsal = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width, S.butcher.fsal
 
     @device
@@ -66,8 +66,6 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
 
 def load_of() -> Any:
     """Device function load(a, to, n): the block's threads copy n numbers to shared memory."""
-    from numba import cuda, uint64
-
     @device
     def load(a, to, n):
         q = uint64(cuda.threadIdx.x)

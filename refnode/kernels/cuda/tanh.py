@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import float32
 
 from refnode.kernels.cuda.compile import device
 
@@ -36,7 +37,6 @@ def tanh_32() -> Any:
 def _instruction(name: str) -> Any:
     """ex2.approx.ftz.f32 or rcp.approx.ftz.f32 as a function."""
     from llvmlite import ir
-    from numba import float32
     from numba.cuda.extending import intrinsic
 
     @intrinsic
