@@ -14,6 +14,7 @@ from validation.ptx.mutate import barriers, with_number_for
 from validation.ptx.parse import parse
 from validation.ptx.run import Fault, Program, Room
 
+pytestmark = pytest.mark.slow
 TOLD = {}                                           # what the kernels of a case were launched with, (build, shape, ..)
 
 

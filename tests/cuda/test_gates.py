@@ -13,6 +13,7 @@ from validation.ptx.assemble import assemble
 from validation.ptx.parse import parse
 from validation.ptx.roofline import evaluation
 
+pytestmark = pytest.mark.slow
 BUILD = {"forward": forward, "gradient": gradient}
 ARCHITECTURES = [(8, 0), (9, 0)]
 OTHERS = [                                          # further shapes that are held to all but the count of instructions
@@ -38,7 +39,8 @@ def test_instructions_of_an_evaluation(name, shape, architecture):
 def test_nothing_is_spilt(name, shape, architecture):
     """No spills, shared memory of at most 48 KB, no atomics, no calls; no float64 in a float32 kernel."""
     text = ptx(BUILD[name], shape, architecture)
-    machine, mix = assemble(text), assemble(text).mix()
+    machine = assemble(text)
+    mix = machine.mix()
     assert machine.spills == 0
     assert machine.shared <= 48 * 1024
     assert mix["atomic"] == parse(text).count("atom", "red") == 0

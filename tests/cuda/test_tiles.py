@@ -18,6 +18,7 @@ from validation.ptx.mutate import barriers, with_number_for
 from validation.ptx.parse import parse
 from validation.ptx.run import Fault, Program
 
+pytestmark = pytest.mark.slow
 RK4, DOPRI5 = rn.Solver("rk4", n_steps=2), rn.Solver("dopri5", n_steps=1)
 
 
@@ -112,6 +113,7 @@ def test_machine_code(shape, architecture):
     if shape.dtype == "float32":
         assert machine.mix()["FP64"] == 0
         assert machine.registers <= 128
-        inner = max((machine.mix(*loop) for loop in machine.loops[-6:]), key=lambda mix: mix["FFMA"])
+        loops = [a for a in machine.loops if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in machine.loops)]
+        inner = max((machine.mix(*loop) for loop in loops), key=lambda mix: mix["FFMA"])
         assert inner["FFMA"] >= 16 * inner["shared"]
         assert inner["all"] <= 1.17 * inner["FFMA"]

@@ -33,7 +33,10 @@ def assert_twins(p, solver, dtype, keep, grid=None):
     return got
 
 
-@pytest.mark.parametrize("name", CASES)
+FAST = ("constant", "galerkin")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in CASES])
 def test_twins(name):
     """Depth variance, order 2, control, time input, activations, tableaux, precisions, stages kept or run again."""
     make, solver, dtype, keep = CASES[name]
@@ -45,6 +48,7 @@ def test_twins(name):
         np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.integers(1, 130), st.integers(0, 10**6))
 def test_ragged_blocks(batch, seed):
@@ -54,6 +58,7 @@ def test_ragged_blocks(batch, seed):
     assert_twins(p, solver, "float32", "states", grid)
 
 
+@pytest.mark.slow
 def test_grids_of_their_own():
     """Samples that took steps of their own, some fewer than others, are replayed each on its grid."""
     p, solver = problem(5, 8), rn.Solver("dopri5", tol=1e-3, steps="own")
@@ -61,6 +66,7 @@ def test_grids_of_their_own():
     assert_twins(p, solver, "float32", "states", grid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_steps_of_their_own(dtype):
     """Each trajectory's controller takes the story's steps in float64; the gradient is that of the grid it chose."""
@@ -77,6 +83,7 @@ def test_steps_of_their_own(dtype):
         assert np.max(np.abs(got.grads[name] - g), initial=0.0) <= room, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "x", "error"), [
     (rn.Solver("dopri5", tol=1e-6, steps="own", max_steps=2), 0.5, rn.TooManySteps),
     (rn.Solver("dopri5", tol=1e-5, steps="own"), 3e38, rn.NonFiniteState),

@@ -143,6 +143,7 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
                 psi[r] = table[row + i, r]
             node = B[node_at + i]
             tau = t_new if node == one else t + node * h
+            cuda.syncthreads()
             g_tau = rate_vjp(W, end, psi, c, tau, u, x, rate, g, g_u, g_x, held, tid)
             for j in range(w):
                 g_Y[i * w + j] = g_u[j]
@@ -161,7 +162,6 @@ def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
                 columns[(inputs + j) * pitch + tid] = g[first + j]
             cuda.syncthreads()
             gather(W, psi, tau, held, columns, total, tail, g)
-            cuda.syncthreads()
         for i in range(used):
             for j in range(w):
                 adj[j] += g_Y[i * w + j]
@@ -253,6 +253,7 @@ def _finish(S: Shape) -> Any:
         lane, warp = tid % U(LANES), tid // U(LANES)
         for r in range(blocks):
             for q in range(numbers):
+                cuda.syncthreads()
                 if lane < U(H):
                     held[lane * pitch + warp] = total[r * numbers + q]
                 cuda.syncthreads()
@@ -261,8 +262,8 @@ def _finish(S: Shape) -> Any:
                     for other in range(THREADS // LANES):
                         number += held[tid * pitch + uint64(other)]
                     part[block, uint64(r * theta + q) + tid * U(stride)] = number
-                cuda.syncthreads()
         for q in range(rest):
+            cuda.syncthreads()
             held[tid] = tail[q]
             cuda.syncthreads()
             if tid == U(0):
@@ -271,6 +272,5 @@ def _finish(S: Shape) -> Any:
                     number += held[other]
                 at = q // size * theta + neurons + q % size if q < blocks * size else blocks * theta + q - blocks * size
                 part[block, uint64(at)] = number
-            cuda.syncthreads()
 
     return finish

@@ -131,7 +131,6 @@ def _rate(S: TileShape) -> Any:
                 for j in range(d):
                     total += c[0] * u[j] * u[j] + (c[2] + (c[1] if j >= first else zero)) * slope[j] * slope[j]
                 slope[d] = total
-        cuda.syncthreads()
 
     return rate
 
