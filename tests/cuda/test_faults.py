@@ -74,16 +74,16 @@ def test_threads_that_take_each_other_for_themselves(launches, name):
 
 @pytest.mark.parametrize("name", ["forward", "gradient"])
 def test_arrays_too_short(launches, name):
-    """Every array in turn without its last number: read or written out of range."""
+    """Every array in turn without its last row: read or written out of range. No gradient reads the last state."""
     build, shape, blocks, threads, arguments = launches[name]
     kernel = parse(ptx(build, shape, (9, 0)))
     for k, a in enumerate(arguments):
         if not isinstance(a, np.ndarray) or not a.size or unused(name, k, shape):
             continue
         copies = [np.copy(b) if isinstance(b, np.ndarray) else b for b in arguments]
-        number = sum(isinstance(b, np.ndarray) for b in arguments[:k])
+        number, rows = sum(isinstance(b, np.ndarray) for b in arguments[:k]), 2 if (name, k) == ("gradient", 16) else 1
         with pytest.raises(Fault, match=rf"range: .* of array {number},"):
-            Program(kernel).launch(blocks, threads, prepared(build, copies), short={number: 1})
+            Program(kernel).launch(blocks, threads, prepared(build, copies), short={number: rows * a[-1].size})
 
 
 def unused(name, k, shape):

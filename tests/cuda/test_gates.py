@@ -9,6 +9,7 @@ from refnode.kernels.cuda.forward import forward
 from refnode.kernels.cuda.gradient import gradient
 from refnode.kernels.cuda.shape import Shape
 from tests.cuda.cases import BUDGETS
+from validation.ptx import estimate
 from validation.ptx.assemble import assemble
 from validation.ptx.parse import parse
 from validation.ptx.roofline import evaluation
@@ -21,6 +22,11 @@ OTHERS = [                                          # further shapes that are he
     Shape("float32", 4, 32, 2, "softplus", controls=2, timed=(True, True), running=True, keep="states"),
     Shape("float32", 2, 16, 2, basis=3, timed=(True, False), keep="states"),
 ]
+
+
+def test_the_table_of_bounds_is_theirs():
+    """validation/results/gpu_estimate.md is what the kernels' machine code gives."""
+    assert estimate.PAGE.read_text("utf-8") == estimate.page()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=["sm_80", "sm_90"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.kernels.cuda.shape import Shape
+from refnode.kernels.cuda.tile_shape import SQUARE, TileShape
 from validation.ptx.assemble import Machine
 
 
@@ -28,6 +29,7 @@ class Card:
     mufu: float = 0.5
     shared: float = 1.0                             # 128 bytes a clock
     fp64: float = 2.0
+    memory: int = 227 * 1024                        # bytes of shared memory for blocks
 
     @property
     def peak(self) -> float:
@@ -35,7 +37,7 @@ class Card:
         return 2 * 32 * self.fma * self.processors * self.ghz / 1000
 
 
-A100 = Card("A100", 108, 1.41, fma=2.0, fp64=1.0)
+A100 = Card("A100", 108, 1.41, fma=2.0, fp64=1.0, memory=163 * 1024)
 H100 = Card("H100", 132, 1.98)
 
 
@@ -62,6 +64,36 @@ def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> Counter[str]:
     for place, times in enumerate(turns, step[0]):
         for kind, n in machine.mix(place, place).items():
             counts[kind] += n * times / stages
+    return counts
+
+
+def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
+    """Instructions of a thread of `tile_forward` for one evaluation, each loop as often as it turns.
+
+    Loops stand within each other: steps, stages, hidden layers, chunks of weights; in these the rows of a chunk and two
+    that fetch it, of which the second one takes only what the first leaves; after the layers the last layer's rows.
+    """
+    layers, stages = shape.layers, shape.butcher.stages
+    rows, chunks = sum(a[0] for a in layers[:-1]), sum(-(-a[0] // shape.chunk) for a in layers[:-1])
+    busy = [loop for loop in machine.loops if machine.mix(*loop)["MUFU"]]
+    step, stage, layer = sorted(busy, key=lambda loop: loop[0] - loop[1])[:3]
+    within = [a for a in machine.loops if layer[0] <= a[0] and a[1] <= layer[1] and a != layer]
+    chunk = next(a for a in within if machine.mix(*a)["barrier"])
+    inner = max((a for a in within if a != chunk), key=lambda a: machine.mix(*a)["FFMA"])
+    fetch = max((a for a in within if a not in (chunk, inner)), key=lambda a: machine.mix(*a)["global"])
+    last = [a for a in machine.loops if layer[1] < a[0] and a[1] <= stage[1]]
+    turns = {
+        stage: stages, layer: len(layers) - 1, chunk: chunks / (len(layers) - 1),
+        inner: rows / chunks / (machine.mix(*inner)["FFMA"] / SQUARE**2),
+        fetch: rows * shape.columns / shape.threads / chunks / machine.mix(*fetch)["global"],
+    } | {a: layers[-1][0] * shape.out / max(1, machine.mix(*a)["FFMA"]) for a in last}  # fmt: skip
+    times = np.ones(step[1] + 1 - step[0])
+    for (first, end), many in turns.items():
+        times[first - step[0] : end + 1 - step[0]] *= many
+    counts: Counter[str] = Counter()
+    for place, many in enumerate(times, step[0]):
+        for kind, n in machine.mix(place, place).items():
+            counts[kind] += n * many / stages
     return counts
 
 
