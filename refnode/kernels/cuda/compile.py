@@ -1,6 +1,6 @@
 """PTX of a kernel, with or without a card: the one file that knows numba-cuda.
 
-A compiled kernel is kept in the user's cache folder under a digest of what it is made from: the sources of all kernels,
+A compiled kernel is kept in the user's cache folder under a digest of what it is made from: the kernels' sources,
 its shape and the compiler's version.
 """
 
@@ -60,10 +60,11 @@ def ptx(build: Callable[..., tuple[Callable[..., None], Any]], shape: Any, archi
 
 @cache
 def _sources() -> bytes:
-    """Digest of everything that a kernel is made from: what CPU and card share stands one folder above."""
+    """Digest of everything that a kernel is made from, with what CPU and card share."""
     total = hashlib.sha256()
     here = Path(__file__).parent
-    for path in (*sorted(here.glob("*.py")), *sorted(here.parent.glob("*.py")), here.parent.parent / "tableau.py"):
+    common = here.parent / "advance.py", here.parent / "tape.py", here.parent.parent / "tableau.py"
+    for path in (*sorted(here.glob("*.py")), *common):
         total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.digest()
 
