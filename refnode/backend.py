@@ -31,7 +31,7 @@ def choose(backend: str, dtype: str, why_not: Callable[[], str]) -> tuple[str, s
     one_of("backend", backend, BACKENDS)
     one_of("dtype", dtype, ("float64", "float32"))
     if backend == "cuda":
-        raise BackendUnavailable("backend='cuda': there are no kernels for a GPU yet; use 'numpy' or 'auto'")
+        raise BackendUnavailable("backend='cuda': no function launches its kernels yet; use 'numpy' or 'auto'")
     reason = "asked for"
     if backend == "auto":
         if dtype == "float64" and _preferred() == "numpy":

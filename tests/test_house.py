@@ -120,12 +120,13 @@ def test_customary_file_exists(name):
 
 
 def test_ci_runs_the_command_of_the_readme():
-    """The README has two commands, one certifies and one tests, and a third for other libraries: CI runs the last two,
-    to the letter, and nothing else."""
-    certify, tests = readme_commands()
+    """The README has two commands, one certifies and one tests, and two more for CUDA and for other libraries: CI runs
+    all but the first, to the letter, and nothing else."""
+    certify, tests, cuda = readme_commands()
     assert certify.endswith("refnode certify")
     assert ci_commands()[0] == tests
-    (peers,) = ci_commands()[1:]
+    assert ci_commands()[1] == cuda
+    (peers,) = ci_commands()[2:]
     assert f"```sh\n{peers}\n```" in (ROOT / "README.md").read_text("utf-8")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tests.ptx.kernels import AXPY, SUM, TURN, elementwise, kernel
-from validation.ptx.mutate import find, moved, with_number_for, without, without_each_barrier
+from validation.ptx.mutate import barriers, find, moved, with_number_for, without
 from validation.ptx.parse import Instruction, Label, Unsupported, parse
 from validation.ptx.run import Fault, Program, Room
 
@@ -35,7 +35,8 @@ def test_a_kernel_is_read():
     k = parse(SUM)
     assert (k.name, k.target) == ("k", "sm_80")
     assert list(k.params.items())[4] == ("x_data", "u64")
-    assert ("f32", "f", 16) in k.registers
+    assert k.registers["%f15"] == "f32"
+    assert "%f16" not in k.registers
     assert [(m.name, m.align, m.size) for m in k.shared] == [("held", 4, 256)]
     assert Label("$L_halve") in k.body
     (barrier,) = (k.body[place] for place in find(k, "bar"))
@@ -145,6 +146,16 @@ def test_fma_rounds_once(kind):
     assert got[0] == np.finfo(dtype).eps ** 2
 
 
+def test_fma_rounded_down():
+    """To the float below, whichever side the nearest one is on; exact results stay."""
+    x = np.array([1 + 2.0**-23, 1 + 2.0**-23, 1.5, 1.0], F)
+    z = np.array([0.0, -(2.0**-60), 0.25, -(2.0**-60)], F)
+    got = np.zeros(4, F)
+    Program(parse(elementwise("fma.rm.f32", ("f32",) * 3, "f32"))).launch(1, 4, (x, x, z, Room(got)))
+    below = np.nextafter(F(1), F(0))
+    np.testing.assert_array_equal(got, np.array([1 + 2.0**-22, 1 + 2.0**-22, 2.5, below], F))
+
+
 TRUE_OF_NAN = {"lt": False, "ltu": True, "eq": False, "equ": True, "ne": False, "neu": True, "num": False, "nan": True}
 
 
@@ -197,6 +208,13 @@ def test_approximate_instructions_are_as_wrong_as_they_may_be(op):
     assert 0.5 * allowed < error.max() <= allowed + 2.0**-24
 
 
+def test_powers_of_two_are_exact():
+    """ex2.approx of a whole number has no error, on which libdevice's float64 functions rely."""
+    n, got = np.arange(-20, 21).astype(F), np.zeros(41, F)
+    Program(parse(elementwise("ex2.approx.ftz.f32", ("f32",), "f32"))).launch(1, 41, (n, Room(got)))
+    np.testing.assert_array_equal(got, np.exp2(n))
+
+
 def test_denormals_are_flushed_where_the_instruction_says_so():
     """add.ftz makes zero of a denormal operand, add does not."""
     x, zero = np.array([1e-40], F), np.zeros(1, F)
@@ -219,6 +237,33 @@ def test_ragged_blocks(n, order):
     Program(parse(SUM)).launch(blocks, 64, (x, Room(first)))
     np.testing.assert_array_equal(part, first)
     assert abs(part.astype(np.float64).sum() - x.astype(np.float64).sum()) <= 2.0**-20 * np.abs(x).sum()
+
+
+HALVES = kernel(
+    """
+    ld.param.u64 %rd1, [x_data];
+    ld.global.f64 %fd1, [%rd1];
+    {
+    .reg .b32 %temp;
+    mov.b64 {%r1, %temp}, %fd1;
+    }
+    {
+    .reg .b32 %temp;
+    mov.b64 {%temp, %r2}, %fd1;
+    }
+    xor.b32 %r2, %r2, 0x80000000;
+    mov.b64 %fd2, {%r1, %r2};
+    st.global.f64 [%rd1], %fd2;
+    ret;""",
+    "x",
+)  # fmt: skip
+
+
+def test_halves_of_64_bits():
+    """A float64 taken to pieces and put together again, its sign turned in the upper half."""
+    x = np.array([0.1])
+    Program(parse(HALVES)).launch(1, 1, (x,))
+    assert x[0] == -0.1
 
 
 # ---------------------------------------------------------------- memory
@@ -322,10 +367,9 @@ def test_every_barrier_is_needed_and_missed(text, order):
     arguments = (x, Room(np.zeros(1, F))) if text is SUM else (x,)
     threads = 64 if text is SUM else 32
     assert fault_of(Program(k), 1, threads, arguments, order=order) is None
-    broken = list(without_each_barrier(k))
-    assert len(broken) == (1 if text is SUM else 3)
-    for line, kernel_without in broken:
-        kind = fault_of(Program(kernel_without), 1, threads, arguments, order=order)
+    assert len(barriers(k)) == (1 if text is SUM else 3)
+    for line in barriers(k):
+        kind = fault_of(Program(k), 1, threads, arguments, order=order, removed=line)
         assert kind in ("race", "uninitialised"), line
 
 

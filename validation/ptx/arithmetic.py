@@ -37,7 +37,11 @@ def approximate(i: Instruction, x: str) -> str:
     """A function that the card computes approximately, or correctly rounded where it says rn."""
     formula, relative, absolute = APPROXIMATE[i.op[0]]
     value = formula.format(f"(double)({x})")
-    return f"inexact({value}, {relative!r}, {absolute!r})" if "approx" in i.op else f"({value})"
+    if "approx" not in i.op:
+        return f"({value})"
+    if i.op[0] == "ex2":                                # 2^n is exact: NVIDIA's own exp for float64 is built on that
+        return f"({x}) == rint({x}) ? (float){value} : inexact({value}, {relative!r}, {absolute!r})"
+    return f"inexact({value}, {relative!r}, {absolute!r})"
 
 
 def shifted(i: Instruction, kind: str, read: Callable[[str, str], str]) -> str:
@@ -62,6 +66,10 @@ def product(i: Instruction, kind: str, x: list[str], read: Callable[[str, str], 
 def of_floats(i: Instruction, kind: str, x: list[str]) -> str:
     """Arithmetic of float32 and float64."""
     name, suffix = i.op[0], "f" if kind == "f32" else ""
+    if "rm" in i.op:
+        if (name, kind) != ("fma", "f32"):
+            raise Unsupported(f"line {i.line}: {'.'.join(i.op)}")
+        return f"fma_down({x[0]}, {x[1]}, {x[2]})"
     if name in ("add", "sub", "mul"):
         return f"({x[0]}) {'*' if name == 'mul' else INFIX[name]} ({x[1]})"
     if name in ("fma", "mad"):

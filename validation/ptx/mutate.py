@@ -1,6 +1,5 @@
 """Kernels with one thing broken: a runner that sees nothing wrong in them is no proof of the kernel that is whole."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from validation.ptx.parse import Instruction, Kernel
@@ -18,10 +17,9 @@ def without(kernel: Kernel, place: int) -> Kernel:
     return replace(kernel, body=kernel.body[:place] + kernel.body[place + 1 :])
 
 
-def without_each_barrier(kernel: Kernel) -> Iterator[tuple[int, Kernel]]:
-    """The line of each barrier, and the kernel without it."""
-    for place in find(kernel, "bar") + find(kernel, "barrier"):
-        yield kernel.body[place].line, without(kernel, place)
+def barriers(kernel: Kernel) -> list[int]:
+    """The lines of its barriers, which a launch can leave out one by one: launch(.., removed=line)."""
+    return [item.line for item in kernel.body if isinstance(item, Instruction) and item.op[0] in ("bar", "barrier")]
 
 
 def moved(kernel: Kernel, place: int, by: int) -> Kernel:

@@ -48,7 +48,7 @@ class Label:
 class Kernel:
     """One kernel.
 
-    params      name -> type, in order;  registers   (type, prefix, count)
+    params, registers         name -> type: {"n": "u32"}, {"%f1": "f32"}
     shared, local, constant   tuples of Memory
     body        instructions and labels in order
     """
@@ -56,7 +56,7 @@ class Kernel:
     name: str
     target: str
     params: dict[str, str]
-    registers: tuple[tuple[str, str, int], ...]
+    registers: dict[str, str]
     shared: tuple[Memory, ...]
     local: tuple[Memory, ...]
     constant: tuple[Memory, ...]
@@ -83,13 +83,25 @@ def parse(text: str) -> Kernel:
     body, module = text[entry.end() : end], text[: entry.start()] + text[end + 1 :]
     first_line = text.count("\n", 0, entry.end()) + 1
     params = {m[2]: m[1] for m in re.finditer(r"\.param\s+(?:\.\w+\s+)*?\.(\w+)\s+([\w$]+)", entry[2])}
-    registers = tuple((m[1], m[2], int(m[3])) for m in re.finditer(r"\.reg\s+\.(\w+)\s+%(\w+)<(\d+)>;", body))
     target = re.search(r"\.target\s+(\w+)", text)
     return Kernel(
-        entry[1], target[1] if target else "", params, registers, memories(text, "shared"), memories(body, "local"),
+        entry[1], target[1] if target else "", params, registers(body),
+        memories(text, "shared"), memories(body, "local"),
         memories(module, "const") + tuple(m for m in memories(module, "global") if m.data),
         tuple(statements(body, first_line)),
     )  # fmt: skip
+
+
+def registers(body: str) -> dict[str, str]:
+    """Name -> type. One that several blocks of braces declare, each for itself, is one: none reads another's."""
+    found: dict[str, str] = {}
+    for m in re.finditer(r"\.reg\s+\.(\w+)\s+([^;]+);", body):
+        for name in m[2].replace(" ", "").split(","):
+            prefix, _, count = name.rstrip(">").partition("<")
+            for register in [f"{prefix}{k}" for k in range(int(count))] if count else [prefix]:
+                if found.setdefault(register, m[1]) != m[1]:
+                    raise Unsupported(f"register {register} of two types")
+    return found
 
 
 def memories(text: str, space: str) -> tuple[Memory, ...]:

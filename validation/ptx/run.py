@@ -10,7 +10,7 @@ import math
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,8 @@ class Program:
 
     def launch(
         self, grid: int | Sequence[int], block: int | Sequence[int], arguments: Sequence[Any], *, dynamic: int = 0,
-        order: int = 0, limit: int = LIMIT,
+        order: int = 0, limit: int = LIMIT, short: Mapping[int, int] | None = None,
+        removed: int = 0,
     ) -> None:  # fmt: skip
         """Run all blocks, one after the other.
 
@@ -75,6 +76,8 @@ class Program:
         dynamic        bytes of dynamic shared memory
         order          seed of the order in which threads run from barrier to barrier; 0: ascending
         limit          backward branches until the launch counts as endless
+        removed        line of a barrier that is left out
+        short          for array number k, how many numbers fewer it has than the kernel is told
 
         Raises
         ------
@@ -90,11 +93,14 @@ class Program:
         words = [np.zeros(array.nbytes // 4 + 2, WORD) for array in arrays]
         for word, yes in zip(words, known, strict=True):
             word["known"] = yes
-        areas = [_Area(a.ctypes.data, a.nbytes, w.ctypes.data) for a, w in zip(arrays, words, strict=True)]
-        sizes = (*_three(grid), *_three(block), dynamic, order)
+        missing = [(short or {}).get(k, 0) * a.itemsize for k, a in enumerate(arrays)]
+        areas = [
+            _Area(a.ctypes.data, a.nbytes - n, w.ctypes.data) for a, w, n in zip(arrays, words, missing, strict=True)
+        ]
+        sizes = (*_three(grid), *_three(block), dynamic, order, removed)
         text = ctypes.create_string_buffer(512)
         self._launch(
-            (ctypes.c_uint64 * max(1, len(numbers)))(*numbers), (ctypes.c_uint32 * 8)(*sizes),
+            (ctypes.c_uint64 * max(1, len(numbers)))(*numbers), (ctypes.c_uint32 * 9)(*sizes),
             (_Area * max(1, len(areas)))(*areas), len(areas), ctypes.c_uint64(limit), text,
         )  # fmt: skip
         if text.value:

@@ -20,9 +20,8 @@ SPECIAL = {
 }  # fmt: skip
 SPACES = {"global": "GLOBAL", "const": "GLOBAL", "shared": "SHARED", "local": "LOCAL"}
 WORDS = {                                           # what may stand beside operation and type; anything else is refused
-    "rn", "ftz", "sat", "approx", "full", "lo", "hi", "wide", "uni", "volatile", "nc", "v2", "v4", "sync", "to", "rni",
-    "rzi", "rmi", "rpi", "cta", "aligned", "relaxed", "L1", "num", "nan", "noftz",
-    "param",
+    "rn", "rm", "rni", "rzi", "rmi", "rpi", "ftz", "sat", "approx", "full", "lo", "hi", "wide", "volatile", "nc", "v2",
+    "v4", "to", "param",
 } | set(SPACES)  # fmt: skip
 COMPARISONS = {
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">=",
@@ -54,9 +53,7 @@ class _Translator:
         self.local, self.local_bytes = layout(kernel.local)
         self.params = {name: k for k, name in enumerate(kernel.params)}
         self.constant = {memory.name: len(self.params) + k for k, memory in enumerate(kernel.constant)}
-        self.registers = {
-            f"%{prefix}{k}": REGISTERS[width(kind)] for kind, prefix, n in kernel.registers for k in range(n)
-        }
+        self.registers = {name: REGISTERS[width(kind)] for name, kind in kernel.registers.items()}
         self.places = {item.name: k for k, item in enumerate(kernel.body) if isinstance(item, Label)}
 
     def source(self, header: str) -> str:
@@ -186,8 +183,15 @@ class _Translator:
 
     def mov(self, i: Instruction) -> str:
         """A move; a symbol's address is its offset in its own space."""
-        if i.operands[0].startswith("{") or i.operands[1].startswith("{"):
-            raise Unsupported(f"line {i.line}: mov of a vector")
+        target, source = i.operands
+        if (target + source).count("{") and i.op[1:] != ("b64",):
+            raise Unsupported(f"line {i.line}: mov of a vector of {'.'.join(i.op[1:])}")
+        if target.startswith("{"):
+            low, high = target.strip("{}").replace(" ", "").split(",")
+            return f"{_name(low)} = (uint32_t){self.bits(source)}; {_name(high)} = {self.bits(source)} >> 32;"
+        if source.startswith("{"):
+            low, high = source.strip("{}").replace(" ", "").split(",")
+            return f"{_name(target)} = (uint32_t){self.bits(low)} | (uint64_t){self.bits(high)} << 32;"
         return self.write(i.operands[0], kind_of(i), self.read(i.operands[1], kind_of(i)))
 
     def cvta(self, i: Instruction) -> str:

@@ -1,0 +1,17 @@
+"""Kernels for a CUDA card.
+
+    shape.py        what a kernel is compiled for: widths, activation, tableau, precision
+    compile.py      PTX from numba-cuda, with or without a card: the one file that knows how
+    layout.py       parameters as the kernels read them, and gradients back
+    tanh.py         tanh in float32
+    field.py        f and its vjp for one trajectory, neuron by neuron
+    steps.py        a Runge-Kutta step of one trajectory
+    forward.py      steps on a given grid
+    own.py          steps of each trajectory's own
+    gradient.py     the discrete adjoint, with weight gradients summed in one fixed order
+    tile_shape.py, tile.py    steps on a given grid for wide networks, a block for a tile of trajectories
+
+    problem.py, solve.py, own_solve.py, tile_solve.py, backward.py, adjoint.py    whole problems, whoever launches
+
+No card is needed to compile them; tests run the PTX on a CPU (validation/ptx).
+"""

@@ -1,0 +1,99 @@
+"""PTX of a kernel, with or without a card: the one file that knows numba-cuda.
+
+A compiled kernel is kept in the user's cache folder under a digest of what it is made from: the kernels' sources,
+its shape and the compiler's version.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from refnode.kernels.compiled import cache_folder
+
+Architecture = tuple[int, int]  # (9, 0) is sm_90
+PACKAGES = ("numba", "numba-cuda", "nvidia-nvvm")
+
+
+@contextmanager
+def card_of(architecture: Architecture) -> Iterator[None]:
+    """Compile as for a card that need not be there.
+
+    numba-cuda asks the current device for its architecture when a device function is compiled, and for nothing else.
+    """
+    from numba.cuda import dispatcher
+
+    asked = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=architecture)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = asked
+
+
+def ptx(build: Callable[..., tuple[Callable[..., None], Any]], shape: Any, architecture: Architecture) -> str:
+    """The PTX of the kernel that build(shape) returns with its signature.
+
+    Raises ImportError if numba-cuda is not installed.
+    """
+    path = cache_folder() / "ptx" / f"{_digest(build, shape, architecture)}.ptx"
+    if path.exists():
+        return path.read_text("utf-8")
+    from numba import cuda
+
+    with card_of(architecture):
+        kernel, signature = build(shape)
+        text, _ = cuda.compile(kernel, signature, device=False, cc=architecture, output="ptx", abi="numba")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(text, "utf-8")
+    unfinished.replace(path)
+    return text
+
+
+@cache
+def _sources() -> bytes:
+    """Digest of everything that a kernel is made from, with what CPU and card share."""
+    total = hashlib.sha256()
+    here = Path(__file__).parent
+    common = here.parent / "advance.py", here.parent / "tape.py", here.parent.parent / "tableau.py"
+    for path in (*sorted(here.glob("*.py")), *common):
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.digest()
+
+
+def _digest(build: Callable[..., Any], shape: Any, architecture: Architecture) -> str:
+    words = (*(f"{name} {version(name)}" for name in PACKAGES), build.__module__, build.__name__, repr(shape))
+    return hashlib.sha256(_sources() + repr((words, architecture)).encode()).hexdigest()[:32]
+
+
+def device(function: Callable[..., Any]) -> Any:
+    """A function that becomes part of the kernels that call it."""
+    from numba import cuda
+
+    return cuda.jit(device=True)(function)
+
+
+def shared(kernel: Any, real: Any) -> Any:
+    """A CPU kernel's function for a card, with its float literals in the precision `real`.
+
+    Python's floats are float64, which a float32 kernel must not compute in.
+    """
+    function = kernel.py_func
+    literals = tuple(real(c) if isinstance(c, float) else c for c in function.__code__.co_consts)
+    code = function.__code__.replace(co_consts=literals)
+    return device(FunctionType(code, function.__globals__, function.__name__))
+
+
+def array_of(real: Any, dimensions: int) -> Any:
+    """Numba's type of a C-contiguous array."""
+    from numba import from_dtype, types
+
+    return types.Array(from_dtype(np.dtype(real)), dimensions, "C")

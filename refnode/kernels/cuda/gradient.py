@@ -1,0 +1,276 @@
+"""The discrete adjoint of steps on a given grid: a thread is a trajectory, and then a neuron.
+
+A thread runs its trajectory's stages backwards. After each stage the block turns round: every neuron's output and its
+input's cotangent stand in shared memory, a column for each trajectory, and lane j of a warp sums neuron j's weight
+gradients over the trajectories of that warp, into registers that it keeps for the whole solve. So weight gradients cost
+no atomics, and are summed in one order: trajectories of a warp, then steps, then warps, then blocks.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import cuda, from_dtype, int32, uint64, void
+
+from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.field import field_of
+from refnode.kernels.cuda.shape import PITCH, THREADS, Shape, U
+from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
+
+LANES = 32
+
+
+def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
+    """The kernel that differentiates one segment backwards, for blocks of `THREADS`, and its signature.
+
+    g               (w, b) the cotangent of y at the segment's end, and when it is done at its start
+    g_x             (n_x, b) of the control, added to;  g_ends   (2, b) of the segment's start and end, added to
+    x .. table      as in `refnode.kernels.cuda.forward`
+    s, s_new        fractions of the segment, (N, 1) or (N, b);  longest   the most steps of a trajectory
+    tape_y, tape_k  what the forward solve kept
+    stopped         (b,) trajectories that stopped there have no gradient, and disturb no other
+    part            (blocks, (1 + m) size) each block's sum of the weight gradients; with theta(t) four more numbers,
+                    what theta'(t) gives to the segment's start and end, t0 and T
+    """
+    F, load, finish = field_of(S), load_of(), _finish(S)
+    stage_state, runge_kutta = stages_of(S, F.rate)
+    step_back = _step_back(S, F.rate_vjp, stage_state, _gather(S))
+    scalar, real, own, stored = from_dtype(np.dtype(S.dtype)), S.real, U(S.own), S.keep == "stages"
+    w, stages, n_x = (U(n) for n in (S.width, S.butcher.stages, S.controls))
+    theta_size, tableau_size, width = (1 + S.basis) * S.size, butcher_of(S).size, S.width
+    x_room, row_room, stage_size = max(1, S.controls), max(1, S.columns), S.butcher.stages * S.width
+    sums, tails = (1 + S.basis) * S.numbers, (1 + S.basis) * S.tail + (4 if S.basis else 0)
+    held_size, columns_size = 2 * S.neurons * PITCH, (S.inputs + S.out) * THREADS
+
+    def kernel(
+        g, g_x, g_ends, x, theta, neurons, B, c, t, t_new, h, count, table, s, s_new, longest, tape_y, tape_k,
+        stopped, part,
+    ):
+        W = cuda.shared.array(theta_size, scalar, alignment=16)
+        tableau = cuda.shared.array(tableau_size, scalar)
+        held = cuda.shared.array(held_size, scalar)
+        columns = cuda.shared.array(columns_size, scalar)
+        load(theta, W, theta_size)
+        load(B, tableau, tableau_size)
+        cuda.syncthreads()
+        end = uint64(neurons)
+        i = uint64(cuda.grid(1))
+        there = i < uint64(g.shape[1])
+        i = i if there else U(0)
+        live, at = there and stopped[i] < 0, i * own
+        adj, y = cuda.local.array(width, scalar), cuda.local.array(width, scalar)
+        u, ends = cuda.local.array(width, scalar), cuda.local.array(2, scalar)
+        mine, g_mine = cuda.local.array(x_room, scalar), cuda.local.array(x_room, scalar)
+        psi, k = cuda.local.array(row_room, scalar), cuda.local.array(stage_size, scalar)
+        total, tail = cuda.local.array(sums, scalar), cuda.local.array(tails, scalar)
+        for q in range(sums):
+            total[q] = real(0)
+        for q in range(tails):
+            tail[q] = real(0)
+        for j in range(w):
+            adj[j] = g[j, i] if live else real(0)
+        for j in range(n_x):
+            mine[j], g_mine[j] = x[j, i] if live else real(0), real(0)
+        ends[0], ends[1] = real(0), real(0)
+        for back in range(longest):
+            moving = live and back < count[at]
+            n = uint64(max(count[at] - 1 - back, 0))  # psi is that of the others' step where this thread has none
+            row = n * stages
+            length, s_old, s_next = h[n, at], s[n, at], s_new[n, at]
+            if not moving:
+                length, s_old, s_next = real(0), real(0), real(0)
+            for j in range(w):
+                y[j] = tape_y[n, j, i] if moving else real(0)
+            if stored:
+                for r in range(stages):
+                    for j in range(w):
+                        k[r * w + j] = tape_k[n * stages + r, j, i] if moving else real(0)
+            else:
+                runge_kutta(W, end, table, row, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u)
+            step_back(
+                W, end, table, row, c, tableau, t[n, at], t_new[n, at], length, s_old, s_next, y, mine, k,
+                adj, g_mine, ends, psi, held, columns, total, tail,
+            )  # fmt: skip
+        if live:
+            for j in range(w):
+                g[j, i] = adj[j]
+            for j in range(n_x):
+                g_x[j, i] += g_mine[j]
+            g_ends[U(0), i] += ends[0]
+            g_ends[U(1), i] += ends[1]
+        finish(total, tail, held, part)
+
+    one, two, three = (array_of(real, n) for n in (1, 2, 3))
+    whole = array_of(np.int32, 1)
+    grid = (two, two, two, whole, two, two, two, int32)
+    return kernel, void(two, two, two, two, one, int32, one, one, *grid, three, three, whole, two)
+
+
+def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
+    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`; a thread that stands still has h = s_old = s_new = 0.
+    """
+    scalar, real, one, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width
+    w, d, o, n_x, s, row_size = (U(n) for n in (S.width, S.d, S.out, S.controls, S.butcher.stages, S.columns))
+    first, inputs, early, pitch = U(S.d - S.out), U(S.inputs), S.timed[0], U(THREADS)
+    used = U(S.butcher.stages - S.butcher.fsal)  # the FSAL stage has no vjp
+    b_at, node_at, stage_size = s * s, s * s + s, S.butcher.stages * S.width
+
+    @device
+    def step_back(
+        W, end, table, row, c, B, t, t_new, h, s_old, s_new, y, x, k, adj, g_x, ends, psi, held, columns, total, tail
+    ):
+        tid = uint64(cuda.threadIdx.x)
+        g_Y, rate = cuda.local.array(stage_size, scalar), cuda.local.array(width, scalar)
+        u, g, g_u = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(width, scalar)
+        g_t, g_t_new, g_h = real(0), real(0), real(0)
+        i = used
+        while i > U(0):
+            i -= U(1)
+            stage_state(B, i, h, y, k, u)
+            for j in range(w):
+                rate[j] = k[i * w + j]
+                g[j] = B[b_at + i] * adj[j]
+            at, place = (i + U(1)) * s + i, (i + U(1)) * w
+            while place < used * w:
+                for j in range(w):
+                    g[j] += B[at] * g_Y[place + j]
+                at += s
+                place += w
+            for j in range(w):
+                g_h += g[j] * rate[j]
+                g[j] *= h
+            for r in range(row_size):
+                psi[r] = table[row + i, r]
+            node = B[node_at + i]
+            tau = t_new if node == one else t + node * h
+            cuda.syncthreads()
+            g_tau = rate_vjp(W, end, psi, c, tau, u, x, rate, g, g_u, g_x, held, tid)
+            for j in range(w):
+                g_Y[i * w + j] = g_u[j]
+            if node == one:
+                g_t_new += g_tau
+            else:
+                g_t += g_tau
+                g_h += node * g_tau
+            for j in range(d):
+                columns[j * pitch + tid] = u[j]
+            for j in range(n_x):
+                columns[(d + j) * pitch + tid] = x[j]
+            if early:
+                columns[(d + n_x) * pitch + tid] = tau
+            for j in range(o):
+                columns[(inputs + j) * pitch + tid] = g[first + j]
+            cuda.syncthreads()
+            gather(W, psi, tau, held, columns, total, tail, g)
+        for i in range(used):
+            for j in range(w):
+                adj[j] += g_Y[i * w + j]
+        ends[0] += g_t * (one - s_old) + g_t_new * (one - s_new) - g_h * (s_new - s_old)
+        ends[1] += g_t * s_old + g_t_new * s_new + g_h * (s_new - s_old)
+
+    return step_back
+
+
+def _gather(S: Shape) -> Any:
+    """Add an evaluation's weight gradients: lane j those of neuron j over its warp, a thread those of b1 of its own."""
+    scalar, real, late, room, turn = from_dtype(np.dtype(S.dtype)), S.real, S.timed[1], S.numbers, _turn(S)
+    H, inputs, o, numbers, m, size, first = (
+        U(n) for n in (S.hidden, S.inputs, S.out, S.numbers, S.basis, S.tail, S.d - S.out)
+    )
+    to_e, pitch, threads, lanes, one = U(S.neurons * PITCH), U(PITCH), U(THREADS), U(LANES), U(1)
+
+    @device
+    def gather(W, psi, t, held, columns, total, tail, g):
+        tid = uint64(cuda.threadIdx.x)
+        lane = tid % lanes
+        new, own = cuda.local.array(room, scalar), cuda.local.array(room, scalar)
+        for q in range(numbers):
+            new[q] = real(0)
+        if lane < H:
+            column = tid - lane
+            place, end = lane * pitch + column, lane * pitch + column + lanes
+            while place < end:
+                h, e = held[place], held[place + to_e]
+                for q in range(inputs):
+                    new[q] += columns[q * threads + column] * e
+                new[inputs] += e
+                for q in range(o):
+                    new[inputs + one + q] += columns[(inputs + q) * threads + column] * h
+                place += one
+                column += one
+            for q in range(numbers):
+                total[q] += new[q]
+                for r in range(m):
+                    total[(r + one) * numbers + q] += psi[r] * new[q]
+        for q in range(o):
+            own[q] = g[first + q]
+            own[o * U(late) + q] = t * g[first + q] if late else own[q]
+        for q in range(size):
+            tail[q] += own[q]
+            for r in range(m):
+                tail[(r + one) * size + q] += psi[r] * own[q]
+        if m:
+            turn(W, psi, lane, new, own, tail)
+
+    return gather
+
+
+def _turn(S: Shape) -> Any:
+    """Add what theta'(t) gives to the depths that a stage's t follows: the segment's start and end, t0, T.
+
+    Behind psi a row has psi'(u), and the derivatives of u with respect to these four.
+    """
+    real, numbers, m, size, tail, stride, theta = (
+        S.real, *(U(n) for n in (S.numbers, S.basis, S.tail, S.neurons * S.stride, S.stride, S.size))
+    )  # fmt: skip
+    H, one, ends_at, depths = U(S.hidden), U(1), U((1 + S.basis) * S.tail), U(4)
+
+    @device
+    def turn(W, row, lane, new, own, sums):
+        g_u = real(0)
+        for r in range(m):
+            along = real(0)
+            if lane < H:
+                for q in range(numbers):
+                    along += W[(r + one) * theta + lane * stride + q] * new[q]
+            for q in range(size):
+                along += W[(r + one) * theta + tail + q] * own[q]
+            g_u += row[m + r] * along
+        for q in range(depths):
+            sums[ends_at + q] += row[m + m + q] * g_u
+
+    return turn
+
+
+def _finish(S: Shape) -> Any:
+    """part[block] = the block's sums: neurons over its warps, the rest over its threads, from the first to the last."""
+    real, H, stride, numbers, blocks, size, theta = S.real, S.hidden, S.stride, S.numbers, 1 + S.basis, S.tail, S.size
+    pitch, neurons, rest = U(PITCH), S.neurons * S.stride, (1 + S.basis) * S.tail + (4 if S.basis else 0)
+
+    @device
+    def finish(total, tail, held, part):
+        tid, block = uint64(cuda.threadIdx.x), uint64(cuda.blockIdx.x)
+        lane, warp = tid % U(LANES), tid // U(LANES)
+        for r in range(blocks):
+            for q in range(numbers):
+                cuda.syncthreads()
+                if lane < U(H):
+                    held[lane * pitch + warp] = total[r * numbers + q]
+                cuda.syncthreads()
+                if tid < U(H):
+                    number = real(0)
+                    for other in range(THREADS // LANES):
+                        number += held[tid * pitch + uint64(other)]
+                    part[block, uint64(r * theta + q) + tid * U(stride)] = number
+        for q in range(rest):
+            cuda.syncthreads()
+            held[tid] = tail[q]
+            cuda.syncthreads()
+            if tid == U(0):
+                number = real(0)
+                for other in range(THREADS):
+                    number += held[other]
+                at = q // size * theta + neurons + q % size if q < blocks * size else blocks * theta + q - blocks * size
+                part[block, uint64(at)] = number
+
+    return finish

@@ -1,0 +1,129 @@
+"""A problem as shapes and arrays for the kernels, segment by segment, or the reason why it is none."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.bases import PiecewiseConstant
+from refnode.control import control_of
+from refnode.depth import Constant, Galerkin, coordinate
+from refnode.field import MLP
+from refnode.kernels.cuda.layout import packed_theta
+from refnode.kernels.cuda.shape import LARGEST_HIDDEN, Keep, Shape
+from refnode.kernels.pack import spread
+from refnode.problem import Problem
+from refnode.running import Kinetic, SquaredNorm
+from refnode.segments import segments
+from refnode.solver import Solver
+from refnode.values import Values
+
+
+def refusal(problem: Problem, solver: Solver) -> str:
+    """Why the kernels do not take this problem with this solver; "" if they do."""
+    field, depth, running = problem.model.field, problem.model.depth, problem.loss.running
+    if type(field) is not MLP:
+        return f"the field is {type(field).__name__}, not an MLP"
+    if field.depth != 2 or field.widths[1] > LARGEST_HIDDEN or field.skip:
+        return f"the field has other than one hidden layer of up to {LARGEST_HIDDEN} units, or a skip term"
+    for term in running:
+        if type(term) not in (SquaredNorm, Kinetic):
+            return f"the running loss {type(term).__name__} is not compiled"
+    if solver.adaptive and (solver.steps != "own" or not solver.tableau.fsal):
+        return "adaptive steps that samples share, or of a tableau without FSAL, are not compiled"
+    if type(depth) not in (Constant, Galerkin):
+        return f"the depth {type(depth).__name__} is not compiled"
+    follows = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
+    if follows and (solver.steps == "own" or any(np.ndim(end) for end in problem.span or ())):
+        return "theta(t) at depths that differ between samples is not compiled"
+    return ""
+
+
+def shape_of(problem: Problem, solver: Solver, dtype: type, keep: Keep, own: bool) -> Shape:
+    """What its kernels are compiled for."""
+    model, depth = problem.model, problem.model.depth
+    field, control = model.field, control_of(model.control, problem.values.x)
+    varies = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
+    inputs = [field.shapes[f"W{k}"][0] - field.widths[k] for k in range(2)]
+    return Shape(
+        np.dtype(dtype).name, model.state_width, field.widths[1], field.widths[2], field.act,
+        0 if control is None else control.shape[1], field.bias, (bool(inputs[0]), bool(inputs[1])),
+        bool(problem.loss.running), depth.basis.m if varies else 0, solver.method, keep, own,
+    )  # fmt: skip
+
+
+def factors(problem: Problem) -> Array:
+    """c_z, c_f, c_r of the running loss |z|^2, |f|^2, |z'|^2 (3,)."""
+    c = np.zeros(3)
+    for term in problem.loss.running:
+        place = 0 if type(term) is SquaredNorm else 1 if term.of == "field" else 2
+        c[place] += term.factor(problem.batch)
+    return c
+
+
+def depth_weights(problem: Problem, values: Values) -> tuple[Array, Array]:
+    """still (p,) and A (m, p) of theta(t) = still + sum_j psi_j A_j; A is (0, p) for constant depth."""
+    depth, alpha = problem.model.depth, values.alpha
+    if type(depth) is Constant:
+        return alpha, np.zeros((0, alpha.size))
+    return spread(depth, alpha, problem.model.field.shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A segment's arrays; N steps, s stages.
+
+    theta              as the kernels read it;  cell   the piece of theta(t), if it is constant here
+    t, t_new, h        (N, 1) or (N, b);  s, s_new   their fractions of the segment;  count   steps (1,) or (b,)
+    table              (N s, S.columns)
+    """
+
+    theta: Array
+    t: Array
+    t_new: Array
+    h: Array
+    s: Array
+    s_new: Array
+    count: Array
+    table: Array
+
+
+def segment_of(S: Shape, problem: Problem, values: Values, i: int, fractions: Array) -> Segment:
+    """Segment i on a grid of fractions (N + 1,), or (N + 1, b), where a sample that has arrived waits at 1."""
+    span, cell = segments(problem, values)[i], problem.layout.cells[i]
+    grid = fractions if fractions.ndim == 2 else fractions[:, None]
+    if S.own:
+        grid = _moves_first(np.broadcast_to(grid, (len(grid), problem.batch)))
+    s, s_new = grid[:-1], grid[1:]
+    length = np.atleast_1d(span.end - span.start)
+    t, t_new, h = (np.atleast_2d(a) for a in (span.at(s), span.at(s_new), (s_new - s) * length))
+    still, A = depth_weights(problem, values)
+    theta = np.vstack([still, A]) if S.basis else still + A[cell] if len(A) else still
+    count = np.sum(s_new > s, axis=0, dtype=np.int32)
+    arrays = (np.ascontiguousarray(a, S.real) for a in (t, t_new, h, s, s_new))
+    return Segment(packed_theta(S, theta), *arrays, count, _table(S, problem, values, i, s[:, 0], s_new[:, 0]))
+
+
+def _moves_first(grid: Array) -> Array:
+    """Fractions (N + 1, b) with the steps that a sample waited put behind its last."""
+    return np.sort(np.where(np.diff(grid, axis=0, prepend=-1) > 0, grid, 1.0), axis=0)
+
+
+def _table(S: Shape, problem: Problem, values: Values, i: int, s: Array, s_new: Array) -> Array:
+    """psi, psi' and the derivatives of u by the segment's start and end, t0 and T, at every stage."""
+    rows = np.zeros((len(s) * S.butcher.stages, S.columns), S.real)
+    if not S.basis:
+        return rows
+    depth, span, cell = problem.model.depth, segments(problem, values)[i], problem.layout.cells[i]
+    sigma = (s[:, None] + S.butcher.c * (s_new - s)[:, None]).ravel()
+    u = coordinate(depth, span.at(sigma), values.t0, values.T)
+    if depth.interval == "span":
+        by_t, by_t0, by_T = 1 / (values.T - values.t0), -(1 - u) / (values.T - values.t0), -u / (values.T - values.t0)
+    else:
+        lo, hi = depth.interval
+        by_t, by_t0, by_T = 1 / (hi - lo), 0.0, 0.0
+    rows[:, : S.basis] = depth.basis.psi(u, cell)
+    rows[:, S.basis : 2 * S.basis] = depth.basis.slope(u, cell)
+    for column, value in enumerate(((1 - sigma) * by_t, sigma * by_t, by_t0, by_T)):
+        rows[:, 2 * S.basis + column] = value
+    return rows

@@ -1,0 +1,76 @@
+"""One Runge-Kutta step of one trajectory: the twin of `refnode.kernels.steps.runge_kutta`.
+
+Stages stand in local memory, y and the stage's state in registers: a field has hundreds of instructions, so that the
+few loads of a stage cost less than a copy of the field for every stage would.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import cuda, from_dtype, uint64
+
+from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.shape import Shape, U
+
+
+def butcher_of(S: Shape) -> np.ndarray:
+    """A tableau as a kernel reads it: a, b, c, b_err, flat (s s + 3 s,)."""
+    B = S.butcher
+    error = np.zeros(B.stages) if B.b_err is None else B.b_err
+    return np.concatenate([B.a.ravel(), B.b, B.c, error]).astype(S.real)
+
+
+def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
+    """Device functions.
+
+    stage_state(B, i, h, y, k, u)     u = y + h sum_j a_ij k_j; for i = s, y_new
+    runge_kutta(W, end, table, row, c, B, t, t_new, h, y, x, first, psi, k, u)
+                                      stages first .. s - 1 in k (s w,), y_new in u; psi (m,) is set from the table's
+                                      rows row .. row + s - 1
+    """
+    s, w, m = (U(n) for n in (S.butcher.stages, S.width, getattr(S, "basis", 0)))
+    node_at = s * s + s
+    scalar, real, one, width, fsal = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width, S.butcher.fsal
+
+    @device
+    def stage_state(B, i, h, y, k, u):
+        for j in range(w):
+            u[j] = real(0)
+        at, place, end = i * s, U(0), min(i, s) * w
+        while place < end:
+            for j in range(w):
+                u[j] += B[at] * k[place + j]
+            at += U(1)
+            place += w
+        for j in range(w):
+            u[j] = y[j] + h * u[j]
+
+    @device
+    def runge_kutta(W, end, table, row, c, B, t, t_new, h, y, x, first, psi, k, u):
+        slope = cuda.local.array(width, scalar)
+        i = uint64(first)
+        while i < s:
+            stage_state(B, i, h, y, k, u)
+            for r in range(m):
+                psi[r] = table[row + i, r]
+            node = B[node_at + i]
+            rate(W, end, psi, c, t_new if node == one else t + node * h, u, x, slope)
+            for j in range(w):
+                k[i * w + j] = slope[j]
+            i += U(1)
+        if not fsal:
+            stage_state(B, s, h, y, k, u)
+
+    return stage_state, runge_kutta
+
+
+def load_of() -> Any:
+    """Device function load(a, to, n): the block's threads copy n numbers to shared memory."""
+    @device
+    def load(a, to, n):
+        q = uint64(cuda.threadIdx.x)
+        while q < uint64(n):
+            to[q] = a[q]
+            q += uint64(cuda.blockDim.x)
+
+    return load

@@ -1,0 +1,101 @@
+"""What a kernel for wide networks is compiled for: a block is a tile of trajectories, a thread a square of it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from refnode.kernels.cuda.shape import Keep
+from refnode.tableau import TABLEAUX, Tableau
+
+LARGEST_WIDTH = 128
+SQUARE = 8  # rows and columns of a layer's output that a thread has in registers
+CHUNK = 32  # rows of weights in shared memory at a time, or half of it
+MOST_SHARED = 46 * 1024  # bytes for activations and weights; tableau and the rest find room below 48 KB
+
+
+@dataclass(frozen=True)
+class TileShape:
+    """An MLP of any depth with layers up to 128 wide, a state, a tableau and a precision.
+
+    dtype     "float32" or "float64";  d, controls   widths of z and of the control
+    widths    n_1 .. n_L of the field;  act, bias   of its layers;  timed   whether t enters each
+    running   whether y has a last column for the running loss c_z |z|^2 + c_f |f|^2 + c_r |z'|^2
+    varies    whether theta is another at every stage
+    """
+
+    dtype: Literal["float32", "float64"]
+    d: int
+    widths: tuple[int, ...]
+    act: str = "tanh"
+    controls: int = 0
+    bias: bool = True
+    timed: tuple[bool, ...] = ()
+    running: bool = False
+    varies: bool = False
+    tableau: str = "rk4"
+    keep: Keep = "nothing"
+
+    @property
+    def butcher(self) -> Tableau:
+        """The tableau."""
+        return TABLEAUX[self.tableau]
+
+    @property
+    def real(self) -> Any:
+        """The scalar type."""
+        return np.dtype(self.dtype).type
+
+    @property
+    def width(self) -> int:
+        """w, of y = [z, q] or z."""
+        return self.d + self.running
+
+    @property
+    def out(self) -> int:
+        """n_L."""
+        return self.widths[-1]
+
+    @property
+    def inputs(self) -> int:
+        """n_0, without t."""
+        return self.d + self.controls
+
+    @property
+    def columns(self) -> int:
+        """The widest hidden layer, in whole squares."""
+        return -(-max(self.widths[:-1]) // SQUARE) * SQUARE
+
+    @property
+    def rows(self) -> int:
+        """Trajectories of a block: 64, or 32 where 64 do not fit into shared memory."""
+        return 64 if self._shared(64, CHUNK // 2) <= MOST_SHARED else 32
+
+    @property
+    def chunk(self) -> int:
+        """Rows of weights in shared memory at a time."""
+        return CHUNK if self._shared(self.rows, CHUNK) <= MOST_SHARED else CHUNK // 2
+
+    def _shared(self, rows: int, chunk: int) -> int:
+        return (rows * max(self.columns, self.inputs) + chunk * self.columns) * np.dtype(self.dtype).itemsize
+
+    @property
+    def threads(self) -> int:
+        """Of a block: one for each square, and no fewer than trajectories."""
+        return max(self.rows, self.columns * self.rows // SQUARE**2)
+
+    @property
+    def layers(self) -> tuple[tuple[int, int, int, int, int], ...]:
+        """For each layer: inputs, outputs, and where W, its row for t and b begin in theta (-1: none)."""
+        found, at, i = [], 0, self.inputs
+        for o, timed in zip(self.widths, self.timed or (False,) * len(self.widths), strict=True):
+            row, bias = at + i * o, at + (i + timed) * o
+            found.append((i, o, at, row if timed else -1, bias if self.bias else -1))
+            at, i = bias + o * self.bias, o
+        return tuple(found)
+
+    @property
+    def size(self) -> int:
+        """p."""
+        i, o, at, row, bias = self.layers[-1]
+        return max(at + i * o, row + o, bias + o)

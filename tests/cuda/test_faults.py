@@ -1,0 +1,103 @@
+"""Broken kernels are caught: every barrier removed in turn, a race, an index too large, a read of what nobody wrote."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
+
+from refnode.kernels.cuda.backward import Backward
+from refnode.kernels.cuda.compile import ptx
+from refnode.kernels.cuda.solve import Run, solve, uniform
+from tests.cuda.cases import CASES
+from tests.cuda.launch import on_cpu, prepared
+from validation.ptx.mutate import barriers, with_number_for
+from validation.ptx.parse import parse
+from validation.ptx.run import Fault, Program, Room
+
+pytestmark = pytest.mark.slow
+TOLD = {}                                           # what the kernels of a case were launched with, (build, shape, ..)
+
+
+@pytest.fixture(params=["constant", "galerkin"])
+def launches(request):
+    """The launches of a problem's first segment, with copies of the arguments as they were before."""
+    if request.param not in TOLD:
+        make, solver, dtype, keep = CASES[request.param]
+        seen, on = [], on_cpu()
+
+        def launch(build, shape, blocks, threads, arguments):
+            copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+            seen.append((build, shape, blocks, threads, copies))
+            on(build, shape, blocks, threads, arguments)
+
+        p = make()
+        run = Run(p, solver, launch, np.dtype(dtype).type, keep, uniform(p, solver))
+        solved = solve(run)
+        back = Backward(run, solved.forward)
+        back.jump(len(solved.tapes))
+        back.through(len(solved.tapes) - 1, solved.tapes[-1], solved.stopped)
+        TOLD[request.param] = {build.__name__: (build, *rest) for build, *rest in seen}
+    return TOLD[request.param]
+
+
+def kind_of_fault(kernel, build, blocks, threads, arguments, **words):
+    """The fault that a changed kernel raises, or None."""
+    copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    try:
+        Program(kernel).launch(blocks, threads, prepared(build, copies), **words)
+    except Fault as fault:
+        return fault.kind
+    return None
+
+
+@pytest.mark.parametrize("name", ["forward", "gradient"])
+@pytest.mark.parametrize("architecture", [(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
+def test_every_barrier_is_needed(launches, name, architecture):
+    """Each barrier, removed, is a race or a read of what nobody wrote; with all of them there is neither."""
+    build, shape, blocks, threads, arguments = launches[name]
+    kernel = parse(ptx(build, shape, architecture))
+    for order in (0, 5):
+        assert kind_of_fault(kernel, build, blocks, threads, arguments, order=order) is None
+    assert barriers(kernel)
+    for line in barriers(kernel):
+        kind = kind_of_fault(kernel, build, blocks, threads, arguments, removed=line)
+        assert kind in ("race", "uninitialised"), line
+
+
+@pytest.mark.parametrize("name", ["forward", "gradient"])
+def test_threads_that_take_each_other_for_themselves(launches, name):
+    """All threads with one number write the same places: a race."""
+    build, shape, blocks, threads, arguments = launches[name]
+    kernel = with_number_for(parse(ptx(build, shape, (9, 0))), "%tid.x", 0)
+    assert kind_of_fault(kernel, build, blocks, threads, arguments) == "race"
+
+
+@pytest.mark.parametrize("name", ["forward", "gradient"])
+def test_arrays_too_short(launches, name):
+    """Every array in turn without its last row: read or written out of range. No gradient reads the last state."""
+    build, shape, blocks, threads, arguments = launches[name]
+    kernel = parse(ptx(build, shape, (9, 0)))
+    for k, a in enumerate(arguments):
+        if not isinstance(a, np.ndarray) or not a.size or unused(name, k, shape):
+            continue
+        copies = [np.copy(b) if isinstance(b, np.ndarray) else b for b in arguments]
+        number, rows = sum(isinstance(b, np.ndarray) for b in arguments[:k]), 2 if (name, k) == ("gradient", 16) else 1
+        with pytest.raises(Fault, match=rf"range: .* of array {number},"):
+            Program(kernel).launch(blocks, threads, prepared(build, copies), short={number: rows * a[-1].size})
+
+
+def unused(name, k, shape):
+    """Whether a kernel of this shape leaves an argument alone: tapes that are not kept."""
+    if name == "forward":
+        return (k == 12 and shape.keep != "stages") or (k == 11 and shape.keep == "nothing")
+    return k == 17 and shape.keep != "stages"
+
+
+def test_what_is_not_written_is_not_read(launches):
+    """A tape that nobody wrote is noticed by the gradient."""
+    build, shape, blocks, threads, arguments = launches["gradient"]
+    kernel = parse(ptx(build, shape, (9, 0)))
+    ready = list(prepared(build, [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]))
+    ready[16] = Room(ready[16])
+    with pytest.raises(Fault, match="uninitialised"):
+        Program(kernel).launch(blocks, threads, ready)

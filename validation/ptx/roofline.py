@@ -1,0 +1,118 @@
+"""What a card could do at best: bounds from the instructions of an evaluation, without a card.
+
+A multiprocessor begins at most so many instructions of a kind for 32 threads in a clock; the scarcest kind bounds the
+time. Nothing here is measured: latency, bank conflicts, clocks under load and the launch itself only add to it.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from refnode.kernels.cuda.shape import Shape
+from refnode.kernels.cuda.tile_shape import SQUARE, TileShape
+from validation.ptx.assemble import Machine
+
+
+@dataclass(frozen=True)
+class Card:
+    """Multiprocessors, GHz, and instructions for 32 threads that one of them begins in a clock.
+
+    Source   NVIDIA's white papers on the A100 and the H100 (SXM), and the throughput table of its programming guide.
+    """
+
+    name: str
+    processors: int
+    ghz: float
+    issue: float = 4.0
+    fma: float = 4.0
+    mufu: float = 0.5
+    shared: float = 1.0                             # 128 bytes a clock
+    fp64: float = 2.0
+    memory: int = 227 * 1024                        # bytes of shared memory for blocks
+
+    @property
+    def peak(self) -> float:
+        """float32 TFLOP/s, a fused multiplication and addition being two."""
+        return 2 * 32 * self.fma * self.processors * self.ghz / 1000
+
+
+A100 = Card("A100", 108, 1.41, fma=2.0, fp64=1.0, memory=163 * 1024)
+H100 = Card("H100", 132, 1.98)
+
+
+def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> Counter[str]:
+    """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.
+
+    An upper bound: all that stands between branches is counted as if it were executed. A tanh takes two MUFU
+    instructions, so that an innermost loop with n of them goes over n / 2 neurons at a turn; the loop that gathers
+    weight gradients multiplies once for each weight of a neuron, and goes over 32 trajectories; loops around these are
+    over stages.
+    """
+    stages = shape.butcher.stages - (of_vjp and shape.butcher.fsal)
+    step = max((loop for loop in machine.loops if machine.mix(*loop)["MUFU"]), key=lambda loop: loop[1] - loop[0])
+    inside = [a for a in machine.loops if a != step and step[0] <= a[0] and a[1] <= step[1] and machine.mix(*a)["FFMA"]]
+    turns = np.ones(step[1] + 1 - step[0])
+    for first, last in inside:
+        mix = machine.mix(first, last)
+        if any((first, last) != other and first <= other[0] and other[1] <= last for other in inside):
+            times = float(stages)
+        else:
+            times = 2 * shape.hidden / mix["MUFU"] if mix["MUFU"] else 32 * (shape.numbers - 1) / mix["FFMA"]
+        turns[first - step[0] : last + 1 - step[0]] *= times
+    counts: Counter[str] = Counter()
+    for place, times in enumerate(turns, step[0]):
+        for kind, n in machine.mix(place, place).items():
+            counts[kind] += n * times / stages
+    return counts
+
+
+def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
+    """Instructions of a thread of `tile_forward` for one evaluation, each loop as often as it turns.
+
+    Loops stand within each other: steps, stages, hidden layers, chunks of weights; in these the rows of a chunk and two
+    that fetch it, of which the second one takes only what the first leaves; after the layers the last layer's rows.
+    """
+    layers, stages = shape.layers, shape.butcher.stages
+    rows, chunks = sum(a[0] for a in layers[:-1]), sum(-(-a[0] // shape.chunk) for a in layers[:-1])
+    busy = [loop for loop in machine.loops if machine.mix(*loop)["MUFU"]]
+    step, stage, layer = sorted(busy, key=lambda loop: loop[0] - loop[1])[:3]
+    within = [a for a in machine.loops if layer[0] <= a[0] and a[1] <= layer[1] and a != layer]
+    chunk = next(a for a in within if machine.mix(*a)["barrier"])
+    inner = max((a for a in within if a != chunk), key=lambda a: machine.mix(*a)["FFMA"])
+    fetch = max((a for a in within if a not in (chunk, inner)), key=lambda a: machine.mix(*a)["global"])
+    last = [a for a in machine.loops if layer[1] < a[0] and a[1] <= stage[1]]
+    turns = {
+        stage: stages, layer: len(layers) - 1, chunk: chunks / (len(layers) - 1),
+        inner: rows / chunks / (machine.mix(*inner)["FFMA"] / SQUARE**2),
+        fetch: rows * shape.columns / shape.threads / chunks / machine.mix(*fetch)["global"],
+    } | {a: layers[-1][0] * shape.out / max(1, machine.mix(*a)["FFMA"]) for a in last}  # fmt: skip
+    times = np.ones(step[1] + 1 - step[0])
+    for (first, end), many in turns.items():
+        times[first - step[0] : end + 1 - step[0]] *= many
+    counts: Counter[str] = Counter()
+    for place, many in enumerate(times, step[0]):
+        for kind, n in machine.mix(place, place).items():
+            counts[kind] += n * many / stages
+    return counts
+
+
+def clocks(counts: Counter[str], card: Card) -> dict[str, float]:
+    """Clocks of a multiprocessor that 32 trajectories' evaluation takes for each resource at least."""
+    return {
+        "issue": counts["all"] / card.issue,
+        "FMA": (counts["FFMA"] + counts["FMUL"] + counts["FADD"]) / card.fma,
+        "MUFU": counts["MUFU"] / card.mufu,
+        "shared": counts["shared"] / card.shared,
+        "FP64": counts["FP64"] / card.fp64,
+    }
+
+
+def seconds(counts: Counter[str], card: Card, trajectories: float, evaluations: float) -> float:
+    """The least time for so many trajectories of so many evaluations each."""
+    return trajectories / 32 * evaluations * max(clocks(counts, card).values()) / (card.processors * card.ghz * 1e9)
+
+
+def share_of_peak(counts: Counter[str], card: Card, flops: float) -> float:
+    """The largest part of the card's float32 peak that `flops` useful operations of an evaluation can reach."""
+    return 32 * flops / max(clocks(counts, card).values()) / (2 * 32 * card.fma)
