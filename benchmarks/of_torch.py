@@ -22,7 +22,7 @@ def forward(task: Task) -> Calls:
     def call(end: Any) -> Callable[[], np.ndarray]:
         def without_tape() -> np.ndarray:
             with torch.no_grad():
-                return end(weights, x).numpy()
+                return end(weights, x).cpu().numpy()
 
         return without_tape
 
@@ -63,7 +63,7 @@ def _gradient(task: Task, end: Any) -> Callable[[], dict[str, np.ndarray]]:
     def call() -> dict[str, np.ndarray]:
         loss = 0.5 * (end(weights, x) ** 2).sum() / len(x)
         grads = torch.autograd.grad(loss, [*weights, x])
-        return {name: g.numpy() for name, g in zip([*names, "x"], grads, strict=True)}
+        return {name: g.cpu().numpy() for name, g in zip([*names, "x"], grads, strict=True)}
 
     return call
 

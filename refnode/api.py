@@ -27,7 +27,7 @@ class Solution:
     y_T              h_y(z(T)) (b, k)
     loss             the loss; loss_per_sample (b,) sums to it
     stats            Stats
-    backend, reason  which code ran, "numpy" or "cpu", and why
+    backend, reason  which code ran, "numpy", "cpu" or "cuda", and why
     """
 
     problem: Problem
@@ -80,14 +80,15 @@ def solve(
     Parameters
     ----------
     problem, solver    Problem, Solver
-    backend            "numpy", the story; "cpu", compiled kernels; "auto", kernels if they take the problem
+    backend            "numpy", the story; "cpu", compiled kernels; "auto", these if they take the problem; "cuda",
+                       kernels for an NVIDIA card, from whose accepted steps dense output is computed by the story
     dtype              "float64", or "float32" for states and parameters in the kernels; the solution is float64
 
     Raises StepUnderflow, TooManySteps or NonFiniteState, with t, h and samples, rather than return a wrong number;
     InvalidArgument and BackendUnavailable as `gradient` does.
     """
     _check(problem, solver)
-    chosen, reason = choose(backend, dtype, lambda: why_no_kernels(problem, solver))
+    chosen, reason = choose(backend, dtype, lambda kernels: why_no_kernels(kernels, problem, solver))
     values = problem.resolved
     forward, steps = _solved(problem, solver, chosen, dtype)
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
@@ -110,6 +111,11 @@ def _solved(
     if backend == "numpy":
         forward = solve_forward(problem, problem.resolved, solver, keep="steps")
         return forward, lambda: forward.steps
+    if backend == "cuda":
+        from refnode.kernels.cuda.card import the_card
+        from refnode.kernels.cuda.whole import solve_forward as on_card
+
+        return on_card(problem, solver, the_card(), np.dtype(dtype).type)
     from refnode.kernels.forward import solve_forward as by_kernels
     from refnode.kernels.progress import announced
 
@@ -134,7 +140,8 @@ def gradient(
     method     "discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous",
                "complex_step", "central" or "richardson"; print(refnode.method_table()) tells them apart
     solver     Solver
-    backend    "numpy", the story; "cpu", compiled kernels; "auto", kernels if they take the problem, else the story.
+    backend    "numpy", the story; "cpu", compiled kernels; "auto", these if they take the problem, else the story;
+               "cuda", kernels for an NVIDIA card: "discrete" for an MLP (see docs/cuda.md).
                The environment variable REFNODE_BACKEND=numpy makes "auto" the story. The result says which ran, and why
     dtype      "float64", or "float32" for states and parameters in the kernels; the result is float64
     options    of the method, such as store="states" for "discrete"
@@ -151,9 +158,16 @@ def gradient(
     if unknown:
         allowed = ", ".join(METHODS[method].options) or "no option"
         raise InvalidArgument("options", f"{', '.join(unknown)} for method {method!r}", f"among: {allowed}")
-    chosen, reason = choose(backend, dtype, lambda: why_no_kernels(problem, solver, method, options))
+    chosen, reason = choose(backend, dtype, lambda kernels: why_no_kernels(kernels, problem, solver, method, options))
     if chosen == "numpy":
         return replace(METHODS[method].function(problem, solver, **options), backend="numpy", reason=reason)
+    if chosen == "cuda":
+        from refnode.kernels.cuda.adjoint import discrete_adjoint
+        from refnode.kernels.cuda.card import the_card
+
+        card = the_card()
+        on_card = discrete_adjoint(problem, solver, card, np.dtype(dtype).type, **options)
+        return replace(on_card, backend="cuda", reason=f"{reason}, on {card.name}")
     from refnode.kernels.progress import announced
 
     with announced():

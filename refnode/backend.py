@@ -16,12 +16,12 @@ BACKENDS = ("auto", "numpy", "cpu", "cuda")
 PREFERENCE = "REFNODE_BACKEND"  # the environment variable that says what "auto" prefers: cpu (as unset) or numpy
 
 
-def choose(backend: str, dtype: str, why_not: Callable[[], str]) -> tuple[str, str]:
-    """The backend, "numpy" or "cpu", and the reason.
+def choose(backend: str, dtype: str, why_not: Callable[[str], str]) -> tuple[str, str]:
+    """The backend, "numpy", "cpu" or "cuda", and the reason.
 
     Parameters
     ----------
-    why_not    asked only where kernels may run: the reason why they do not take what is computed, or ""
+    why_not    asked only where kernels may run: the reason why those of a backend do not take what is computed, or ""
 
     Raises
     ------
@@ -30,8 +30,6 @@ def choose(backend: str, dtype: str, why_not: Callable[[], str]) -> tuple[str, s
     """
     one_of("backend", backend, BACKENDS)
     one_of("dtype", dtype, ("float64", "float32"))
-    if backend == "cuda":
-        raise BackendUnavailable("backend='cuda': no function launches its kernels yet; use 'numpy' or 'auto'")
     reason = "asked for"
     if backend == "auto":
         if dtype == "float64" and _preferred() == "numpy":
@@ -41,12 +39,12 @@ def choose(backend: str, dtype: str, why_not: Callable[[], str]) -> tuple[str, s
         if dtype != "float64":
             raise InvalidArgument("dtype", dtype, "'float64', or backend='cpu': the story computes in float64 alone")
         return "numpy", reason
-    why = why_not()
+    why = why_not(backend)
     if why and backend == "auto" and dtype == "float64":
         return "numpy", f"auto: {why}"
     if why:
         raise BackendUnavailable(f"backend={backend!r}: {why}; use 'numpy' or 'auto'")
-    return "cpu", f"{reason}, in {dtype}"
+    return "cuda" if backend == "cuda" else "cpu", f"{reason}, in {dtype}"
 
 
 def _preferred() -> str:
@@ -56,11 +54,17 @@ def _preferred() -> str:
 
 
 def why_no_kernels(
-    problem: Problem, solver: Solver, method: str | None = None, options: Mapping[str, Any] | None = None
+    backend: str,
+    problem: Problem,
+    solver: Solver,
+    method: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> str:
-    """Why kernels do not compute this gradient, or, without a method, this solve; "" if they do."""
+    """Why a backend's kernels do not compute this gradient, or, without a method, this solve; "" if they do."""
     from refnode.kernels import pack
 
+    if backend == "cuda":
+        return _why_no_card(problem, solver, method, options or {})
     if method is not None and compiled(method) is None:
         return f"method {method!r} is not compiled"
     if solver.steps == "own" and method not in (None, "discrete", "forward_discrete", "forward_continuous"):
@@ -70,6 +74,16 @@ def why_no_kernels(
     if method in ("forward_discrete", "forward_continuous") and type(problem.model.field) is UserField:
         return f"method {method!r} is compiled for an MLP, not for a UserField, which has no row_jvp"
     return pack.refusal(problem, solver)
+
+
+def _why_no_card(problem: Problem, solver: Solver, method: str | None, options: Mapping[str, Any]) -> str:
+    from refnode.kernels.cuda.whole import refusal
+
+    if method not in (None, "discrete"):
+        return f"method {method!r} is not compiled for a card"
+    if options.get("store") == "binomial":
+        return "store='binomial' is not compiled for a card, where a batch is solved in parts that find room"
+    return refusal(problem, solver)
 
 
 def compiled(method: str) -> Callable[..., Any] | None:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from refnode.backend import Backend
+from refnode.errors import BackendUnavailable
 
 PACKAGES = ("numpy", "scipy", "numba", "matplotlib", "python-flint")
 BACKENDS: tuple[Backend, ...] = ("numpy", "cpu", "cuda")
@@ -63,5 +64,12 @@ def _blas() -> str:
 
 
 def _runs(backend: Backend) -> bool:
-    """Whether a backend can run at all; "cpu" needs numba, "cuda" is not there yet."""
-    return backend == "numpy" or (backend == "cpu" and find_spec("numba") is not None)
+    """Whether a backend can run at all: "cpu" needs numba, "cuda" its compiler, a driver and a card."""
+    if backend != "cuda":
+        return backend == "numpy" or find_spec("numba") is not None
+    from refnode.kernels.cuda.card import the_card
+
+    try:
+        return bool(the_card().name)
+    except BackendUnavailable:
+        return False

@@ -1,4 +1,4 @@
-"""Kernels launched on a CPU: their PTX by the runner."""
+"""Kernels launched on a CPU: their PTX by the runner, on NumPy's arrays."""
 
 import numpy as np
 
@@ -8,7 +8,10 @@ from validation.ptx.run import Program, Room
 
 PROGRAMS = {}
 # arguments that a kernel writes and need not read
-WRITTEN = {"forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15), "tile_forward": (9, 10, 11)}
+WRITTEN = {
+    "forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15), "tile_forward": (9, 10, 11),
+    "tile_gradient": (18, 19, 20),
+}  # fmt: skip
 
 
 def program(build, shape, architecture=(9, 0)):
@@ -26,10 +29,27 @@ def prepared(build, arguments):
     )
 
 
-def on_cpu(order=0):
-    """A `launch` for `refnode.kernels.cuda.adjoint` that runs threads in some order."""
+class OnCpu:
+    """A `refnode.kernels.cuda.device.Device` that runs threads in some order, and remembers its launches if asked."""
 
-    def launch(build, shape, blocks, threads, arguments):
-        program(build, shape).launch(blocks, threads, prepared(build, arguments), order=order)
+    def __init__(self, order=0, *, memory=2**40, remember=False):
+        self.name, self.order, self.memory, self.launches = "the PTX runner", order, memory, []
+        self.remember = remember
 
-    return launch
+    def empty(self, shape, dtype):
+        return np.empty(shape, dtype)
+
+    def array(self, host):
+        return np.array(host, order="C")
+
+    def host(self, array):
+        return array.copy()
+
+    def free(self):
+        return self.memory
+
+    def launch(self, build, shape, blocks, threads, arguments):
+        if self.remember:                           # with copies of the arguments as they were before
+            copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+            self.launches.append((build, shape, blocks, threads, copies))
+        program(build, shape).launch(blocks, threads, prepared(build, arguments), order=self.order)

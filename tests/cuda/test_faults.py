@@ -5,11 +5,10 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
-from refnode.kernels.cuda.backward import Backward
 from refnode.kernels.cuda.compile import ptx
-from refnode.kernels.cuda.solve import Run, solve, uniform
+from refnode.kernels.cuda.solve import Run, uniform
 from tests.cuda.cases import CASES
-from tests.cuda.launch import on_cpu, prepared
+from tests.cuda.launch import OnCpu, prepared
 from validation.ptx.mutate import barriers, with_number_for
 from validation.ptx.parse import parse
 from validation.ptx.run import Fault, Program, Room
@@ -23,20 +22,11 @@ def launches(request):
     """The launches of a problem's first segment, with copies of the arguments as they were before."""
     if request.param not in TOLD:
         make, solver, dtype, keep = CASES[request.param]
-        seen, on = [], on_cpu()
-
-        def launch(build, shape, blocks, threads, arguments):
-            copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-            seen.append((build, shape, blocks, threads, copies))
-            on(build, shape, blocks, threads, arguments)
-
-        p = make()
-        run = Run(p, solver, launch, np.dtype(dtype).type, keep, uniform(p, solver))
-        solved = solve(run)
-        back = Backward(run, solved.forward)
-        back.jump(len(solved.tapes))
-        back.through(len(solved.tapes) - 1, solved.tapes[-1], solved.stopped)
-        TOLD[request.param] = {build.__name__: (build, *rest) for build, *rest in seen}
+        p, device = make(), OnCpu(remember=True)
+        run = Run(p, solver, device, np.dtype(dtype).type, keep, uniform(p, solver))
+        solved = run.solve()
+        run.sweep(len(solved.tapes) - 1, np.ones((p.batch, run.S.width)), solved)
+        TOLD[request.param] = {build.__name__: (build, *rest) for build, *rest in device.launches}
     return TOLD[request.param]
 
 

@@ -9,11 +9,10 @@ pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 import refnode as rn
 from refnode.forward import solve_forward
 from refnode.kernels.cuda.adjoint import discrete_adjoint
-from refnode.kernels.cuda.backward import Backward
 from refnode.kernels.cuda.problem import refusal
-from refnode.kernels.cuda.solve import Run, solve, uniform
+from refnode.kernels.cuda.solve import Run, uniform
 from tests.cuda.cases import CASES, RK4, problem
-from tests.cuda.launch import on_cpu
+from tests.cuda.launch import OnCpu
 
 # of the sum of absolute contributions, as for the CPU's kernels: some 4000 roundings in sequence; a tanh of float32
 # is off by 3 ulp at most, which is no more than its four roundings there
@@ -22,7 +21,7 @@ ROUNDINGS = {"float64": 1e-12, "float32": 1e-12 * 2.0**29}
 
 def assert_twins(p, solver, dtype, keep, grid=None):
     """Every leaf within so many roundings of what it sums; the loss likewise. The kernels' result."""
-    got = discrete_adjoint(p, solver, on_cpu(), np.dtype(dtype).type, grid, keep=keep)
+    got = discrete_adjoint(p, solver, OnCpu(), np.dtype(dtype).type, grid, store=keep)
     want, roundings = rn.gradient(p, "discrete", solver), ROUNDINGS[dtype]
     assert abs(got.loss - want.loss) <= roundings * np.sum(np.abs(want.loss_per_sample)) + 1e-300
     largest = max(float(np.max(m, initial=0.0)) for m in want.magnitude.values())
@@ -43,7 +42,7 @@ def test_twins(name):
     p = make()
     assert refusal(p, solver) == ""
     first = assert_twins(p, solver, dtype, keep)
-    again = discrete_adjoint(p, solver, on_cpu(order=3), np.dtype(dtype).type, keep=keep)
+    again = discrete_adjoint(p, solver, OnCpu(order=3), np.dtype(dtype).type, store=keep)
     for leaf, g in first.grads.items():
         np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
 
@@ -72,7 +71,7 @@ def test_steps_of_their_own(dtype):
     """Each trajectory's controller takes the story's steps in float64; the gradient is that of the grid it chose."""
     p, solver = problem(40, 8), rn.Solver("dopri5", tol=1e-5, steps="own")
     assert refusal(p, solver) == ""
-    got, want = discrete_adjoint(p, solver, on_cpu(), np.dtype(dtype).type), rn.gradient(p, "discrete", solver)
+    got, want = discrete_adjoint(p, solver, OnCpu(), np.dtype(dtype).type), rn.gradient(p, "discrete", solver)
     assert len(set(want.stats.accepted)) > 1        # some wait for others
     if dtype == "float64":
         np.testing.assert_array_equal(got.stats.accepted, want.stats.accepted)
@@ -94,7 +93,7 @@ def test_faults_of_own_steps_name_their_samples(solver, x, error):
     other = np.array(p.x)
     other[3] = x
     with pytest.raises(error) as caught:
-        discrete_adjoint(rn.Problem(p.model, p.params, other, p.loss), solver, on_cpu(), np.float32)
+        discrete_adjoint(rn.Problem(p.model, p.params, other, p.loss), solver, OnCpu(), np.float32)
     assert 3 in caught.value.samples
     assert error is rn.TooManySteps or caught.value.samples == (3,)
 
@@ -106,16 +105,14 @@ def test_one_that_fails_does_not_poison_others():
     x[2] = 3e38                                     # its square overflows in float32
     far = rn.Problem(p.model, p.params, x, p.loss)
     with pytest.raises(rn.NonFiniteState) as caught:
-        discrete_adjoint(far, RK4, on_cpu(), np.float32, keep="states")
+        discrete_adjoint(far, RK4, OnCpu(), np.float32, store="states")
     assert caught.value.samples == (2,)
     alone = np.delete(np.arange(5), 2)
-    runs = [Run(q, RK4, on_cpu(), np.float32, "states", uniform(q, RK4)) for q in (p, far)]
-    solved = [solve(run) for run in runs]
-    backs = [Backward(run, one.forward) for run, one in zip(runs, solved, strict=True)]
-    for back, one in zip(backs, solved, strict=True):
-        back.g[:] = np.where(np.arange(5)[:, None] == 2, 0.0, 1.0)
-        back.through(1, one.tapes[1], one.stopped)
-    ends = [one.forward.at_bounds[-1][alone] for one in solved]
+    runs = [Run(q, RK4, OnCpu(), np.float32, "states", uniform(q, RK4)) for q in (p, far)]
+    solved = [run.solve() for run in runs]
+    g = np.where(np.arange(5)[:, None] == 2, 0.0, np.ones((5, 3)))
+    swept = [run.sweep(1, g, one) for run, one in zip(runs, solved, strict=True)]
+    ends = [one.at_bounds[-1][alone] for one in solved]
     np.testing.assert_array_equal(*ends)
-    np.testing.assert_array_equal(backs[0].g[alone], backs[1].g[alone])
-    np.testing.assert_array_equal(backs[0].g_theta, backs[1].g_theta)
+    np.testing.assert_array_equal(swept[0].g[alone], swept[1].g[alone])
+    np.testing.assert_array_equal(swept[0].g_theta, swept[1].g_theta)

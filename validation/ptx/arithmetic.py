@@ -30,6 +30,9 @@ def value_of(i: Instruction, read: Callable[[str, str], str]) -> str:
         return shifted(i, kind, read)
     if name in ("mul", "mad"):
         return product(i, kind, x, read)
+    if name == "bfi":
+        place, many = read(i.operands[3], "u32"), read(i.operands[4], "u32")
+        return f"inserted({x[0]}, {x[1]}, {place}, {many}, {kind[1:]})"
     return of_integers(i, kind, x)
 
 

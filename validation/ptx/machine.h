@@ -100,6 +100,13 @@ static inline uint64_t shift_right(uint64_t x, uint32_t by, uint32_t width) { re
 static inline int64_t shift_signed(int64_t x, uint32_t by, uint32_t width) {
     return x >> (by < width ? by : width - 1);
 }
+/* y with the low bits of x at a place; place and number are counted modulo 256 */
+static inline uint64_t inserted(uint64_t x, uint64_t y, uint32_t place, uint32_t many, uint32_t width) {
+    place &= 255, many &= 255;
+    uint64_t ones = many < 64 ? (1ull << many) - 1 : UINT64_MAX;
+    if (place >= width) return y;
+    return (y & ~(ones << place)) | ((x & ones) << place);
+}
 
 /* ---- memory */
 

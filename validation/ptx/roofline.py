@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.kernels.cuda.shape import Shape
-from refnode.kernels.cuda.tile_shape import SQUARE, TileShape
+from refnode.kernels.cuda.tile_shape import TileShape
 from validation.ptx.assemble import Machine
 
 
@@ -84,7 +84,7 @@ def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
     last = [a for a in machine.loops if layer[1] < a[0] and a[1] <= stage[1]]
     turns = {
         stage: stages, layer: len(layers) - 1, chunk: chunks / (len(layers) - 1),
-        inner: rows / chunks / (machine.mix(*inner)["FFMA"] / SQUARE**2),
+        inner: rows / chunks / (machine.mix(*inner)["FFMA"] / shape.square**2),
         fetch: rows * shape.columns / shape.threads / chunks / machine.mix(*fetch)["global"],
     } | {a: layers[-1][0] * shape.out / max(1, machine.mix(*a)["FFMA"]) for a in last}  # fmt: skip
     times = np.ones(step[1] + 1 - step[0])

@@ -87,25 +87,55 @@ class Program:
         numbers, arrays, known = _marshal(arguments)
         if len(numbers) != len(self.kernel.params):
             raise ValueError(f"{len(numbers)} numbers for {len(self.kernel.params)} parameters")
+        words = [_words(array.nbytes, yes) for array, yes in zip(arrays, known, strict=True)]
+        missing = {k: n * arrays[k].itemsize for k, n in (short or {}).items()}
+        self._run(grid, block, numbers, arrays, words, missing, (dynamic, order, removed), limit)
+
+    def launch_at(
+        self, grid: int | Sequence[int], block: int | Sequence[int], numbers: Sequence[int],
+        memory: Mapping[int, tuple[np.ndarray, np.ndarray]], *, order: int = 0,
+    ) -> None:  # fmt: skip
+        """Run with parameters as they are, where k ARRAY + offset is an address in memory[k].
+
+        memory[k] are an array's bytes, and which of its words of 4 bytes are known, which is updated.
+        """
+        places = {k: place for place, k in enumerate(memory, 1)}
+        near = [n if n // ARRAY not in places else places[n // ARRAY] * ARRAY + n % ARRAY for n in numbers]
+        arrays, words = [data for data, _ in memory.values()], [_words(len(data), yes) for data, yes in memory.values()]
+        self._run(grid, block, near, arrays, words, {}, (0, order, 0), LIMIT)
+        for (_, known), word in zip(memory.values(), words, strict=True):
+            known[:] = word["known"]
+
+    def _run(
+        self, grid: int | Sequence[int], block: int | Sequence[int], numbers: list[int], arrays: list[np.ndarray],
+        words: list[np.ndarray], missing: Mapping[int, int], rest: tuple[int, int, int], limit: int,
+    ) -> None:  # fmt: skip
+        """rest: dynamic shared memory, order, removed barrier."""
+        arrays, words, numbers = list(arrays), list(words), list(numbers)
         for memory in self.kernel.constant:
-            arrays, known = [*arrays, np.array(memory.data, np.uint8)], [*known, True]
+            arrays.append(np.array(memory.data, np.uint8))
+            words.append(_words(len(memory.data), True))
             numbers.append(len(arrays) * ARRAY)
-        words = [np.zeros(array.nbytes // 4 + 2, WORD) for array in arrays]
-        for word, yes in zip(words, known, strict=True):
-            word["known"] = yes
-        missing = [(short or {}).get(k, 0) * a.itemsize for k, a in enumerate(arrays)]
         areas = [
-            _Area(a.ctypes.data, a.nbytes - n, w.ctypes.data) for a, w, n in zip(arrays, words, missing, strict=True)
+            _Area(a.ctypes.data, a.nbytes - missing.get(k, 0), w.ctypes.data)
+            for k, (a, w) in enumerate(zip(arrays, words, strict=True))
         ]
-        sizes = (*_three(grid), *_three(block), dynamic, order, removed)
         text = ctypes.create_string_buffer(512)
         self._launch(
-            (ctypes.c_uint64 * max(1, len(numbers)))(*numbers), (ctypes.c_uint32 * 9)(*sizes),
+            (ctypes.c_uint64 * max(1, len(numbers)))(*numbers),
+            (ctypes.c_uint32 * 9)(*_three(grid), *_three(block), *rest),
             (_Area * max(1, len(areas)))(*areas), len(areas), ctypes.c_uint64(limit), text,
         )  # fmt: skip
         if text.value:
             kind, _, where = text.value.decode().partition("|")
             raise Fault(kind, where)
+
+
+def _words(size: int, known: Any) -> np.ndarray:
+    """The record of an array's words of 4 bytes."""
+    words = np.zeros(size // 4 + 2, WORD)
+    words["known"] = known
+    return words
 
 
 def _library(source: str) -> Path:

@@ -1,6 +1,7 @@
 """A problem as shapes and arrays for the kernels, segment by segment, or the reason why it is none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from refnode.bases import PiecewiseConstant
 from refnode.control import control_of
 from refnode.depth import Constant, Galerkin, coordinate
 from refnode.field import MLP
+from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.layout import packed_theta
 from refnode.kernels.cuda.shape import LARGEST_HIDDEN, Keep, Shape
 from refnode.kernels.pack import spread
@@ -16,6 +18,8 @@ from refnode.problem import Problem
 from refnode.running import Kinetic, SquaredNorm
 from refnode.segments import segments
 from refnode.solver import Solver
+from refnode.span import Span
+from refnode.tableau import Tableau
 from refnode.values import Values
 
 
@@ -78,30 +82,42 @@ class Segment:
     table              (N s, S.columns)
     """
 
-    theta: Array
-    t: Array
-    t_new: Array
-    h: Array
-    s: Array
-    s_new: Array
-    count: Array
-    table: Array
+    theta: Any
+    t: Any
+    t_new: Any
+    h: Any
+    s: Any
+    s_new: Any
+    count: Any
+    table: Any
+
+    @property
+    def steps(self) -> int:
+        """N."""
+        return int(self.h.shape[0])
+
+    def on(self, device: Device) -> "Segment":
+        """A copy on a device."""
+        return Segment(*(device.array(getattr(self, field.name)) for field in fields(self)))
 
 
-def segment_of(S: Shape, problem: Problem, values: Values, i: int, fractions: Array) -> Segment:
-    """Segment i on a grid of fractions (N + 1,), or (N + 1, b), where a sample that has arrived waits at 1."""
+def segment_of(S: Shape, problem: Problem, values: Values, i: int, fractions: Array, part: slice) -> Segment:
+    """Segment i for the samples of a part, on a grid of fractions (N + 1,), or (N + 1, b) of the part's own, where a
+    sample that has arrived waits at 1."""
     span, cell = segments(problem, values)[i], problem.layout.cells[i]
     grid = fractions if fractions.ndim == 2 else fractions[:, None]
     if S.own:
-        grid = _moves_first(np.broadcast_to(grid, (len(grid), problem.batch)))
+        grid = _moves_first(np.broadcast_to(grid, (len(grid), part.stop - part.start)))
+        span = Span(*(np.broadcast_to(end, problem.batch)[part] for end in (span.start, span.end)))
     s, s_new = grid[:-1], grid[1:]
     length = np.atleast_1d(span.end - span.start)
     t, t_new, h = (np.atleast_2d(a) for a in (span.at(s), span.at(s_new), (s_new - s) * length))
     still, A = depth_weights(problem, values)
     theta = np.vstack([still, A]) if S.basis else still + A[cell] if len(A) else still
     count = np.sum(s_new > s, axis=0, dtype=np.int32)
+    table = stage_table(S.basis, S.butcher, problem, values, i, s[:, 0], s_new[:, 0])
     arrays = (np.ascontiguousarray(a, S.real) for a in (t, t_new, h, s, s_new))
-    return Segment(packed_theta(S, theta), *arrays, count, _table(S, problem, values, i, s[:, 0], s_new[:, 0]))
+    return Segment(packed_theta(S, theta), *arrays, count, table.astype(S.real))
 
 
 def _moves_first(grid: Array) -> Array:
@@ -109,21 +125,23 @@ def _moves_first(grid: Array) -> Array:
     return np.sort(np.where(np.diff(grid, axis=0, prepend=-1) > 0, grid, 1.0), axis=0)
 
 
-def _table(S: Shape, problem: Problem, values: Values, i: int, s: Array, s_new: Array) -> Array:
-    """psi, psi' and the derivatives of u by the segment's start and end, t0 and T, at every stage."""
-    rows = np.zeros((len(s) * S.butcher.stages, S.columns), S.real)
-    if not S.basis:
+def stage_table(
+    m: int, tableau: Tableau, problem: Problem, values: Values, i: int, s: Array, s_new: Array
+) -> Array:
+    """psi, psi' and the derivatives of u by the segment's start and end, t0 and T, at every stage (N s, 2 m + 4)."""
+    rows = np.zeros((len(s) * tableau.stages, 2 * m + 4 if m else 0))
+    if not m:
         return rows
     depth, span, cell = problem.model.depth, segments(problem, values)[i], problem.layout.cells[i]
-    sigma = (s[:, None] + S.butcher.c * (s_new - s)[:, None]).ravel()
+    sigma = (s[:, None] + tableau.c * (s_new - s)[:, None]).ravel()
     u = coordinate(depth, span.at(sigma), values.t0, values.T)
     if depth.interval == "span":
         by_t, by_t0, by_T = 1 / (values.T - values.t0), -(1 - u) / (values.T - values.t0), -u / (values.T - values.t0)
     else:
         lo, hi = depth.interval
         by_t, by_t0, by_T = 1 / (hi - lo), 0.0, 0.0
-    rows[:, : S.basis] = depth.basis.psi(u, cell)
-    rows[:, S.basis : 2 * S.basis] = depth.basis.slope(u, cell)
+    rows[:, :m] = depth.basis.psi(u, cell)
+    rows[:, m : 2 * m] = depth.basis.slope(u, cell)
     for column, value in enumerate(((1 - sigma) * by_t, sigma * by_t, by_t0, by_T)):
-        rows[:, 2 * S.basis + column] = value
+        rows[:, 2 * m + column] = value
     return rows

@@ -1,8 +1,7 @@
 """Steps on a given grid for wide networks: a block is a tile of trajectories.
 
-A hidden layer is a product of the tile's activations (i, rows) in shared memory with weights (i, o), of which shared
-memory holds some rows at a time. A thread sums a square of 8 trajectories by 8 outputs in registers: 64 multiplications
-for four loads of 16 bytes. The state, its stages and the narrow last layer belong to one thread for each trajectory.
+A hidden layer is a product of the tile's activations with weights (see tile_product.py). The state, its stages and the
+narrow last layer belong to one thread for each trajectory.
 """
 
 import math
@@ -16,7 +15,8 @@ from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
-from refnode.kernels.cuda.tile_shape import SQUARE, TileShape
+from refnode.kernels.cuda.tile_product import product_of
+from refnode.kernels.cuda.tile_shape import TileShape
 
 
 def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
@@ -31,13 +31,12 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
     stopped         (b,) the step after which a trajectory was not finite, or -1; its tile goes on without it
     """
     stage_state, _ = stages_of(S, None)
-    load, rate = load_of(), _rate(S)
-    scalar, real, one, fsal = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.butcher.fsal
-    w, s, n_x, rows, d = (U(n) for n in (S.width, S.butcher.stages, S.controls, S.rows, S.d))
+    load, stages = load_of(), tile_stages(S)
+    scalar, real, fsal = from_dtype(np.dtype(S.dtype)), S.real, S.butcher.fsal
+    w, s, rows = (U(n) for n in (S.width, S.butcher.stages, S.rows))
     width, stage_size, tableau_size = S.width, S.butcher.stages * S.width, butcher_of(S).size
-    held_size, chunk_size = S.rows * max(S.columns, S.inputs), S.chunk * S.columns
-    states, all_stages, varies = S.keep != "nothing", S.keep == "stages", U(S.varies)
-    node_at, last = s * s + s, U((S.butcher.stages - 1) * S.width)
+    held_size, chunk_size, last = S.held_size, S.chunk_size, U((S.butcher.stages - 1) * S.width)
+    states, all_stages, varies = S.keep != "nothing", S.keep == "stages", U(bool(S.basis))
 
     def kernel(y, x, theta, layers, B, c, t, t_new, h, tape_y, tape_k, stopped):
         tableau = cuda.shared.array(tableau_size, scalar)
@@ -48,30 +47,17 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
         tid = uint64(cuda.threadIdx.x)
         i = uint64(cuda.blockIdx.x) * rows + tid
         there = tid < rows and i < uint64(y.shape[1])
-        now, u, slope = (
-            cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(width, scalar)
-        )  # fmt: skip
-        k = cuda.local.array(stage_size, scalar)
+        now, u, k = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(stage_size, scalar)
         for j in range(w):
             now[j] = y[j, i] if there else real(0)
             if states and there:
                 tape_y[U(0), j, i] = now[j]
         word, first = -1, U(0)
         for n in range(uint64(h.shape[0])):
-            r = first
-            while r < s:
-                stage_state(tableau, r, h[n], now, k, u)
-                if tid < rows:
-                    for j in range(d):
-                        held[j * rows + tid] = u[j]
-                    for j in range(n_x):
-                        held[(d + j) * rows + tid] = x[j, i] if there else real(0)
-                node = tableau[node_at + r]
-                at = t_new[n] if node == one else t[n] + node * h[n]
-                rate(theta, (n * s + r) * varies, layers, c, at, u, held, chunk, slope)
-                for j in range(w):
-                    k[r * w + j] = slope[j]
-                r += U(1)
+            stages(
+                theta, n * s * varies, layers, c, tableau, t[n], t_new[n], h[n], now, x, i, there, first, s, k, u,
+                held, chunk,
+            )  # fmt: skip
             if not fsal:
                 stage_state(tableau, s, h[n], now, k, u)
             total = real(0)
@@ -100,9 +86,50 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
     return kernel, void(two, two, *tables, three, three, array_of(np.int32, 1))
 
 
+def tile_stages(S: TileShape) -> Any:
+    """Device function: stages first .. last - 1 in k (s w,); u is the last one's state, stages r that of theta's line
+    line + r. All threads of the block take part.
+    """
+    stage_state, _ = stages_of(S, None)
+    scalar, width, one, rate, enter = from_dtype(np.dtype(S.dtype)), S.width, S.real(1), _rate(S), enter_of(S)
+    w, s, varies = U(S.width), U(S.butcher.stages), U(bool(S.basis))
+    node_at = s * s + s
+
+    @device
+    def stages(theta, line, layers, c, tableau, t, t_new, h, now, x, i, there, first, last, k, u, held, chunk):
+        slope = cuda.local.array(width, scalar)
+        r = first
+        while r < last:
+            stage_state(tableau, r, h, now, k, u)
+            enter(u, x, i, there, held)
+            node = tableau[node_at + r]
+            rate(theta, line + r * varies, layers, c, t_new if node == one else t + node * h, u, held, chunk, slope)
+            for j in range(w):
+                k[r * w + j] = slope[j]
+            r += U(1)
+
+    return stages
+
+
+def enter_of(S: TileShape) -> Any:
+    """Device function: each trajectory's inputs z, x stand in shared memory (inputs, rows)."""
+    zero, rows, d, n_x = S.real(0), U(S.rows), U(S.d), U(S.controls)
+
+    @device
+    def enter(u, x, i, there, inputs):
+        tid = uint64(cuda.threadIdx.x)
+        if tid < rows:
+            for j in range(d):
+                inputs[j * rows + tid] = u[j]
+            for j in range(n_x):
+                inputs[(d + j) * rows + tid] = x[j, i] if there else zero
+
+    return enter
+
+
 def _rate(S: TileShape) -> Any:
     """slope = y' of the thread's trajectory; all threads of the block take part. `held` begins with the inputs."""
-    product, hidden = _product(S), U(len(S.widths) - 1)
+    product, hidden = _hidden_layer(S), U(S.hidden)
     rows, d, o, first = U(S.rows), U(S.d), U(S.out), U(S.d - S.out)
     real, zero, running = S.real, S.real(0), S.running
 
@@ -135,76 +162,22 @@ def _rate(S: TileShape) -> Any:
     return rate
 
 
-def _product(S: TileShape) -> Any:
+def _hidden_layer(S: TileShape) -> Any:
     """held = act(W^T held + b + t w) for one hidden layer, (i, rows) -> (o, rows)."""
     act, _ = activation(S)
-    scalar, zero, square, chunk_rows = from_dtype(np.dtype(S.dtype)), S.real(0), U(SQUARE), U(S.chunk)
-    rows, pitch, across, threads = U(S.rows), U(S.columns), U(S.columns // SQUARE), U(S.threads)
-    side, squared = SQUARE, SQUARE**2
-
-    two, eight = U(2), U(8)
+    scalar, squared, layer = from_dtype(np.dtype(S.dtype)), S.square**2, product_of(S).layer
+    square, rows, across = U(S.square), U(S.rows), U(S.columns // S.square)
 
     @device
-    def fetch(theta, stage, source, o, many, chunk):
-        q = uint64(cuda.threadIdx.x)
-        if o == pitch:                                  # rows follow each other as they do in theta
-            while q + (eight - U(1)) * threads < many:
-                for part in range(eight):
-                    chunk[q + part * threads] = theta[stage, source + q + part * threads]
-                q += eight * threads
-        while q < many:
-            column = q % pitch
-            chunk[q] = theta[stage, source + q // pitch * o + column] if column < o else zero
-            q += threads
-
-    @device
-    def outer(held, from_a, chunk, from_b, a, b, x):
-        for m in range(square):
-            a[m] = held[from_a + m]
-        for j in range(square):
-            b[j] = chunk[from_b + j]
-        for m in range(square):
-            for j in range(square):
-                x[m * square + j] += a[m] * b[j]
-
-    @device
-    def product(theta, stage, layers, layer, t, held, chunk):
+    def hidden_layer(theta, line, layers, k, t, held, chunk):
         tid = uint64(cuda.threadIdx.x)
-        i, o, W = uint64(layers[layer, 0]), uint64(layers[layer, 1]), uint64(layers[layer, 2])
-        row, bias = layers[layer, 3], layers[layer, 4]
         c0, r0 = tid % across * square, tid // across * square
-        x, a, b = cuda.local.array(squared, scalar), cuda.local.array(side, scalar), cuda.local.array(side, scalar)
-        for j in range(square):
-            b[j] = zero
-        if bias >= 0:
-            for j in range(square):
-                b[j] = theta[stage, uint64(bias) + c0 + j] if c0 + j < o else zero
-        if row >= 0:
-            for j in range(square):
-                b[j] += t * theta[stage, uint64(row) + c0 + j] if c0 + j < o else zero
-        for m in range(square):
-            for j in range(square):
-                x[m * square + j] = b[j]
-        begin = U(0)
-        while begin < i:
-            many = min(chunk_rows, i - begin)
-            fetch(theta, stage, W + begin * o, o, many * pitch, chunk)
-            cuda.syncthreads()
-            if r0 < rows:
-                from_a, from_b, end = begin * rows + r0, c0, c0 + many * pitch
-                while from_b + pitch < end:             # two rows at a turn, and then perhaps one more
-                    for r in range(two):
-                        outer(held, from_a + r * rows, chunk, from_b + r * pitch, a, b, x)
-                    from_a += two * rows
-                    from_b += two * pitch
-                if from_b < end:
-                    outer(held, from_a, chunk, from_b, a, b, x)
-            cuda.syncthreads()
-            begin += chunk_rows
+        x = cuda.local.array(squared, scalar)
+        layer(theta, line, layers, k, t, held, chunk, c0, r0, x)
         if r0 < rows:
             for j in range(square):
                 for m in range(square):
                     held[(c0 + j) * rows + r0 + m] = act(x[m * square + j])
         cuda.syncthreads()
 
-    return product
+    return hidden_layer

@@ -9,8 +9,7 @@ from refnode.kernels.cuda.shape import Keep
 from refnode.tableau import TABLEAUX, Tableau
 
 LARGEST_WIDTH = 128
-SQUARE = 8  # rows and columns of a layer's output that a thread has in registers
-CHUNK = 32  # rows of weights in shared memory at a time, or half of it
+CHUNKS = (32, 16, 8)  # rows of weights in shared memory at a time: the most that fit
 MOST_SHARED = 46 * 1024  # bytes for activations and weights; tableau and the rest find room below 48 KB
 
 
@@ -21,7 +20,9 @@ class TileShape:
     dtype     "float32" or "float64";  d, controls   widths of z and of the control
     widths    n_1 .. n_L of the field;  act, bias   of its layers;  timed   whether t enters each
     running   whether y has a last column for the running loss c_z |z|^2 + c_f |f|^2 + c_r |z'|^2
-    varies    whether theta is another at every stage
+    basis     m, coefficients of each weight that theta(t) varies by, or 0
+    tableau   name
+    keep      what a forward solve leaves for its gradient
     """
 
     dtype: Literal["float32", "float64"]
@@ -32,7 +33,7 @@ class TileShape:
     bias: bool = True
     timed: tuple[bool, ...] = ()
     running: bool = False
-    varies: bool = False
+    basis: int = 0
     tableau: str = "rk4"
     keep: Keep = "nothing"
 
@@ -62,27 +63,58 @@ class TileShape:
         return self.d + self.controls
 
     @property
+    def square(self) -> int:
+        """Rows and columns of a layer's output that a thread has in registers: of float64 there is room for half."""
+        return 8 if self.dtype == "float32" else 4
+
+    @property
+    def hidden(self) -> int:
+        """Hidden layers."""
+        return len(self.widths) - 1
+
+    @property
     def columns(self) -> int:
         """The widest hidden layer, in whole squares."""
-        return -(-max(self.widths[:-1]) // SQUARE) * SQUARE
+        return -(-max(self.widths[:-1]) // self.square) * self.square
 
     @property
     def rows(self) -> int:
         """Trajectories of a block: 64, or 32 where 64 do not fit into shared memory."""
-        return 64 if self._shared(64, CHUNK // 2) <= MOST_SHARED else 32
+        return 64 if self._shared(64, 16) <= MOST_SHARED else 32
 
     @property
     def chunk(self) -> int:
         """Rows of weights in shared memory at a time."""
-        return CHUNK if self._shared(self.rows, CHUNK) <= MOST_SHARED else CHUNK // 2
+        return next((n for n in CHUNKS if self._shared(self.rows, n) <= MOST_SHARED), CHUNKS[-1])
+
+    @property
+    def fits(self) -> bool:
+        """Whether shared memory holds a tile of 32: not with hundreds of inputs or outputs."""
+        return self._shared(self.rows, self.chunk) <= MOST_SHARED
+
+    @property
+    def held_size(self) -> int:
+        """Numbers of shared memory for activations, or for cotangents."""
+        return self.rows * max(self.columns, self.inputs)
+
+    @property
+    def chunk_size(self) -> int:
+        """Numbers of shared memory for rows of weights, or for the trajectories' inputs, or their cotangents."""
+        return max(self.chunk * self.columns, self.rows * max(self.inputs, self.out))
 
     def _shared(self, rows: int, chunk: int) -> int:
-        return (rows * max(self.columns, self.inputs) + chunk * self.columns) * np.dtype(self.dtype).itemsize
+        held, ends = rows * max(self.columns, self.inputs), rows * max(self.inputs, self.out)
+        return (held + max(chunk * self.columns, ends)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def kept_size(self) -> int:
+        """Numbers of a block's memory for what its hidden layers return."""
+        return self.hidden * self.rows * self.columns
 
     @property
     def threads(self) -> int:
         """Of a block: one for each square, and no fewer than trajectories."""
-        return max(self.rows, self.columns * self.rows // SQUARE**2)
+        return max(self.rows, self.columns * self.rows // self.square**2)
 
     @property
     def layers(self) -> tuple[tuple[int, int, int, int, int], ...]:

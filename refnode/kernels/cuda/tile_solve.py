@@ -1,6 +1,7 @@
-"""The forward solve of a whole problem with a wide network, on a grid that trajectories share, tile by tile."""
+"""A problem with a wide network on its way through the kernels, tile by tile, on a grid that trajectories share."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -8,83 +9,175 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.bases import PiecewiseConstant
 from refnode.control import control_of
-from refnode.depth import Constant, Galerkin, coordinate
+from refnode.depth import Constant, Galerkin
 from refnode.dynamics import initial_y
 from refnode.field import MLP
-from refnode.forward import Forward, Grid
-from refnode.integrate import Statistics
-from refnode.kernels.cuda.problem import depth_weights, factors
-from refnode.kernels.cuda.solve import Launch, Solved
+from refnode.kernels.cuda.device import Device
+from refnode.kernels.cuda.parts import check_room
+from refnode.kernels.cuda.problem import depth_weights, factors, stage_table
+from refnode.kernels.cuda.shape import Keep
+from refnode.kernels.cuda.solve import Solved, Swept, given_solved
 from refnode.kernels.cuda.steps import butcher_of
 from refnode.kernels.cuda.tile import tile_forward
+from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_shape import LARGEST_WIDTH, TileShape
+from refnode.kernels.tape import DONE
 from refnode.problem import Problem
 from refnode.running import Kinetic, SquaredNorm
 from refnode.segments import segments
 from refnode.solver import Solver
-from refnode.values import Values
 
 
-def refusal(problem: Problem) -> str:
-    """Why tiles do not take this problem; "" if they do."""
+def refusal(problem: Problem, solver: Solver) -> str:
+    """Why tiles do not take this problem with this solver; "" if they do."""
     field, depth = problem.model.field, problem.model.depth
     if type(field) is not MLP or field.depth < 2 or max(field.widths[1:-1]) > LARGEST_WIDTH or field.skip:
         return f"the field is no MLP of hidden layers up to {LARGEST_WIDTH} wide without a skip term"
-    if any(type(term) not in (SquaredNorm, Kinetic) for term in problem.loss.running):
-        return "a running loss is not compiled"
-    if type(depth) not in (Constant, Galerkin) or any(np.ndim(end) for end in problem.span or ()):
-        return "the depth is not compiled, or differs between samples"
+    if field.act == "sin":
+        return "sin in a wide network is not compiled"
+    for term in problem.loss.running:
+        if type(term) not in (SquaredNorm, Kinetic):
+            return f"the running loss {type(term).__name__} is not compiled"
+    if type(depth) not in (Constant, Galerkin):
+        return f"the depth {type(depth).__name__} is not compiled"
+    if any(np.ndim(end) for end in problem.span or ()):
+        return "a wide network on spans that differ between samples is not compiled"
+    if solver.adaptive:
+        return "adaptive steps of a wide network are not compiled"
+    if not tile_shape_of(problem, solver, np.float64, "nothing").fits:
+        return "the field has more inputs or outputs than shared memory holds"
     return ""
 
 
-def tile_shape_of(problem: Problem, solver: Solver, dtype: Any, keep: Any) -> TileShape:
+def tile_shape_of(problem: Problem, solver: Solver, dtype: Any, keep: Keep) -> TileShape:
     """What its kernels are compiled for."""
     field, depth = problem.model.field, problem.model.depth
     control = control_of(problem.model.control, problem.values.x)
     timed = tuple(field.shapes[f"W{k}"][0] > field.widths[k] for k in range(field.depth))
+    varies = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
     return TileShape(
         np.dtype(dtype).name, problem.model.state_width, tuple(field.widths[1:]), field.act,
         0 if control is None else control.shape[1], field.bias, timed, bool(problem.loss.running),
-        type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant, solver.method, keep,
+        depth.basis.m if varies else 0, solver.method, keep,
     )  # fmt: skip
 
 
-def thetas(S: TileShape, problem: Problem, values: Values, i: int, s: Array, s_new: Array) -> Array:
-    """theta at every stage of segment i (N s, p), or (1, p) where it does not vary within the segment."""
-    still, A = depth_weights(problem, values)
-    depth, cell = problem.model.depth, problem.layout.cells[i]
-    if not S.varies:
-        return np.ascontiguousarray(still + A[cell] if len(A) else still, S.real)[None]
-    sigma = (s[:, None] + S.butcher.c * (s_new - s)[:, None]).ravel()
-    u = coordinate(depth, segments(problem, values)[i].at(sigma), values.t0, values.T)
-    return (still + depth.basis.psi(u, cell) @ A).astype(S.real)
+def turned(S: TileShape, theta: Array) -> Array:
+    """theta (n, p) with every layer's W (i, o) as (o, i)."""
+    out = np.array(theta)
+    for i, o, at, _, _ in S.layers:
+        out[:, at : at + i * o] = np.swapaxes(theta[:, at : at + i * o].reshape(-1, i, o), 1, 2).reshape(-1, i * o)
+    return out
 
 
-def solve_tiles(
-    problem: Problem, solver: Solver, launch: Launch, dtype: Any, fractions: Sequence[Array], keep: Any = "nothing"
-) -> Solved:
-    """Solve from t0 to T on a grid (N + 1,) of each segment; a trajectory that is not finite ends as NaN, by itself."""
-    S, values, b = tile_shape_of(problem, solver, dtype, keep), problem.resolved, problem.batch
-    control = control_of(problem.model.control, values.x)
-    x = np.ascontiguousarray(np.zeros((0, b)) if control is None else control.T, S.real)
-    y, tapes, ever = np.ascontiguousarray(initial_y(problem, values).T, S.real), [], np.full(b, -1, np.int32)
-    at_bounds = [y.T.astype(np.float64)]
-    constants = np.array(S.layers, np.int64), butcher_of(S), factors(problem).astype(S.real)
-    for i, (span, grid) in enumerate(zip(segments(problem, values), fractions, strict=True)):
-        s, s_new, N = grid[:-1], grid[1:], len(grid) - 1
-        times = (a.astype(S.real) for a in (span.at(s), span.at(s_new), (s_new - s) * (span.end - span.start)))
-        tape = tuple(
-            np.empty((n, S.width, b), S.real)
-            for n in (N + 1 if keep != "nothing" else 1, N * S.butcher.stages if keep == "stages" else 1)
-        )
-        stopped = np.empty(b, np.int32)
-        theta = thetas(S, problem, values, i, s, s_new)
-        launch(tile_forward, S, -(-b // S.rows), S.threads, (y, x, theta, *constants, *times, *tape, stopped))
-        ever = np.where(ever < 0, stopped, ever)
-        tapes.append(tape)
-        at_bounds.append(y.T.astype(np.float64))
-    steps = sum(len(grid) - 1 for grid in fractions)
-    nfe = steps * (S.butcher.stages - S.butcher.fsal) + int(S.butcher.fsal) * len(tapes)
-    return Solved(
-        Forward(at_bounds, Grid(tuple(fractions)), [], Statistics(nfe, np.array(steps), np.array(0))), tapes, ever
-    )
+@dataclass(frozen=True, eq=False)
+class TileSegment:
+    """A segment's arrays, as `refnode.kernels.cuda.tile_gradient` has them; N steps, s stages.
+
+    theta, turned    (N s, p), or (1, p) where theta is constant;  slopes   dtheta/du (N s, p), or (1, 1)
+    table            (N s, 2 m + 4);  t, t_new, h, s, s_new   (N,)
+    """
+
+    theta: Any
+    turned: Any
+    slopes: Any
+    table: Any
+    t: Any
+    t_new: Any
+    h: Any
+    s: Any
+    s_new: Any
+
+    @property
+    def steps(self) -> int:
+        """N."""
+        return int(self.h.shape[0])
+
+
+class TileRun:
+    """Some trajectories of a problem with a wide network: the twin of `refnode.kernels.cuda.solve.Run`."""
+
+    def __init__(
+        self, problem: Problem, solver: Solver, device: Device, dtype: Any, keep: Keep, fractions: Sequence[Array],
+        part: slice | None = None,
+    ):  # fmt: skip
+        self.problem, self.solver, self.device, self.values = problem, solver, device, problem.resolved
+        self.part = slice(0, problem.batch) if part is None else part
+        self.batch = self.part.stop - self.part.start
+        self.S, self.fractions = tile_shape_of(problem, solver, dtype, keep), list(fractions)
+        control = control_of(problem.model.control, self.values.x)
+        self.x = self.to(np.zeros((0, self.batch)) if control is None else control[self.part].T)
+        self.layers = device.array(np.array(self.S.layers, np.int64))
+        self.B, self.c = self.to(butcher_of(self.S)), self.to(factors(problem))
+        self.blocks = -(-self.batch // self.S.rows)
+
+    def to(self, a: Array) -> Any:
+        """A copy on the device, in the kernels' precision."""
+        return self.device.array(np.ascontiguousarray(a, self.S.real))
+
+    def start(self) -> Array:
+        """y at t0 (b, w)."""
+        return initial_y(self.problem, self.values)[self.part]
+
+    def segment(self, i: int) -> TileSegment:
+        """Segment i's arrays, on the device."""
+        S, problem, values = self.S, self.problem, self.values
+        span, cell, m = segments(problem, values)[i], problem.layout.cells[i], S.basis
+        s, s_new = self.fractions[i][:-1], self.fractions[i][1:]
+        still, A = depth_weights(problem, values)
+        table = stage_table(m, S.butcher, problem, values, i, s, s_new)
+        theta, slopes = (still + A[cell] if len(A) else still)[None], np.zeros((1, 1))
+        if m:
+            theta, slopes = still + table[:, :m] @ A, table[:, m : 2 * m] @ A
+        times = span.at(s), span.at(s_new), (s_new - s) * span.length
+        arrays = TileSegment(theta, turned(S, theta), slopes, table, *times, s, s_new)
+        return TileSegment(*(self.to(getattr(arrays, field.name)) for field in fields(arrays)))
+
+    @property
+    def bytes_held(self) -> int:
+        """Of tapes, of theta at all stages, and of the blocks' own memory."""
+        S, N, lines = self.S, sum(len(s) - 1 for s in self.fractions), max(len(s) - 1 for s in self.fractions)
+        rows = (N + len(self.fractions) if S.keep != "nothing" else 1) + (N * S.butcher.stages if S.keep == "stages" else 0)
+        numbers = self.batch * S.width * (rows + 4) + 3 * S.size * (lines * S.butcher.stages if S.basis else 1)
+        if S.keep != "nothing":
+            numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)
+        return numbers * np.dtype(S.real).itemsize
+
+    def tape(self, steps: int) -> tuple[Any, Any]:
+        """Room for states and stages of a segment, as far as they are kept."""
+        S = self.S
+        states = steps + 1 if S.keep != "nothing" else 1
+        stages = steps * S.butcher.stages if S.keep == "stages" else 1
+        return tuple(self.device.empty((n, S.width, self.batch), S.real) for n in (states, stages))
+
+    def solve(self) -> Solved:
+        """From t0 to T; a trajectory that is not finite ends as NaN, by itself. Raises MemoryError without room."""
+        check_room(self.device, self.bytes_held)
+        S, device, y = self.S, self.device, self.to(self.start().T)
+        at_bounds, tapes, ever = [self.start()], [], np.full(self.batch, -1, np.int32)
+        for i in range(len(self.fractions)):
+            segment = self.segment(i)
+            tape, stopped = self.tape(segment.steps), device.empty((self.batch,), np.int32)
+            given = (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h)
+            device.launch(tile_forward, S, self.blocks, S.threads, (y, *given, *tape, stopped))
+            ever = np.where(ever < 0, device.host(stopped), ever)
+            tapes.append(tape)
+            at_bounds.append(device.host(y).T.astype(np.float64))
+        return given_solved(self, at_bounds, tapes, ever)
+
+    def sweep(self, i: int, g: Array, solved: Solved) -> Swept:
+        """Segment i backwards, from the cotangent g (b, w) of y at its end."""
+        S, device, segment, b = self.S, self.device, self.segment(i), self.batch
+        on_g, g_x = self.to(g.T), self.to(np.zeros((S.controls, b)))
+        kept = device.empty((self.blocks, S.kept_size), S.real)
+        part, depths = (device.empty((self.blocks, *rest), S.real) for rest in ((1 + S.basis, S.size), (4,)))
+        stopped = device.array(np.where(solved.word == DONE, -1, 0).astype(np.int32))
+        given = (
+            self.x, segment.theta, segment.turned, segment.slopes, self.layers, self.B, self.c, segment.t,
+            segment.t_new, segment.h, segment.table, segment.s, segment.s_new, *solved.tapes[i], stopped, kept, part,
+            depths,
+        )  # fmt: skip
+        device.launch(tile_gradient, S, self.blocks, S.threads, (on_g, g_x, *given))
+        back, to_x = (device.host(a).astype(np.float64) for a in (on_g, g_x))
+        theta, ends = (device.host(a).astype(np.float64).sum(axis=0) for a in (part, depths))
+        return Swept(back.T, to_x, np.zeros((2, b)), theta, ends)

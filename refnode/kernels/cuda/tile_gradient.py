@@ -1,0 +1,186 @@
+"""The discrete adjoint of steps on a given grid for wide networks: a block is a tile of trajectories.
+
+The state's cotangent and those of the stages belong to one thread for each trajectory, weights' gradients each to one
+thread of the block (see tile_vjp.py): no atomics, and one order of summing: trajectories of a tile, stages, blocks.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import cuda, from_dtype, int32, uint64, void
+
+from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.shape import U
+from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
+from refnode.kernels.cuda.tile import tile_stages
+from refnode.kernels.cuda.tile_shape import TileShape
+from refnode.kernels.cuda.tile_vjp import tile_vjp_of
+
+
+def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
+    """The kernel that differentiates one segment backwards, for blocks of S.threads, and its signature.
+
+    g               (w, b) the cotangent of y at the segment's end, and when it is done at its start
+    g_x             (n_x, b) of the control, added to
+    x .. h          as in `refnode.kernels.cuda.tile`; turned   theta with every W transposed
+    slopes          dtheta/du of each stage (N s, p), or (1, 1) where theta is constant
+    table           psi, psi' and the derivatives of u by the segment's start and end, t0 and T (N s, 2 m + 4)
+    s, s_new        fractions of the segment (N,)
+    tape_y, tape_k  what the forward solve kept
+    stopped         (b,) trajectories that stopped there have no gradient, and disturb no other
+    kept            (blocks, S.kept_size) room
+    part            (blocks, 1 + m, p) each block's gradient of theta and its coefficients
+    depths          (blocks, 4) each block's gradient of the segment's start and end, t0 and T
+    """
+    load, stages, step_back, finish = load_of(), tile_stages(S), _step_back(S), _finish(S)
+    scalar, real, stored = from_dtype(np.dtype(S.dtype)), S.real, S.keep == "stages"
+    w, s, rows, used = (U(n) for n in (S.width, S.butcher.stages, S.rows, S.butcher.stages - S.butcher.fsal))
+    width, stage_size, tableau_size = S.width, S.butcher.stages * S.width, butcher_of(S).size
+    held_size, chunk_size, varies, size = S.held_size, S.chunk_size, U(bool(S.basis)), U(S.size)
+    coefficients, threads = U(1 + S.basis), U(S.threads)
+
+    def kernel(
+        g, g_x, x, theta, turned, slopes, layers, B, c, t, t_new, h, table, s_old, s_new, tape_y, tape_k, stopped,
+        kept, part, depths,
+    ):
+        tableau = cuda.shared.array(tableau_size, scalar)
+        held = cuda.shared.array(held_size, scalar, alignment=16)
+        chunk = cuda.shared.array(chunk_size, scalar, alignment=16)
+        load(B, tableau, tableau_size)
+        tid, block = uint64(cuda.threadIdx.x), uint64(cuda.blockIdx.x)
+        for r in range(coefficients):
+            q = tid
+            while q < size:
+                part[block, r, q] = real(0)
+                q += threads
+        cuda.syncthreads()
+        i = block * rows + tid
+        there = tid < rows and i < uint64(g.shape[1])
+        live = there and stopped[i] < 0
+        adj, y, u = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(width, scalar)
+        k, ends = cuda.local.array(stage_size, scalar), cuda.local.array(4, scalar)
+        for j in range(w):
+            adj[j] = g[j, i] if live else real(0)
+        for j in range(4):
+            ends[j] = real(0)
+        n = uint64(h.shape[0])
+        while n > U(0):
+            n -= U(1)
+            for j in range(w):
+                y[j] = tape_y[n, j, i] if live else real(0)
+            if stored:
+                for r in range(used):
+                    for j in range(w):
+                        k[r * w + j] = tape_k[n * s + r, j, i] if live else real(0)
+            else:
+                stages(
+                    theta, n * s * varies, layers, c, tableau, t[n], t_new[n], h[n], y, x, i, live, U(0), used, k, u,
+                    held, chunk,
+                )  # fmt: skip
+            step_back(
+                theta, turned, slopes, n * s, layers, c, tableau, t[n], t_new[n], h[n], s_old[n], s_new[n], y, x, i,
+                live, k, adj, g_x, table, held, chunk, kept, part, ends,
+            )  # fmt: skip
+        if live:
+            for j in range(w):
+                g[j, i] = adj[j]
+        finish(ends, held, depths)
+
+    one, two, three, whole = array_of(real, 1), array_of(real, 2), array_of(real, 3), array_of(np.int32, 1)
+    grid = (one, one, one, two, one, one)
+    return kernel, void(
+        two, two, two, two, two, two, array_of(np.int64, 2), one, one, *grid, three, three, whole, two, three, two
+    )  # fmt: skip
+
+
+def _step_back(S: TileShape) -> Any:
+    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`. ends gains the thread's share of the cotangents of
+    the segment's start and end, t0 and T.
+    """
+    (stage_state, _), vjp = stages_of(S, None), tile_vjp_of(S)
+    scalar, real, one, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width
+    w, d, o, s, first = (U(n) for n in (S.width, S.d, S.out, S.butcher.stages, S.d - S.out))
+    used, varies, depths, m = U(S.butcher.stages - S.butcher.fsal), U(bool(S.basis)), U(4), U(S.basis)
+    b_at, node_at, stage_size, running, two = s * s, s * s + s, S.butcher.stages * S.width, S.running, S.real(2)
+
+    @device
+    def rate_vjp(c, u, rate, g, g_u):
+        for j in range(w):
+            g_u[j] = real(0)
+        if running:
+            for j in range(d):
+                g_u[j] = two * c[0] * g[d] * u[j]
+                g[j] += two * (c[2] + (c[1] if j >= first else real(0))) * g[d] * rate[j]
+        for j in range(first):
+            g_u[o + j] += g[j]
+
+    @device
+    def step_back(
+        theta, turned, slopes, row, layers, c, B, t, t_new, h, s_old, s_new, y, x, i, there, k, adj, g_x, table, held,
+        chunk, kept, part, ends,
+    ):
+        g_Y, rate = cuda.local.array(stage_size, scalar), cuda.local.array(width, scalar)
+        u, g, g_u = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(width, scalar)
+        g_f, turn = cuda.local.array(width, scalar), cuda.local.array(2, scalar)
+        g_t, g_t_new, g_h = real(0), real(0), real(0)
+        r = used
+        while r > U(0):
+            r -= U(1)
+            stage_state(B, r, h, y, k, u)
+            for j in range(w):
+                rate[j] = k[r * w + j]
+                g[j] = B[b_at + r] * adj[j]
+            at, place = (r + U(1)) * s + r, (r + U(1)) * w
+            while place < used * w:
+                for j in range(w):
+                    g[j] += B[at] * g_Y[place + j]
+                at += s
+                place += w
+            for j in range(w):
+                g_h += g[j] * rate[j]
+                g[j] *= h
+            rate_vjp(c, u, rate, g, g_u)
+            for j in range(o):
+                g_f[j] = g[first + j]
+            node = B[node_at + r]
+            vjp(
+                theta, turned, slopes, (row + r) * varies, layers, t_new if node == one else t + node * h, u, x, i,
+                there, g_f, g_u, g_x, table, row + r, held, chunk, kept, part, turn,
+            )  # fmt: skip
+            for j in range(w):
+                g_Y[r * w + j] = g_u[j]
+            if node == one:
+                g_t_new += turn[0]
+            else:
+                g_t += turn[0]
+                g_h += node * turn[0]
+            if m:
+                for q in range(depths):
+                    ends[q] += table[row + r, m + m + q] * turn[1]
+        for r in range(used):
+            for j in range(w):
+                adj[j] += g_Y[r * w + j]
+        ends[0] += g_t * (one - s_old) + g_t_new * (one - s_new) - g_h * (s_new - s_old)
+        ends[1] += g_t * s_old + g_t_new * s_new + g_h * (s_new - s_old)
+
+    return step_back
+
+
+def _finish(S: TileShape) -> Any:
+    """depths[block] = the sums of the threads' ends, from the first thread on."""
+    real, four, threads = S.real, U(4), U(S.threads)
+
+    @device
+    def finish(ends, held, depths):
+        tid = uint64(cuda.threadIdx.x)
+        for q in range(four):
+            held[q * threads + tid] = ends[q]
+        cuda.syncthreads()
+        if tid < four:
+            total = real(0)
+            for other in range(threads):
+                total += held[tid * threads + other]
+            depths[uint64(cuda.blockIdx.x), tid] = total
+
+    return finish

@@ -1,0 +1,104 @@
+"""Products of a tile: a thread sums a square in registers, in float32 8 by 8: 64 multiplications for four loads.
+
+    x[m, j] += sum_q A[q, m] B[q, j]
+
+A stands in shared memory; rows of B pass through it, some at a time. Layers, cotangents of their inputs and gradients
+of their weights are all of this form:
+
+                                          A                        B
+    x = h W     (trajectories, o)         h (i, trajectories)      W (i, o)
+    x = d W^T   (trajectories, i)         d (o, trajectories)      W^T (o, i)
+    x = d^T h   (o, i)                    d (trajectories, o)      h (trajectories, i)
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda, from_dtype, uint64
+
+from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.shape import U
+from refnode.kernels.cuda.tile_shape import TileShape
+
+
+class Product(NamedTuple):
+    """Device functions; all threads of a block take part in each.
+
+    multiply(held, pitch, from_a, source, line, start, o, i, chunk, c0, busy, x)
+                A[q, m] is held[q pitch + from_a + m], B[q, j] source[line, start + q o + c0 + j] or 0 beyond o; q < i
+    layer(theta, line, layers, k, t, held, chunk, c0, r0, x)
+                x = h W + b + t w of layer k for trajectories from r0 on, units from c0 on
+    """
+
+    multiply: Any
+    layer: Any
+
+
+def product_of(S: TileShape) -> Product:
+    """The device functions for a shape."""
+    scalar, zero, square, chunk_rows = from_dtype(np.dtype(S.dtype)), S.real(0), U(S.square), U(S.chunk)
+    rows, pitch, threads, side = U(S.rows), U(S.columns), U(S.threads), S.square
+    one, two, eight = U(1), U(2), U(8)
+
+    @device
+    def fetch(source, line, start, o, many, chunk):
+        q = uint64(cuda.threadIdx.x)
+        if o == pitch:                                  # rows follow each other as they do in the source
+            while q + (eight - one) * threads < many:
+                for part in range(eight):
+                    chunk[q + part * threads] = source[line, start + q + part * threads]
+                q += eight * threads
+        while q < many:
+            column = q % pitch
+            chunk[q] = source[line, start + q // pitch * o + column] if column < o else zero
+            q += threads
+
+    @device
+    def outer(held, from_a, chunk, from_b, a, b, x):
+        for m in range(square):
+            a[m] = held[from_a + m]
+        for j in range(square):
+            b[j] = chunk[from_b + j]
+        for m in range(square):
+            for j in range(square):
+                x[m * square + j] += a[m] * b[j]
+
+    @device
+    def multiply(held, pitch_a, from_a, source, line, start, o, i, chunk, c0, busy, x):
+        a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
+        begin = U(0)
+        while begin < i:
+            many = min(chunk_rows, i - begin)
+            fetch(source, line, start + begin * o, o, many * pitch, chunk)
+            cuda.syncthreads()
+            if busy:
+                at, from_b, end = from_a + begin * pitch_a, c0, c0 + many * pitch
+                while from_b + pitch < end:             # two rows at a turn, and then perhaps one more
+                    for r in range(two):
+                        outer(held, at + r * pitch_a, chunk, from_b + r * pitch, a, b, x)
+                    at += two * pitch_a
+                    from_b += two * pitch
+                if from_b < end:
+                    outer(held, at, chunk, from_b, a, b, x)
+            cuda.syncthreads()
+            begin += chunk_rows
+
+    @device
+    def layer(theta, line, layers, k, t, held, chunk, c0, r0, x):
+        i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
+        row, bias = layers[k, 3], layers[k, 4]
+        b = cuda.local.array(side, scalar)
+        for j in range(square):
+            b[j] = zero
+        if bias >= 0:
+            for j in range(square):
+                b[j] = theta[line, uint64(bias) + c0 + j] if c0 + j < o else zero
+        if row >= 0:
+            for j in range(square):
+                b[j] += t * theta[line, uint64(row) + c0 + j] if c0 + j < o else zero
+        for m in range(square):
+            for j in range(square):
+                x[m * square + j] = b[j]
+        multiply(held, rows, r0, theta, line, W, o, i, chunk, c0, r0 < rows, x)
+
+    return Product(multiply, layer)

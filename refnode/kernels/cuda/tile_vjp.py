@@ -1,0 +1,271 @@
+"""The vjp of a wide network for a tile of trajectories: the twin of `refnode.field.MLP.vjp`.
+
+Layer by layer from the last, with d the cotangent of what a layer's activation is given:
+
+    gW += h^T d,   gb += sum d,   gw += t sum d;      d_before = (d W^T) * act'
+
+Products go through registers (see tile_product.py); the narrow first and last layers' weights belong to a thread for
+each unit. What hidden layers return waits in memory of the block's own. Every weight's gradient belongs to one thread,
+which adds to it in the order of stages and, within a stage, of trajectories.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import cuda, from_dtype, uint64
+
+from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.field import activation
+from refnode.kernels.cuda.shape import U
+from refnode.kernels.cuda.tile import enter_of
+from refnode.kernels.cuda.tile_product import product_of
+from refnode.kernels.cuda.tile_shape import TileShape
+
+
+def tile_vjp_of(S: TileShape) -> Any:
+    """Device function vjp(theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk,
+    kept, part, turn). All threads of the block take part.
+
+    theta, turned, slopes    rows `line`, `line` and `row`: theta, with every W transposed, and dtheta/du
+    u, g, g_y                of the thread's trajectory i: z, the cotangent of f (o,), and that of z, which is added to
+    g_x                      (n_x, b) added to;  there   whether the thread has a trajectory
+    kept, part               (blocks, S.kept_size); (blocks, 1 + m, p), added to
+    turn                     turn[0] and turn[1] become the thread's share of the cotangents of t and of u
+    """
+    layer, hidden_vjp, first_vjp, last_vjp = product_of(S).layer, _hidden_vjp(S), _first_vjp(S), _last_vjp(S)
+    act, slope_of = activation(S)                       # the slope follows from the value; it does not for sin
+    scalar, zero, squared, enter = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, enter_of(S)
+    square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
+    hidden, plane, one = U(S.hidden), U(S.rows * S.columns), U(1)
+
+    @device
+    def keep(x, k, r0, c0, held, kept):
+        block = uint64(cuda.blockIdx.x)
+        for m in range(square):
+            for j in range(square):
+                at, a = k * plane + (r0 + m) * columns + c0 + j, x[m * square + j]
+                x[m * square + j] = act(a)
+                kept[block, at] = x[m * square + j]
+        for j in range(square):
+            for m in range(square):
+                held[(c0 + j) * rows + r0 + m] = x[m * square + j]
+
+    @device
+    def before(x, k, r0, c0, held, kept):
+        block = uint64(cuda.blockIdx.x)
+        for m in range(square):
+            for j in range(square):
+                at = k * plane + (r0 + m) * columns + c0 + j
+                h = kept[block, at]
+                held[(r0 + m) * columns + c0 + j] = x[m * square + j] * slope_of(zero, h)
+
+    @device
+    def vjp(
+        theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part, turn
+    ):
+        tid = uint64(cuda.threadIdx.x)
+        c0, r0 = tid % across * square, tid // across * square
+        busy, square_of = r0 < rows, cuda.local.array(squared, scalar)
+        turn[0], turn[1] = zero, zero
+        enter(u, x, i, there, held)
+        for k in range(hidden):
+            layer(theta, line, layers, k, t, held, chunk, c0, r0, square_of)
+            if busy:
+                keep(square_of, k, r0, c0, held, kept)
+        last_vjp(theta, line, slopes, layers, t, g, table, row, held, chunk, c0, r0, square_of, part, turn)
+        k = hidden
+        while k > U(0):
+            k -= one
+            if busy:
+                before(square_of, k, r0, c0, held, kept)
+            if k == U(0):
+                enter(u, x, i, there, chunk)
+            cuda.syncthreads()
+            if k > U(0):
+                hidden_vjp(
+                    theta, turned, line, slopes, layers, k, t, table, row, held, chunk, c0, r0, square_of, kept, part,
+                    turn,
+                )  # fmt: skip
+        first_vjp(theta, line, slopes, layers, t, i, there, g_y, g_x, table, row, held, chunk, part, turn)
+
+    return vjp
+
+
+def _add(S: TileShape) -> Any:
+    """Add to the gradient of theta[q], and of its coefficients; the share of theta'(u) is returned.
+
+    Coefficients have a direction of their own: NVVM 13.0 miscompiles part[block, r p + q] summed in a loop over r, as
+    the PTX runner finds.
+    """
+    m, one, zero = U(S.basis), U(1), S.real(0)
+
+    @device
+    def add(part, table, slopes, row, q, number):
+        block = uint64(cuda.blockIdx.x)
+        part[block, U(0), q] += number
+        if not m:
+            return zero
+        for r in range(m):
+            part[block, r + one, q] += table[row, r] * number
+        return slopes[row, q] * number
+
+    return add
+
+
+def _offsets_vjp(S: TileShape) -> Any:
+    """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
+    """
+    add, real, rows, threads, one = _add(S), S.real, U(S.rows), U(S.threads), U(1)
+
+    @device
+    def offsets_vjp(theta, line, slopes, layers, k, t, table, row, d, across, down, part, turn):
+        o, at_t, bias = uint64(layers[k, 1]), layers[k, 3], layers[k, 4]
+        j = uint64(cuda.threadIdx.x)
+        while j < o:
+            total, place = real(0), j * across
+            end = place + rows * down
+            while place < end:
+                total += d[place]
+                place += down
+            if bias >= 0:
+                turn[1] += add(part, table, slopes, row, uint64(bias) + j, total)
+            if at_t >= 0:
+                turn[0] += theta[line, uint64(at_t) + j] * total
+                turn[1] += add(part, table, slopes, row, uint64(at_t) + j, t * total)
+            j += threads
+
+    return offsets_vjp
+
+
+def _last_vjp(S: TileShape) -> Any:
+    """The narrow last layer: gradients of its weights, and the cotangent x of what it is given, square by square."""
+    add, offsets_vjp, real, scalar, side = _add(S), _offsets_vjp(S), S.real, from_dtype(np.dtype(S.dtype)), S.square
+    rows, square, threads, o, last, one = U(S.rows), U(S.square), U(S.threads), U(S.out), U(S.hidden), U(1)
+
+    @device
+    def last_vjp(theta, line, slopes, layers, t, g, table, row, held, chunk, c0, r0, x, part, turn):
+        tid, i, W = uint64(cuda.threadIdx.x), uint64(layers[last, 0]), uint64(layers[last, 2])
+        if tid < rows:
+            for q in range(o):
+                chunk[q * rows + tid] = g[q]
+        cuda.syncthreads()
+        offsets_vjp(theta, line, slopes, layers, last, t, table, row, chunk, rows, one, part, turn)
+        unit = tid
+        while unit < i:
+            for q in range(o):
+                total, r = real(0), unit % rows         # each lane begins at another bank
+                for _ in range(rows):
+                    total += held[unit * rows + r] * chunk[q * rows + r]
+                    r = r + one if r + one < rows else U(0)
+                turn[1] += add(part, table, slopes, row, W + unit * o + q, total)
+            unit += threads
+        a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
+        for q in range(square * square):
+            x[q] = real(0)
+        if r0 < rows:
+            q = U(0)
+            while q < o:
+                for m in range(square):
+                    a[m] = chunk[q * rows + r0 + m]
+                for j in range(square):
+                    b[j] = theta[line, W + (c0 + j) * o + q] if c0 + j < i else real(0)
+                for m in range(square):
+                    for j in range(square):
+                        x[m * square + j] += a[m] * b[j]
+                q += one
+        cuda.syncthreads()
+
+    return last_vjp
+
+
+def _hidden_vjp(S: TileShape) -> Any:
+    """A layer between hidden ones, from d (rows, o) in shared memory: gradients of its weights, and d W^T as squares x.
+    """
+    add, offsets_vjp, multiply, real = _add(S), _offsets_vjp(S), product_of(S).multiply, S.real
+    rows, columns, square, threads, one = U(S.rows), U(S.columns), U(S.square), U(S.threads), U(1)
+    across, plane = U(S.columns // S.square), U(S.rows * S.columns)
+
+    @device
+    def clear(x):
+        for q in range(square * square):
+            x[q] = real(0)
+
+    @device
+    def weights_vjp(slopes, layers, k, table, row, held, chunk, x, kept, part, turn):
+        tid, block = uint64(cuda.threadIdx.x), uint64(cuda.blockIdx.x)
+        i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
+        begin = U(0)
+        while begin < across * across:                  # squares of outputs by inputs
+            at = begin + tid
+            from_o, from_i = at // across * square, at % across * square
+            busy = from_o < o and from_i < i
+            clear(x)
+            multiply(held, columns, from_o, kept, block, (k - one) * plane, columns, rows, chunk, from_i, busy, x)
+            if busy:
+                for j in range(square):
+                    for m in range(square):
+                        if from_i + j < i and from_o + m < o:
+                            q = W + (from_i + j) * o + from_o + m
+                            turn[1] += add(part, table, slopes, row, q, x[m * square + j])
+            begin += threads
+
+    @device
+    def hidden_vjp(
+        theta, turned, line, slopes, layers, k, t, table, row, held, chunk, c0, r0, x, kept, part, turn
+    ):
+        i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
+        busy = r0 < rows
+        offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
+        weights_vjp(slopes, layers, k, table, row, held, chunk, x, kept, part, turn)
+        if busy:                                        # d (rows, o) becomes (o, rows)
+            for m in range(square):
+                for j in range(square):
+                    x[m * square + j] = held[(r0 + m) * columns + c0 + j]
+        cuda.syncthreads()
+        if busy:
+            for j in range(square):
+                for m in range(square):
+                    held[(c0 + j) * rows + r0 + m] = x[m * square + j]
+        clear(x)
+        multiply(held, rows, r0, turned, line, W, i, o, chunk, c0, busy, x)
+
+    return hidden_vjp
+
+
+def _first_vjp(S: TileShape) -> Any:
+    """The first layer, from d (rows, o) and inputs (i, rows) in shared memory: weights, z and the control."""
+    add, offsets_vjp, real = _add(S), _offsets_vjp(S), S.real
+    rows, columns, threads, d, n_x, one = U(S.rows), U(S.columns), U(S.threads), U(S.d), U(S.controls), U(1)
+
+    @device
+    def back(theta, line, W, o, held):
+        """sum_j W_j d_j of the thread's trajectory; each lane begins at another bank."""
+        tid, total = uint64(cuda.threadIdx.x), real(0)
+        j = tid % o
+        for _ in range(o):
+            total += theta[line, W + j] * held[tid * columns + j]
+            j = j + one if j + one < o else U(0)
+        return total
+
+    @device
+    def first_vjp(theta, line, slopes, layers, t, i, there, g_y, g_x, table, row, held, inputs, part, turn):
+        tid, o, W = uint64(cuda.threadIdx.x), uint64(layers[U(0), 1]), uint64(layers[U(0), 2])
+        offsets_vjp(theta, line, slopes, layers, U(0), t, table, row, held, one, columns, part, turn)
+        unit = tid
+        while unit < o:
+            for q in range(d + n_x):
+                total, place = real(0), unit
+                for r in range(rows):
+                    total += inputs[q * rows + r] * held[place]
+                    place += columns
+                turn[1] += add(part, table, slopes, row, W + q * o + unit, total)
+            unit += threads
+        if tid < rows:
+            for q in range(d):
+                g_y[q] += back(theta, line, W + q * o, o, held)
+            for q in range(n_x):
+                if there:
+                    g_x[q, i] += back(theta, line, W + (d + q) * o, o, held)
+        cuda.syncthreads()
+
+    return first_vjp

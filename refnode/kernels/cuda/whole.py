@@ -1,0 +1,135 @@
+"""A whole problem on a device: which design takes it, and its forward solve, part by part."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.dynamics import dynamics_of
+from refnode.errors import NonFiniteState, NumericalError, StepUnderflow, TooManySteps
+from refnode.forward import Forward, Grid, right_hand_side
+from refnode.integrate import Statistics, Step, prescribed_steps
+from refnode.kernels.cuda import problem as threads, tile_solve as tiles
+from refnode.kernels.cuda.device import Device
+from refnode.kernels.cuda.own_solve import solve_own
+from refnode.kernels.cuda.parts import by_parts
+from refnode.kernels.cuda.shape import Keep
+from refnode.kernels.cuda.solve import Run, Solved, uniform
+from refnode.kernels.cuda.tile_solve import TileRun
+from refnode.kernels.tape import NOT_FINITE, TOO_MANY, UNDERFLOW
+from refnode.problem import Problem
+from refnode.segments import segments
+from refnode.solver import Solver
+
+FAULTS: dict[int, tuple[type[NumericalError], str]] = {
+    UNDERFLOW: (StepUnderflow, "the step fell below the resolution of t without meeting the tolerance"),
+    NOT_FINITE: (NonFiniteState, "the state is NaN or infinite however small the step"),
+    TOO_MANY: (TooManySteps, "more than max_steps steps"),
+}
+
+
+def refusal(problem: Problem, solver: Solver) -> str:
+    """Why no design takes this problem with this solver; "" if one does."""
+    why = threads.refusal(problem, solver)
+    if not why:
+        return ""
+    wide = tiles.refusal(problem, solver)
+    field = problem.model.field
+    small = getattr(field, "depth", 0) == 2 and field.widths[1] <= threads.LARGEST_HIDDEN
+    return wide and (why if small else wide)
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """What a problem is solved with: n_steps or own steps, or a grid of accepted steps to replay."""
+
+    problem: Problem
+    solver: Solver
+    device: Device
+    dtype: Any
+    grid: Grid | None = None
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether trajectories choose their steps."""
+        return self.solver.adaptive and self.grid is None
+
+    def run(self, part: slice, keep: Keep) -> Run | TileRun:
+        """The design for a part of the batch: a thread for each trajectory where it takes the problem, else tiles."""
+        problem, solver = self.problem, self.solver
+        fractions: Sequence[Array] = [np.zeros((1, part.stop - part.start))] * len(problem.layout.cells)
+        if self.grid is not None:
+            fractions = [s if s.ndim == 1 else s[:, part] for s in self.grid.fractions]
+        elif not self.adaptive:
+            fractions = uniform(problem, solver)
+        design = TileRun if threads.refusal(problem, solver) else Run
+        return design(problem, solver, self.device, self.dtype, keep, fractions, part)
+
+    def solve(self, part: slice, keep: Keep) -> tuple[Any, Solved]:
+        """A part's run and forward solve."""
+        run = self.run(part, "states" if self.adaptive else keep)
+        return run, solve_own(run) if self.adaptive else run.solve()
+
+    def parts(self, keep: Keep) -> list[tuple[slice, tuple[Any, Solved]]]:
+        """All parts that find room, with their solves; only the solve of a single part keeps its tapes."""
+        def work(part: slice) -> tuple[Any, Solved]:
+            whole = part.stop - part.start == self.problem.batch
+            run, solved = self.solve(part, keep)
+            return run, solved if whole else _without_tapes(solved)
+
+        return by_parts(work, slice(0, self.problem.batch))
+
+    def joined(self, solved: Sequence[Solved], evaluations_a_step: int) -> Forward:
+        """The story's record of the parts' solves."""
+        at_bounds = [np.concatenate(rows) for rows in zip(*(part.at_bounds for part in solved), strict=True)]
+        fractions = [_side_by_side(list(rows)) for rows in zip(*(part.fractions for part in solved), strict=True)]
+        accepted, rejected = (np.concatenate([getattr(p, name) for p in solved]) for name in ("accepted", "rejected"))
+        attempts = int(np.max(accepted + rejected))
+        if all(s.ndim == 1 for s in fractions):
+            accepted, rejected = np.array(accepted[0]), np.array(0)
+        statistics = Statistics(len(fractions) + attempts * evaluations_a_step, accepted, rejected)
+        return Forward(at_bounds, Grid(tuple(fractions)), [], statistics)
+
+
+def _without_tapes(solved: Solved) -> Solved:
+    return Solved(solved.at_bounds, solved.fractions, [], solved.word, solved.accepted, solved.rejected)
+
+
+def _side_by_side(parts: list[Array]) -> Array:
+    """Fractions of all trajectories; those that took fewer steps wait at 1."""
+    if parts[0].ndim == 1:
+        return parts[0]
+    longest = max(len(s) for s in parts)
+    return np.hstack([np.pad(s, ((0, longest - len(s)), (0, 0)), constant_values=1.0) for s in parts])
+
+
+def solve_forward(
+    problem: Problem, solver: Solver, device: Device, dtype: Any
+) -> tuple[Forward, Callable[[], list[list[Step]]]]:
+    """The solve's record, and its accepted steps, which the story runs again when they are asked for.
+
+    Raises StepUnderflow, TooManySteps or NonFiniteState with the samples; MemoryError if the device has no room for one
+    block of trajectories.
+    """
+    whole, values = Whole(problem, solver, device, dtype), problem.resolved
+    solved = [one for _, (_, one) in whole.parts("nothing")]
+    check_words(np.concatenate([one.word for one in solved]), float(np.ravel(values.t0)[0]), whole.adaptive)
+    forward = whole.joined(solved, solver.tableau.stages - solver.tableau.fsal)
+
+    def steps() -> list[list[Step]]:
+        found = []
+        for i, (span, fractions) in enumerate(zip(segments(problem, values), forward.grid.fractions, strict=True)):
+            rhs = right_hand_side(dynamics_of(problem, i), values)
+            found.append(list(prescribed_steps(rhs, span, forward.at_bounds[i], fractions, solver.tableau)))
+        return found
+
+    return forward, steps
+
+
+def check_words(word: Array, t: float, adaptive: bool) -> None:
+    """Raises the gravest fault that there was, with the samples."""
+    for fault, (error, message) in FAULTS.items():
+        if bad := np.flatnonzero(word == fault).tolist():
+            raise error(message if adaptive else "the state is NaN or infinite", t, None, bad)
