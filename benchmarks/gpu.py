@@ -76,10 +76,8 @@ class Case:
             return wide_problem(self.batch)         # what other libraries compute
         rng = np.random.default_rng(0)
         model = rn.NeuralODE(rn.MLP(2, *self.widths, 2))
-        params = {
-            name: rng.standard_normal(shape) / np.sqrt(shape[0]) if len(shape) == 2 else 0.3 * rng.standard_normal(shape)
-            for name, shape in model.shapes.items()
-        }
+        sizes = {name: 1 / np.sqrt(shape[0]) if len(shape) == 2 else 0.3 for name, shape in model.shapes.items()}
+        params = {name: sizes[name] * rng.standard_normal(shape) for name, shape in model.shapes.items()}
         loss = rn.Loss(rn.SquaredError(np.zeros(2), weight=0.5))
         return rn.Problem(model, params, rng.standard_normal((self.batch, 2)), loss)
 
@@ -120,7 +118,8 @@ def checked(card: Card, case: Case) -> float:
     """
     few = Case(case.widths, min(case.batch, 4096), case.solver, case.dtype, case.store)
     p = few.problem
-    error = error_against(rn.gradient(p, "discrete", few.solver).grads)(on(card, few, p)().grads)
+    truth = rn.gradient(p, "discrete", few.solver).grads
+    error = error_against(truth)(on(card, few, p)().grads)
     if not error <= few.within:
         raise SystemExit(f"{few.title}: off by {error:.1e}; allowed are {few.within:.0e}. Nothing is timed.")
     return error

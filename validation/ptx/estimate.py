@@ -12,9 +12,20 @@ from refnode.kernels.cuda.forward import forward
 from refnode.kernels.cuda.gradient import gradient
 from refnode.kernels.cuda.shape import THREADS, Shape
 from refnode.kernels.cuda.tile import tile_forward
+from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_shape import TileShape
 from validation.ptx.assemble import Machine, assemble
-from validation.ptx.roofline import A100, H100, Card, clocks, evaluation, seconds, share_of_peak, tile_evaluation
+from validation.ptx.roofline import (
+    A100,
+    H100,
+    Card,
+    clocks,
+    evaluation,
+    seconds,
+    share_of_peak,
+    tile_evaluation,
+    tile_vjp_evaluation,
+)
 
 PAGE = Path(__file__).resolve().parent.parent / "results" / "gpu_estimate.md"
 CARDS = ((A100, (8, 0)), (H100, (9, 0)))
@@ -25,8 +36,9 @@ SHAPES = {
     "gradient, RK4, stages run again": (gradient, Shape("float32", 2, 32, 2, keep="states")),
 }
 TILES = {
-    "tiles forward, 2-64-64-2, RK4": TileShape("float32", 2, (64, 64, 2)),
-    "tiles forward, 2-128-128-2, RK4": TileShape("float32", 2, (128, 128, 2)),
+    f"tiles {name}, 2-{n}-{n}-2, RK4": (build, TileShape("float32", 2, (n, n, 2), keep=keep))
+    for name, build, keep in (("forward", tile_forward, "nothing"), ("gradient", tile_gradient, "stages"))
+    for n in (64, 128)
 }
 HEAD = """# What the CUDA kernels could do at best
 
@@ -67,12 +79,14 @@ def small(name: str) -> list[str]:
 
 def wide(name: str) -> list[str]:
     """The rows of tiles, whose threads share the work of `rows` trajectories."""
-    shape, lines = TILES[name], []
+    (build, shape), lines = TILES[name], []
+    counted = tile_evaluation if build is tile_forward else tile_vjp_evaluation
     for card, architecture in CARDS:
-        machine = assemble(ptx(tile_forward, shape, architecture))
-        counts = tile_evaluation(machine, shape)
+        machine = assemble(ptx(build, shape, architecture))
+        counts = counted(machine, shape)
         whole = Counter({kind: n * shape.threads / shape.rows for kind, n in counts.items()})
-        flops = 2.0 * sum(layer[0] * layer[1] for layer in shape.layers)
+        products = 1 if build is tile_forward else 3    # a vjp runs the layers once more, and has two of each
+        flops = 2.0 * products * sum(layer[0] * layer[1] for layer in shape.layers)
         lines.append(cells(name, card, machine, whole, shape.threads, flops))
     return lines
 

@@ -97,6 +97,54 @@ def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
     return counts
 
 
+def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
+    """Instructions of a thread of `tile_gradient` for the vjp of one evaluation, where stages are kept.
+
+    Each loop turns as often within its parent as what stands in it says: layers, chunks with two barriers, products
+    with a square of multiplications for each row, sums over trajectories, the first layer's units. What is executed on
+    one side of a branch alone is counted all the same.
+    """
+    layers, hidden, rows = shape.layers, shape.hidden, shape.rows
+    between, passes = (hidden - 1) / hidden, -(-((shape.columns // shape.square) ** 2) // shape.threads)
+    inputs = [sum(a[0] for a in layers[:-1]) / hidden, rows, sum(a[1] for a in layers[1:-1]) / max(1, hidden - 1)]
+    loops = [a for a in machine.loops if machine.mix(*a)["all"]]
+    stage = min((a for a in loops if machine.mix(*a)["barrier"] > 8), key=lambda a: a[1] - a[0])
+    loops = [a for a in loops if a != stage and stage[0] <= a[0] and a[1] <= stage[1]]
+    loops.sort(key=lambda a: a[0] - a[1])
+    two = [a for a in loops if machine.mix(*a)["barrier"] == 2 and not machine.mix(*a)["MUFU"]]
+    chunks = sorted(a for a in two if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in two))
+    times = np.ones(stage[1] + 1 - stage[0])
+    for first, last in loops:                           # outer ones first
+        mix = machine.mix(first, last)
+        inner = not any(first <= b[0] and b[1] <= last for b in loops if b != (first, last))
+        within = [k for k, b in enumerate(chunks) if b[0] <= first and last <= b[1]]
+        if within and not inner:
+            many = inputs[within[0]] / shape.chunk * (between if within[0] == 2 else 1)
+        elif within and mix["FFMA"]:
+            many = shape.chunk / (mix["FFMA"] / shape.square**2)
+        elif within:
+            chunk = chunks[within[0]]
+            most = max(machine.mix(*b)["global"] for b in loops if chunk[0] < b[0] and b[1] < chunk[1])
+            many = shape.chunk * shape.columns / shape.threads / mix["global"] if mix["global"] == most else 1.0
+        elif mix["MUFU"] or mix["barrier"] > 4:
+            many = hidden
+        elif mix["barrier"]:
+            many = passes * between
+        elif not inner:
+            many = 1.0
+        elif mix["global"]:                             # units of the first layer, or outputs of the last one
+            many = layers[0][1] / mix["FFMA"] if mix["FFMA"] < shape.square**2 else shape.out
+        else:                                           # trajectories, for each output or input beside the sum
+            ends = shape.out if first < chunks[1][0] else shape.inputs
+            many = rows / max(mix["FADD"], mix["FFMA"]) * (ends if mix["FFMA"] else 1)
+        times[first - stage[0] : last + 1 - stage[0]] *= many
+    counts: Counter[str] = Counter()
+    for place, many in enumerate(times, stage[0]):
+        for kind, n in machine.mix(place, place).items():
+            counts[kind] += n * many
+    return counts
+
+
 def clocks(counts: Counter[str], card: Card) -> dict[str, float]:
     """Clocks of a multiprocessor that 32 trajectories' evaluation takes for each resource at least."""
     return {

@@ -57,7 +57,7 @@ def _segment(run: Run, i: int, y: Any, ds: Array, start: Array, end: Array) -> S
     while True:
         check_room(device, (room + 1) * (S.width + 1) * b * np.dtype(S.real).itemsize)
         now, step = device.array(before), run.to(ds)
-        tape_y, tape_s = device.empty((room + 1, S.width, b), S.real), device.empty((room + 1, b), S.real)
+        tape_y, tape_s = device.empty((room + 1, S.width, b), S.real), run.to(np.ones((room + 1, b)))
         count, rejected, word = (device.empty((b,), np.int32) for _ in range(3))
         given = (run.x, theta, run.neurons, run.B, run.c, limits, *ends, step, np.int32(run.solver.max_steps))
         device.launch(own, S, run.blocks, THREADS, (now, *given, tape_y, tape_s, count, rejected, word))

@@ -89,7 +89,8 @@ class Run:
     def bytes_held(self) -> int:
         """Of tapes and grids."""
         S, N = self.S, sum(len(s) - 1 for s in self.fractions)
-        rows = (N + len(self.fractions) if S.keep != "nothing" else 1) + (N * S.butcher.stages if S.keep == "stages" else 0)
+        states = N + len(self.fractions) if S.keep != "nothing" else 1
+        rows = states + (N * S.butcher.stages if S.keep == "stages" else 0)
         numbers = self.batch * (rows * S.width + 5 * N * S.own + 4 * S.width)
         return (numbers + self.blocks * ((1 + S.basis) * S.size + 4)) * np.dtype(S.real).itemsize
 

@@ -47,7 +47,8 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
         tid = uint64(cuda.threadIdx.x)
         i = uint64(cuda.blockIdx.x) * rows + tid
         there = tid < rows and i < uint64(y.shape[1])
-        now, u, k = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(stage_size, scalar)
+        now, u = cuda.local.array(width, scalar), cuda.local.array(width, scalar)
+        k = cuda.local.array(stage_size, scalar)
         for j in range(w):
             now[j] = y[j, i] if there else real(0)
             if states and there:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda, from_dtype, int32, uint64, void
+from numba import cuda, from_dtype, uint64, void
 
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.shape import U
@@ -85,7 +85,7 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
         if live:
             for j in range(w):
                 g[j, i] = adj[j]
-        finish(ends, held, depths)
+        finish(ends, chunk, depths)
 
     one, two, three, whole = array_of(real, 1), array_of(real, 2), array_of(real, 3), array_of(np.int32, 1)
     grid = (one, one, one, two, one, one)
@@ -172,15 +172,15 @@ def _finish(S: TileShape) -> Any:
     real, four, threads = S.real, U(4), U(S.threads)
 
     @device
-    def finish(ends, held, depths):
+    def finish(ends, sums, depths):
         tid = uint64(cuda.threadIdx.x)
         for q in range(four):
-            held[q * threads + tid] = ends[q]
+            sums[q * threads + tid] = ends[q]
         cuda.syncthreads()
         if tid < four:
             total = real(0)
             for other in range(threads):
-                total += held[tid * threads + other]
+                total += sums[tid * threads + other]
             depths[uint64(cuda.blockIdx.x), tid] = total
 
     return finish

@@ -99,8 +99,9 @@ class TileShape:
 
     @property
     def chunk_size(self) -> int:
-        """Numbers of shared memory for rows of weights, or for the trajectories' inputs, or their cotangents."""
-        return max(self.chunk * self.columns, self.rows * max(self.inputs, self.out))
+        """Numbers of shared memory for rows of weights; the trajectories' inputs, or their cotangents; threads' sums.
+        """
+        return max(self.chunk * self.columns, self.rows * max(self.inputs, self.out), 4 * self.threads)
 
     def _shared(self, rows: int, chunk: int) -> int:
         held, ends = rows * max(self.columns, self.inputs), rows * max(self.inputs, self.out)

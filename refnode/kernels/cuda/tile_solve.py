@@ -137,7 +137,8 @@ class TileRun:
     def bytes_held(self) -> int:
         """Of tapes, of theta at all stages, and of the blocks' own memory."""
         S, N, lines = self.S, sum(len(s) - 1 for s in self.fractions), max(len(s) - 1 for s in self.fractions)
-        rows = (N + len(self.fractions) if S.keep != "nothing" else 1) + (N * S.butcher.stages if S.keep == "stages" else 0)
+        states = N + len(self.fractions) if S.keep != "nothing" else 1
+        rows = states + (N * S.butcher.stages if S.keep == "stages" else 0)
         numbers = self.batch * S.width * (rows + 4) + 3 * S.size * (lines * S.butcher.stages if S.basis else 1)
         if S.keep != "nothing":
             numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)

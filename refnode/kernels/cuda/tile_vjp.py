@@ -32,7 +32,8 @@ def tile_vjp_of(S: TileShape) -> Any:
     kept, part               (blocks, S.kept_size); (blocks, 1 + m, p), added to
     turn                     turn[0] and turn[1] become the thread's share of the cotangents of t and of u
     """
-    layer, hidden_vjp, first_vjp, last_vjp = product_of(S).layer, _hidden_vjp(S), _first_vjp(S), _last_vjp(S)
+    layer, last_vjp, offsets_vjp = product_of(S).layer, _last_vjp(S), _offsets_vjp(S)
+    (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S)
     act, slope_of = activation(S)                       # the slope follows from the value; it does not for sin
     scalar, zero, squared, enter = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, enter_of(S)
     square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
@@ -60,6 +61,19 @@ def tile_vjp_of(S: TileShape) -> Any:
                 held[(r0 + m) * columns + c0 + j] = x[m * square + j] * slope_of(zero, h)
 
     @device
+    def turn_over(x, r0, c0, held):
+        """d (rows, o) becomes (o, rows)."""
+        if r0 < rows:
+            for m in range(square):
+                for j in range(square):
+                    x[m * square + j] = held[(r0 + m) * columns + c0 + j]
+        cuda.syncthreads()
+        if r0 < rows:
+            for j in range(square):
+                for m in range(square):
+                    held[(c0 + j) * rows + r0 + m] = x[m * square + j]
+
+    @device
     def vjp(
         theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part, turn
     ):
@@ -67,6 +81,7 @@ def tile_vjp_of(S: TileShape) -> Any:
         c0, r0 = tid % across * square, tid // across * square
         busy, square_of = r0 < rows, cuda.local.array(squared, scalar)
         turn[0], turn[1] = zero, zero
+        many = uint64(kept.shape[1]) // (hidden * columns)  # rows, but at run time only, lest a loop be unrolled
         enter(u, x, i, there, held)
         for k in range(hidden):
             layer(theta, line, layers, k, t, held, chunk, c0, r0, square_of)
@@ -81,12 +96,15 @@ def tile_vjp_of(S: TileShape) -> Any:
             if k == U(0):
                 enter(u, x, i, there, chunk)
             cuda.syncthreads()
+            offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
             if k > U(0):
-                hidden_vjp(
-                    theta, turned, line, slopes, layers, k, t, table, row, held, chunk, c0, r0, square_of, kept, part,
-                    turn,
-                )  # fmt: skip
-        first_vjp(theta, line, slopes, layers, t, i, there, g_y, g_x, table, row, held, chunk, part, turn)
+                weights_vjp(slopes, layers, k, table, row, held, chunk, square_of, kept, part, turn)
+            else:
+                first_weights_vjp(slopes, layers, table, row, held, chunk, many, part, turn)
+            turn_over(square_of, r0, c0, held)
+            if k > U(0):
+                inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, square_of)
+        first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held)
 
     return vjp
 
@@ -115,7 +133,7 @@ def _add(S: TileShape) -> Any:
 def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
-    add, real, rows, threads, one = _add(S), S.real, U(S.rows), U(S.threads), U(1)
+    add, real, rows, threads = _add(S), S.real, U(S.rows), U(S.threads)
 
     @device
     def offsets_vjp(theta, line, slopes, layers, k, t, table, row, d, across, down, part, turn):
@@ -153,10 +171,11 @@ def _last_vjp(S: TileShape) -> Any:
         unit = tid
         while unit < i:
             for q in range(o):
-                total, r = real(0), unit % rows         # each lane begins at another bank
-                for _ in range(rows):
+                total, n = real(0), U(0)
+                while n < rows:                         # a power of two; each lane begins at another bank
+                    r = (unit + n) & (rows - one)
                     total += held[unit * rows + r] * chunk[q * rows + r]
-                    r = r + one if r + one < rows else U(0)
+                    n += one
                 turn[1] += add(part, table, slopes, row, W + unit * o + q, total)
             unit += threads
         a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
@@ -178,11 +197,11 @@ def _last_vjp(S: TileShape) -> Any:
     return last_vjp
 
 
-def _hidden_vjp(S: TileShape) -> Any:
-    """A layer between hidden ones, from d (rows, o) in shared memory: gradients of its weights, and d W^T as squares x.
+def _hidden_vjp(S: TileShape) -> tuple[Any, Any]:
+    """A layer between hidden ones: gradients of its weights from d (rows, o), and d W^T as squares x from d (o, rows).
     """
-    add, offsets_vjp, multiply, real = _add(S), _offsets_vjp(S), product_of(S).multiply, S.real
-    rows, columns, square, threads, one = U(S.rows), U(S.columns), U(S.square), U(S.threads), U(1)
+    add, multiply, real = _add(S), product_of(S).multiply, S.real
+    rows, columns, square, threads, one = (U(n) for n in (S.rows, S.columns, S.square, S.threads, 1))
     across, plane = U(S.columns // S.square), U(S.rows * S.columns)
 
     @device
@@ -210,62 +229,57 @@ def _hidden_vjp(S: TileShape) -> Any:
             begin += threads
 
     @device
-    def hidden_vjp(
-        theta, turned, line, slopes, layers, k, t, table, row, held, chunk, c0, r0, x, kept, part, turn
-    ):
+    def inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, x):
         i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
-        busy = r0 < rows
-        offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
-        weights_vjp(slopes, layers, k, table, row, held, chunk, x, kept, part, turn)
-        if busy:                                        # d (rows, o) becomes (o, rows)
-            for m in range(square):
-                for j in range(square):
-                    x[m * square + j] = held[(r0 + m) * columns + c0 + j]
-        cuda.syncthreads()
-        if busy:
-            for j in range(square):
-                for m in range(square):
-                    held[(c0 + j) * rows + r0 + m] = x[m * square + j]
         clear(x)
-        multiply(held, rows, r0, turned, line, W, i, o, chunk, c0, busy, x)
+        multiply(held, rows, r0, turned, line, W, i, o, chunk, c0, r0 < rows, x)
 
-    return hidden_vjp
+    return weights_vjp, inputs_vjp
 
 
-def _first_vjp(S: TileShape) -> Any:
-    """The first layer, from d (rows, o) and inputs (i, rows) in shared memory: weights, z and the control."""
-    add, offsets_vjp, real = _add(S), _offsets_vjp(S), S.real
-    rows, columns, threads, d, n_x, one = U(S.rows), U(S.columns), U(S.threads), U(S.d), U(S.controls), U(1)
-
-    @device
-    def back(theta, line, W, o, held):
-        """sum_j W_j d_j of the thread's trajectory; each lane begins at another bank."""
-        tid, total = uint64(cuda.threadIdx.x), real(0)
-        j = tid % o
-        for _ in range(o):
-            total += theta[line, W + j] * held[tid * columns + j]
-            j = j + one if j + one < o else U(0)
-        return total
+def _first_vjp(S: TileShape) -> tuple[Any, Any]:
+    """The first layer: gradients of its weights from d (rows, o) and inputs (i, rows), and then z and the control from
+    d (o, rows).
+    """
+    add, real = _add(S), S.real
+    rows, columns, threads, d, n_x, first, one = (
+        U(n) for n in (S.rows, S.columns, S.threads, S.d, S.controls, 0, 1)
+    )  # fmt: skip
 
     @device
-    def first_vjp(theta, line, slopes, layers, t, i, there, g_y, g_x, table, row, held, inputs, part, turn):
-        tid, o, W = uint64(cuda.threadIdx.x), uint64(layers[U(0), 1]), uint64(layers[U(0), 2])
-        offsets_vjp(theta, line, slopes, layers, U(0), t, table, row, held, one, columns, part, turn)
-        unit = tid
+    def first_weights_vjp(slopes, layers, table, row, held, inputs, many, part, turn):
+        o, W = uint64(layers[first, 1]), uint64(layers[first, 2])
+        unit = uint64(cuda.threadIdx.x)
         while unit < o:
             for q in range(d + n_x):
-                total, place = real(0), unit
-                for r in range(rows):
-                    total += inputs[q * rows + r] * held[place]
+                total, at, place = real(0), q * rows, unit
+                end = at + many
+                while at < end:
+                    total += inputs[at] * held[place]
+                    at += one
                     place += columns
                 turn[1] += add(part, table, slopes, row, W + q * o + unit, total)
             unit += threads
+
+    @device
+    def back(theta, line, W, o, held):
+        """sum_j W_j d_j of the thread's trajectory."""
+        place, total, end = uint64(cuda.threadIdx.x), real(0), W + o
+        while end > W:
+            total += theta[line, W] * held[place]
+            W += one
+            place += rows
+        return total
+
+    @device
+    def first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held):
+        tid, o, W = uint64(cuda.threadIdx.x), uint64(layers[first, 1]), uint64(layers[first, 2])
+        cuda.syncthreads()
         if tid < rows:
             for q in range(d):
                 g_y[q] += back(theta, line, W + q * o, o, held)
             for q in range(n_x):
                 if there:
                     g_x[q, i] += back(theta, line, W + (d + q) * o, o, held)
-        cuda.syncthreads()
 
-    return first_vjp
+    return first_weights_vjp, first_inputs_vjp
