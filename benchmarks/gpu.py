@@ -126,7 +126,7 @@ def checked(card: Card, case: Case) -> float:
 
 
 def timed(card: TimedCard, case: Case, dry: bool) -> dict[str, Any]:
-    """Seconds of the gradient as a whole, milliseconds of each kernel, and seconds of the CPU and of other libraries."""
+    """Seconds of the gradient as a whole, milliseconds of each kernel, seconds of the CPU and of other libraries."""
     p = case.problem
     call = on(card, case, p)
     call()
