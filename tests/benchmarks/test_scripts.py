@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import children, readme
+from benchmarks import children, proof, readme
 from benchmarks.__main__ import SCRIPTS, chosen
 from benchmarks.script import RESULTS, load, whole_page
 
@@ -161,3 +161,13 @@ def test_activations_are_right_to_two_units():
     assert data["stride"] == 1
     for name, by_dtype in data["errors"].items():
         assert all(error["ulps"] <= 2 for error in by_dtype.values()), name
+
+
+def test_proofs_are_as_fast_as_they_should_be():
+    """The page of proofs is that of the numbers; no radius is larger and no proof slower than asked."""
+    found = json.loads((RESULTS / "proof.json").read_text("utf-8"))
+    assert (RESULTS / "proof.md").read_text("utf-8") == proof.page(found)
+    assert [row["problem"] for row in found["rows"]] == list(proof.CONTESTANTS)
+    for row in found["rows"]:
+        assert row["radius"] <= row["radius asked"]
+        assert row["median"] <= row["seconds asked"]
