@@ -28,9 +28,10 @@ def section() -> str:
     versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "torchdiffeq", "torchode", "jax", "diffrax"))
     lines = [
         f"On {facts['processor']} ({versions}), medians of rounds taken in turn; every answer is verified before it is",
-        "timed. A ratio is the fastest other library's time over refnode's, with its spread over the rounds. `at most` is",
-        "that library's time over what the products and activations alone cost at this machine's measured rates: no code",
-        "that computes the same numbers is faster ([page](benchmarks/results/a3_bound.md)).", "",
+        "timed. A ratio is the fastest other library's time over refnode's, with its spread over the rounds. `at most`",
+        "is that library's time over what the products and activations alone cost at this machine's measured rates: no",
+        "code that computes the same numbers is faster ([page](benchmarks/results/a3_bound.md), [where the time",
+        "goes](benchmarks/results/a4_stage.md)).", "",
         "| | refnode, ms | fastest other | its ms | ratio | spread | at most |", "|---|---|---|---|---|---|---|",
         *(row("forward", one) for one in races_of(load("a0_forward"))),
         *(row("gradient", one) for one in races_of(load("a1_gradient"))),

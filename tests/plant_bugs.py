@@ -53,6 +53,7 @@ GOLDEN = "tests/oracle/golden"
 GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
 EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
+TWIN_OF_CATALOGUE = "tests/kernels/test_twins.py::test_catalogue"
 PRODUCTS, MLP_TILE = "tests/kernels/test_products.py", "tests/kernels/test_mlp.py"
 THETA_TILE = "tests/kernels/test_theta.py"
 TANGENTS = "tests/kernels/test_sensitivity.py::test_drawn_problems"
@@ -227,6 +228,8 @@ BUGS = (
     Bug("kernel product by dots: what fills no vector left out", "kernels/products.py", '"<", whole, K', '">", whole, K', PRODUCTS),
     Bug("kernel product by columns: rows that fill no vector left out", "kernels/products.py", '"<", whole, M', '">", whole, M', PRODUCTS),
     Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "s * ldo + o], t[s]\n        if bias", "s * ldo + o], t[0]\n        if bias", MLP_TILE),
+    Bug("kernel MLP: the first evaluations' inputs for all", "kernels/mlp.py", "h0 + q * pitch_h, 1, i, G", "h0, 1, i, G", MLP_TILE),
+    Bug("kernel columns: a row's pitch forgotten", "kernels/fill.py", "source_pitch == count and target_pitch == count:  # one", "source_pitch == count:  # one", TWIN_OF_CATALOGUE),
     Bug("kernel MLP: tails of blocks not transposed", "kernels/transpose.py", "in_blocks(simd, i, SIDE, of_rows)", "in_blocks(simd, builder.and_(i, integer(-SIDE)), SIDE, of_rows)", PRODUCTS),
     Bug("kernel tangents: dt forgotten in timed layers", "kernels/tangents.py", "out[s * o + j] += dt[s] * row[j]", "out[s * o + j] += 0 * dt[s] * row[j]", TANGENTS),
     Bug("kernel tangents: skip term forgotten", "kernels/tangents.py", "add_product(df, 0, o, tangent, 0, n, 1, theta, net.skip, o, m, o, n)", "pass", TANGENTS),

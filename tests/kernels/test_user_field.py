@@ -206,5 +206,5 @@ def test_a_row_function_that_leaves_numbers_unwritten_or_raises():
     report = checked(forgets)
     assert not report.ok
     assert report.worst == "row_forward: f[0, 1]"
-    with pytest.raises(rn.InvalidArgument, match="field[.]row_forward"):
+    with pytest.raises(rn.InvalidArgument, match=r"field\.row_forward"):
         checked(raises)
