@@ -18,7 +18,6 @@ from refnode.kernels.records import Record
 from refnode.kernels.transpose import transpose
 from refnode.kernels.user import user_forward, user_vjp, user_weights
 
-
 IN_CACHE = 2**14  # bytes of cotangents that stay in the first-level cache while all rows of W pass by
 
 
