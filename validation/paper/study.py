@@ -14,7 +14,7 @@ from validation.paper.summary import cell
 PAIRS = (("integral", "terminal"), ("integral", "8 seen"), ("mixed 1", "terminal"), ("kinetic 0.1", "terminal"))
 MEASURES = {
     "at_T": "error at T", "path": "error along the path", "half": "error at T / 2", "beyond": "error behind T",
-    "nfe": "forward evaluations", "seconds": "seconds a step",
+    "nfe": "forward evaluations", "seconds": "CPU seconds of a gradient",
 }  # fmt: skip
 LEVEL = 0.05
 FLOOR = 1e-8  # of an error in a ratio
