@@ -32,6 +32,7 @@ def test_pairs_and_ratios():
     assert found["mean"] == 11.0
     assert found["d"] == pytest.approx(11 / np.std(2 * a, ddof=1), rel=1e-12)
     assert ratio(4 * a, a)["mean"] == pytest.approx(4.0, rel=1e-12)
+    assert ratio(4 * a, a)["of_b"] == pytest.approx(stats.gmean(a), rel=1e-12)
     assert paired(a, a)["p"] == 1.0
     assert stats.t.ppf(0.975, 9) == pytest.approx(2.262157, abs=1e-6)
 

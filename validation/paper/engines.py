@@ -22,9 +22,8 @@ def jobs(seeds: int, **words: Any) -> list[Job]:
     """Every method at every tolerance with every seed."""
     where = "validation.paper.engines:one"
     names = [(method, tol, seed) for seed in range(seeds) for tol in TOLS for method in METHODS]
-    return [
-        job(f"engines/{m}_{t:g}_{s}", where, method=m, tol=t, seed=s, out=f"engines/{m}_{t:g}_{s}") for m, t, s in names
-    ]
+    return [job(f"engines/{m}_{t:g}_{s}", where, method=m, tol=t, seed=s, out=f"engines/{m}_{t:g}_{s}", **words)
+            for m, t, s in names]  # fmt: skip
 
 
 def sample(rng: np.random.Generator, k: int) -> tuple[Any, rn.Loss]:
@@ -33,7 +32,7 @@ def sample(rng: np.random.Generator, k: int) -> tuple[Any, rn.Loss]:
     return x, rn.Loss(rn.SquaredError(y))
 
 
-def one(method: Any, tol: float, seed: int, out: str) -> dict[str, Any]:
+def one(method: Any, tol: float, seed: int, out: str, backend: Any = "auto") -> dict[str, Any]:
     """A training in strides, after each of which the gradient is held to that of a solver eight digits better."""
     rng = np.random.default_rng(seed)
     problem = rn.Problem(MODEL, MODEL.init(rng), *sample(rng, 0))
@@ -43,7 +42,7 @@ def one(method: Any, tol: float, seed: int, out: str) -> dict[str, Any]:
     for steps in range(STRIDE, STEPS + 1, STRIDE):
         try:
             run = rn.fit(problem, sample, method, solver, OPTIMISER, steps=steps, rng=np.random.default_rng([seed, 1]),
-                         out=out, resume=True, show=False)  # fmt: skip
+                         out=out, resume=True, backend=backend, show=False)  # fmt: skip
         except rn.TrainingDiverged as error:
             stopped = {"step": error.step, "why": str(error.args[0])}
             break

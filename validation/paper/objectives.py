@@ -146,7 +146,7 @@ TASKS = {
 }  # fmt: skip
 
 
-def one(task: str, objective: str, seed: int) -> dict[str, Any]:
+def one(task: str, objective: str, seed: int, backend: Any = "auto") -> dict[str, Any]:
     """A training: what it reaches, and what a step costs. Data and first parameters are the same for all objectives."""
     this = TASKS[task]
     rng = np.random.default_rng(seed)
@@ -158,7 +158,7 @@ def one(task: str, objective: str, seed: int) -> dict[str, Any]:
 
     problem = rn.Problem(this.model, params, *sample(rng, 0))
     run = rn.fit(problem, sample, "discrete", this.solver, this.optimiser, steps=this.steps,
-                 rng=np.random.default_rng([seed, 1]), show=False)  # fmt: skip
+                 rng=np.random.default_rng([seed, 1]), backend=backend, show=False)  # fmt: skip
     problem = problem.with_data(run.params, problem.x, problem.loss)
     cost = {"seconds": cpu_seconds(problem, this.solver), "training_nfe": float(run.history["nfe"].mean())}
     return {"task": task, "objective": objective, "seed": seed, "reached": reached(this, run.params) | cost}

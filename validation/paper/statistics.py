@@ -28,9 +28,10 @@ def paired(a: Any, b: Any) -> dict[str, float]:
 
 
 def ratio(a: Any, b: Any) -> dict[str, float]:
-    """The same of log a - log b, given back as factors: how many times b is a, in the geometric mean."""
-    found = paired(np.log(np.asarray(a, dtype=float)), np.log(np.asarray(b, dtype=float)))
-    return found | {word: float(np.exp(found[word])) for word in ("mean", "low", "high")}
+    """The same of log a - log b, given back as factors: how many times b is a, in the geometric mean; both means."""
+    logs = np.log(np.asarray(a, dtype=float)), np.log(np.asarray(b, dtype=float))
+    found = paired(*logs) | {"of_a": float(logs[0].mean()), "of_b": float(logs[1].mean())}
+    return found | {word: float(np.exp(found[word])) for word in ("mean", "low", "high", "of_a", "of_b")}
 
 
 def holm(p: list[float]) -> list[float]:

@@ -14,7 +14,8 @@ from validation.paper.summary import cell
 PAIRS = (("integral", "terminal"), ("integral", "8 seen"), ("mixed 1", "terminal"), ("kinetic 0.1", "terminal"))
 MEASURES = {
     "at_T": "error at T", "path": "error along the path", "half": "error at T / 2", "beyond": "error behind T",
-    "nfe": "forward evaluations", "seconds": "CPU seconds of a gradient",
+    "nfe": "forward evaluations", "training_nfe": "forward evaluations a step of training",
+    "seconds": "CPU seconds of a gradient",
 }  # fmt: skip
 LEVEL = 0.05
 FLOOR = 1e-8  # of an error in a ratio
@@ -26,7 +27,8 @@ def jobs(seeds: int, **words: Any) -> list[Job]:
     seeds = max(seeds, LEAST_SEEDS)
     names = [(task, objective, seed) for seed in range(seeds) for task in TASKS for objective in OBJECTIVES]
     where = "validation.paper.objectives:one"
-    return [job(f"study/{t}_{o.replace(' ', '_')}_{s}", where, task=t, objective=o, seed=s) for t, o, s in names]
+    return [job(f"study/{t}_{o.replace(' ', '_')}_{s}", where, task=t, objective=o, seed=s, **words)
+            for t, o, s in names]  # fmt: skip
 
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -60,12 +62,6 @@ def found(data: dict[str, Any], task: str, a: str, b: str, measure: str) -> dict
 def shown(one: dict[str, Any]) -> bool:
     """Whether a difference is shown, after the correction."""
     return bool(one["p_holm"] < LEVEL)
-
-
-def said(one: dict[str, Any]) -> str:
-    """A comparison in words: the factor, its interval, and whether it is more than chance."""
-    factor = f"{one['mean']:.3g} times [{one['low']:.3g}, {one['high']:.3g}]"
-    return factor if shown(one) else f"{factor}, which is no difference shown"
 
 
 def page(data: dict[str, Any]) -> str:
