@@ -46,3 +46,18 @@ def training(found: dict[str, Any]) -> "Figure":
     ax.set(yscale="log", xlabel="step of training", ylabel="mean squared error")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="dotted: cannot", title_fontsize=8)
     return figure
+
+
+@in_style
+def depths(found: dict[str, Any]) -> "Figure":
+    """The learned depths T(x) of the adaptive models; seed 0. Only that of a time-dependent f solves the task."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 2.6), layout="constrained")
+    ax = figure.subplots()
+    words = {"adaptive": "$f(t, z)$, solves it", "adaptive_autonomous": "$f(z)$, cannot"}
+    for (name, label), colour, style in zip(words.items(), COLOURS, ("-", "--"), strict=False):
+        ax.plot(found["seen"][name]["x"], found["seen"][name]["T"], style, color=colour, label=label)
+    ax.set(xlabel="$x$", ylabel="depth $T(x)$")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
