@@ -76,5 +76,5 @@ def _experiment(name: str, about: str, flow: CNF, drawn: object, steps: int) -> 
     )
 
 
-RING = _experiment("ring", "a normalising flow on a ring of six Gaussians", FLOW, draw, steps=500)
-RING_GIVEN = _experiment("ring_given", "the same, told which of the six", GIVEN, draw_given, steps=200)
+RING = _experiment("ring", "a normalising flow on a ring of six Gaussians", FLOW, draw, steps=400)
+RING_GIVEN = _experiment("ring_given", "the same, told which of the six", GIVEN, draw_given, steps=150)

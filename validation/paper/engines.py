@@ -9,6 +9,7 @@ import refnode as rn
 from refnode.experiments.annuli import rings
 from validation.paper.runs import Job, job
 from validation.paper.statistics import mean_interval
+from validation.paper.summary import cell
 from validation.paper.trained import curve
 
 METHODS = ("discrete", "backsolve", "interpolating", "quadrature")
@@ -65,27 +66,27 @@ def gradient_error(problem: rn.Problem, params: Any, method: Any, solver: rn.Sol
 
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean curves, mean log10 errors through training, final losses with intervals."""
+    """Means of the trainings that went to their end: curves, log10 errors through training, final losses; and how
+    many stopped, or left an error unknown because the method refused. None where nothing is left to average."""
     found: dict[str, Any] = {"stride": STRIDE, "engines": {}}
     for tol in TOLS:
         for method in METHODS:
             each = [run for run in runs if (run["method"], run["tol"]) == (method, tol)]
             whole = [run for run in each if run["stopped"] is None]
             logs = [[np.log10(e) for e in run["errors"]] for run in whole if None not in run["errors"]]
-            curves = {
-                name: np.mean([run["curve"][name] for run in whole], axis=0).tolist()
-                for name in ("step", "loss", "nfe", "nfe_backward")
-            }
             found["engines"][f"{method} {tol:g}"] = {
-                "method": method,
-                "tol": tol,
-                "seeds": len(each),
+                "method": method, "tol": tol, "seeds": len(each),
                 "stopped": [run["stopped"] for run in each if run["stopped"]],
-                "log10_error": np.mean(logs, axis=0).tolist(),
-                "curve": curves,
-                "final": mean_interval([run["curve"]["loss"][-1] for run in whole]),
-            }
+                "log10_error": np.mean(logs, axis=0).tolist() if logs else None,
+                "curve": mean_curves([run["curve"] for run in whole]) if whole else None,
+                "final": mean_interval([run["curve"]["loss"][-1] for run in whole]) if whole else None,
+            }  # fmt: skip
     return found
+
+
+def mean_curves(curves: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds."""
+    return {name: np.mean([curve[name] for curve in curves], axis=0).tolist() for name in curves[0]}
 
 
 def page(found: dict[str, Any]) -> str:
@@ -95,11 +96,11 @@ def page(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, e in found["engines"].items():
-        mean, low, high = e["final"]
-        first, last = (f"{10 ** e['log10_error'][k]:.1e}" for k in (0, -1))
-        nfe = f"{np.mean(e['curve']['nfe']):.0f} + {np.mean(e['curve']['nfe_backward']):.0f}"
-        lines.append(
-            f"| {name} | {mean:.4g} [{low:.4g}, {high:.4g}] | {first} | {last} | {nfe} |"
-            f" {len(e['stopped'])} of {e['seeds']} |"
-        )
+        final, first, last, nfe = "-", "-", "-", "-"
+        if e["log10_error"]:
+            first, last = (f"{10 ** e['log10_error'][k]:.1e}" for k in (0, -1))
+        if e["curve"]:
+            final = cell(*e["final"])
+            nfe = f"{np.mean(e['curve']['nfe']):.0f} + {np.mean(e['curve']['nfe_backward']):.0f}"
+        lines.append(f"| {name} | {final} | {first} | {last} | {nfe} | {len(e['stopped'])} of {e['seeds']} |")
     return "\n".join(lines) + "\n"

@@ -131,17 +131,17 @@ def _annuli(rng: np.random.Generator, b: int = 64) -> tuple[Any, Any]:
 TASKS = {
     "tracking": Task(
         "tracking", tracking.KINDS["right_period"].model, lambda rng: (tracking.starts(rng, 64), None), None,
-        rn.Solver("dopri5", tol=1e-4), rn.Adam(5e-3), 600,
+        rn.Solver("dopri5", tol=1e-4), rn.Adam(5e-3), 400,
         lambda: (tracking.starts(np.random.default_rng(2**32), 200), None),
     ),
     "annuli": Task(
         "annuli", rn.NeuralODE(rn.MLP(3, 16, 16, 3), h_x=rn.ZeroAugment(1), h_y=rn.Columns(2, 3)), _annuli, 2,
-        rn.Solver("dopri5", tol=1e-3), rn.AdamW(1e-2, weight_decay=1e-6), 300,
+        rn.Solver("dopri5", tol=1e-3), rn.AdamW(1e-2, weight_decay=1e-6), 250,
         lambda: _annuli(np.random.default_rng(2**32), 1000),
     ),
     "reflection": Task(
         "reflection", reflection.KINDS["zero_augmented"].model, lambda rng: (reflection.X, -reflection.X), 0,
-        rn.Solver("dopri5", tol=1e-3), rn.Adam(1e-2), 200, lambda: (reflection.X, -reflection.X),
+        rn.Solver("dopri5", tol=1e-3), rn.Adam(1e-2), 150, lambda: (reflection.X, -reflection.X),
     ),
 }  # fmt: skip
 
