@@ -20,16 +20,14 @@ def engines(found: dict[str, Any]) -> "Figure":
     methods = list(dict.fromkeys(e["method"] for e in found["engines"].values()))
     tols = sorted({e["tol"] for e in found["engines"].values()})
     for engine in found["engines"].values():
-        if engine["curve"] is None:  # every training stopped
-            continue
         colour, style = COLOURS[methods.index(engine["method"])], "-" if engine["tol"] == tols[0] else "--"
         curve, label = engine["curve"], f"{engine['method']}, tol {engine['tol']:g}"
-        axes[0].plot(curve["step"], curve["loss"], style, color=colour, label=label)
-        axes[1].plot(curve["step"], np.add(curve["nfe"], curve["nfe_backward"]), style, color=colour)
-        if engine["log10_error"] is not None:
-            at = found["stride"] * np.arange(1, len(engine["log10_error"]) + 1)
-            axes[2].plot(at, 10.0 ** np.array(engine["log10_error"]), style, color=colour)
+        at = found["stride"] * np.arange(1, len(engine["log10_error"]) + 1)
+        axes[2].plot(at, 10.0 ** np.array(engine["log10_error"], dtype=float), style, color=colour, label=label)
+        if curve is not None:  # else every training stopped
+            axes[0].plot(curve["step"], curve["loss"], style, color=colour)
+            axes[1].plot(curve["step"], np.add(curve["nfe"], curve["nfe_backward"]), style, color=colour)
     for ax, label in zip(axes, ("loss", "evaluations a step", "error of the gradient"), strict=True):
         ax.set(xlabel="step of training", ylabel=label, yscale="log")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
