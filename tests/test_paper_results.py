@@ -28,7 +28,7 @@ def each(name, model, measure):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_page_is_that_of_the_numbers(name):
-    """At least ten seeds; the table is what the JSON file says, to the letter, under the command that regenerates it."""
+    """At least ten seeds; the table is what the JSON file says, to the letter, under the command that writes it."""
     data = FOUND[name]
     assert data["seeds"] >= 10
     page = HEAD.format(name=name, seeds=data["seeds"]) + import_module(f"validation.paper.{name}").page(data)
@@ -100,3 +100,31 @@ def test_plain_gradients_oscillate_on_an_uneven_mesh():
     truth = np.interp(seen["mesh"], seen["t"], seen["density"])
     off = {name: np.max(np.abs(seen[name] - truth)) for name in ("plain", "riesz")}
     assert off["riesz"] < 0.1 * np.max(np.abs(truth)) < 0.25 * np.max(np.abs(truth)) < off["plain"]
+
+
+# ---------------------------------------------------------------- gradient methods as training engines
+
+def test_backsolve_stops_where_the_others_train_on():
+    """At the loose tolerance most of its trainings stop, and are not right by luck; no other method ever stops."""
+    engines = FOUND["engines"]["engines"]
+    assert len(engines["backsolve 0.001"]["stopped"]) > engines["backsolve 0.001"]["seeds"] / 2
+    assert all("solved backwards missed" in one["why"] for one in engines["backsolve 0.001"]["stopped"])
+    assert all(not e["stopped"] for e in engines.values() if e["method"] != "backsolve")
+
+
+def test_a_tighter_tolerance_costs_evaluations_and_gives_digits():
+    """Two digits of tolerance: at least one of every gradient through all of the training, and more evaluations."""
+    engines = FOUND["engines"]["engines"]
+    for method in ("discrete", "interpolating", "quadrature"):
+        loose, tight = engines[f"{method} 0.001"], engines[f"{method} 1e-05"]
+        assert np.min(np.subtract(loose["log10_error"], tight["log10_error"])) > 1
+        assert np.mean(tight["curve"]["nfe"]) > 1.5 * np.mean(loose["curve"]["nfe"])
+
+
+def test_the_discrete_adjoint_costs_the_least_backwards():
+    """Of all methods at either tolerance; quadrature pays most."""
+    engines = FOUND["engines"]["engines"]
+    for tol in ("0.001", "1e-05"):
+        spent = [engines[f"{m} {tol}"]["curve"]["nfe_backward"] for m in ("discrete", "interpolating", "quadrature")]
+        discrete, interpolating, quadrature = np.mean(spent, axis=1)
+        assert discrete < interpolating < quadrature

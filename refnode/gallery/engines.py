@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @in_style
 def engines(found: dict[str, Any]) -> "Figure":
-    """Loss, evaluations a step and the gradient's error through training, means over seeds; dashed: loose tol."""
+    """Loss, evaluations a step and the gradient's error through training; dashed: loose tol. Means over the trainings
+    that went to their end, of errors over those that still went on; the legend says how many stopped."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.6, 2.9), layout="constrained")
@@ -22,6 +23,8 @@ def engines(found: dict[str, Any]) -> "Figure":
     for engine in found["engines"].values():
         colour, style = COLOURS[methods.index(engine["method"])], "-" if engine["tol"] == tols[0] else "--"
         curve, label = engine["curve"], f"{engine['method']}, tol {engine['tol']:g}"
+        if engine["stopped"]:
+            label += f" ({len(engine['stopped'])} of {engine['seeds']} stopped)"
         at = found["stride"] * np.arange(1, len(engine["log10_error"]) + 1)
         axes[2].plot(at, 10.0 ** np.array(engine["log10_error"], dtype=float), style, color=colour, label=label)
         if curve is not None:  # else every training stopped

@@ -20,9 +20,9 @@ TRUE = rn.Solver("dop853", tol=1e-11)
 LEGEND = f"""
 
 Errors are those against the gradient of the ODE itself, by dop853 at tol 1e-11 after every {STRIDE} of {STEPS} steps:
-the largest of any leaf, relative to that leaf. The discrete adjoint is exact for the computed solution; its error here is what the
-solve loses. A training stops where backsolve finds that its state does not come back (`rn.UnreliableGradient`); losses
-and evaluations are means of the trainings that went to their end.
+the largest of any leaf, relative to that leaf. The discrete adjoint is exact for the computed solution; its error here
+is what the solve loses. A training stops where backsolve finds that its state does not come back
+(`rn.UnreliableGradient`); losses and evaluations are means of the trainings that went to their end.
 """
 
 
