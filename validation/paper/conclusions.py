@@ -59,6 +59,7 @@ def answer(data: dict[str, Any]) -> str:
         "Error behind T, against the terminal loss": all_said(data, "terminal", "beyond", ("tracking",)),
         "Error behind T, against 8 observations": all_said(data, "8 seen", "beyond", ("tracking",)),
         "Evaluations a step of training, against the terminal loss": all_said(data, "terminal", "training_nfe"),
+        "Evaluations a step of training, against 8 observations": all_said(data, "8 seen", "training_nfe"),
         "Evaluations of the trained model, kinetic 0.1 against none": "; ".join(kinetic),
     }
     return "\n".join(f"- {what}: {words}." for what, words in parts.items())
