@@ -7,7 +7,8 @@ from refnode.figures import COLOURS, in_style, panels_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MEASURES = {"at_T": "at $T$", "half": "at $T/2$", "path": "along path", "beyond": "behind $T$", "nfe": "evaluations"}
+MEASURES = {"at_T": "at $T$", "half": "at $T/2$", "path": "along path", "beyond": "behind $T$", "nfe": "evaluations",
+            "training_nfe": "those in training"}  # fmt: skip
 LEVEL = 0.05
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from validation.paper.objectives import OBJECTIVES
-from validation.paper.study import LEVEL, MEASURES, found, shown
+from validation.paper.study import LEVEL, MEASURES, effect, found, shown
 from validation.paper.summary import cell
 
 TASKS = ("tracking", "annuli", "reflection")
@@ -24,7 +24,7 @@ def row(data: dict[str, Any], task: str, a: str, b: str, measure: str) -> str:
     """One comparison: both geometric means, the factor between them, effect size, corrected p and verdict."""
     one = found(data, task, a, b, measure)
     means = " | ".join(f"{value:.3g}" for value in (one["of_a"], one["of_b"]))
-    return f"| {task} | {means} | {factor(one)} | {one['d']:.1f} | {one['p_holm']:.2g} | {verdict(one)} |"
+    return f"| {task} | {means} | {factor(one)} | {effect(one)} | {one['p_holm']:.2g} | {verdict(one)} |"
 
 
 def table(data: dict[str, Any], a: str, b: str, measures: tuple[str, ...], tasks: tuple[str, ...] = TASKS) -> str:
@@ -48,8 +48,38 @@ def all_said(data: dict[str, Any], b: str, measure: str, tasks: tuple[str, ...] 
     return "; ".join(said(data, task, "integral", b, measure) for task in tasks)
 
 
+def grouped(data: dict[str, Any], a: str, b: str, measure: str, tasks: tuple[str, ...] = TASKS) -> str:
+    """The tasks by verdict: smaller on .., larger on .., not shown to differ on .."""
+    verdicts = {task: WORDS[verdict(found(data, task, a, b, measure))] for task in tasks}
+    groups = {word: [task for task, said in verdicts.items() if said == word] for word in WORDS.values()}
+    return ", ".join(f"{word} on {' and '.join(of)}" for word, of in groups.items() if of)
+
+
+def short(data: dict[str, Any]) -> str:
+    """The answer in a paragraph."""
+    tracked, line = ("tracking",), ("annuli", "reflection")
+    kinetic = grouped(data, "kinetic 0.1", "terminal", "nfe"), grouped(data, "kinetic 0.1", "terminal", "at_T")
+    path = grouped(data, "integral", "terminal", "path", tracked)
+    few = grouped(data, "integral", "8 seen", "path", tracked)
+    beyond = grouped(data, "integral", "terminal", "beyond", tracked)
+    at_T, half = (grouped(data, "integral", "terminal", measure, line) for measure in ("at_T", "half"))
+    spent = grouped(data, "integral", "terminal", "training_nfe")
+    mixed = [grouped(data, "mixed 1", "terminal", measure) for measure in ("at_T", "path")]
+    return f"""**For a target that is a path**, the integral loss alone against the terminal loss alone: error along
+the path {path}, behind T {beyond}; against 8 observations, error along the path {few}.
+**For a target at the end alone**: error at T {at_T}; half-way, for those who stop there, {half}. Evaluations a step of
+training are {spent}.
+**Beside the terminal loss**, with weight 1: error at T {mixed[0]}; along the path {mixed[1]}.
+**Kinetic regularisation**, weight 0.1: evaluations {kinetic[0]}; error at T {kinetic[1]}."""
+
+
+def percent(mean: float, low: float, high: float) -> str:
+    """mean [low, high] in per cent."""
+    return f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 def answer(data: dict[str, Any]) -> str:
-    """The short answer, as the comparisons have it: the integral loss's error against another's."""
+    """The same in factors: the integral loss's measures over those of another objective."""
     kinetic = [said(data, task, "kinetic 0.1", "terminal", "nfe") for task in TASKS]
     parts = {
         "Error along the path, against the terminal loss": all_said(data, "terminal", "path"),
@@ -94,12 +124,16 @@ def conclusions(data: dict[str, Any]) -> str:
     """One page."""
     annuli = data["means"]["annuli"]
     right = {
-        (o, m): cell(*annuli[o][m], digits=3) for o in ("integral", "terminal") for m in ("half accuracy", "accuracy")
+        (o, m): percent(*annuli[o][m]) for o in ("integral", "terminal") for m in ("half accuracy", "accuracy")
     }
     return f"""# In practice, is the integral loss really better?
 
 The slides ask it of loss = L(z(T)) + int l dt. Three tasks, {len(OBJECTIVES)} objectives, {data["seeds"]} seeds;
-data and first parameters are the same for all objectives. What the integral loss alone does to a measure:
+data and first parameters are the same for all objectives.
+
+{short(data)}
+
+In factors, the integral loss alone:
 
 {answer(data)}
 
