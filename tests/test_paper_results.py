@@ -11,7 +11,8 @@ from refnode.experiments import EXPERIMENTS
 from refnode.experiments.reflection import ONE_SIDE, ORDER_KEPT
 from refnode.gallery import GALLERY
 from validation.paper.__main__ import HEAD, NAMES
-from validation.paper.conclusions import conclusions
+from validation.paper.conclusions import conclusions, verdict
+from validation.paper.study import found
 
 PAPER = Path(__file__).resolve().parent.parent / "validation" / "paper"
 RESULTS = PAPER / "results"
@@ -54,12 +55,12 @@ def test_settings_are_those_of_today(name):
     """Models, their sizes and steps are those of the experiment: results of other settings are stale."""
     experiment, models = EXPERIMENTS[name], FOUND[name]["models"]
     assert set(models) == set(experiment.kinds)
-    for model, found in models.items():
+    for model, results in models.items():
         kind = experiment.kind(model)
         leaves = experiment.problem(model, 0).params
-        assert found["parameters"] == sum(leaf.size for n, leaf in leaves.items() if n not in kind.frozen)
-        assert found["steps"] == experiment.steps
-        assert found["can"] == kind.can
+        assert results["parameters"] == sum(leaf.size for n, leaf in leaves.items() if n not in kind.frozen)
+        assert results["steps"] == experiment.steps
+        assert results["can"] == kind.can
 
 
 # ---------------------------------------------------------------- the reflection
@@ -128,3 +129,74 @@ def test_the_discrete_adjoint_costs_the_least_backwards():
         spent = [engines[f"{m} {tol}"]["curve"]["nfe_backward"] for m in ("discrete", "interpolating", "quadrature")]
         discrete, interpolating, quadrature = np.mean(spent, axis=1)
         assert discrete < interpolating < quadrature
+
+
+# ---------------------------------------------------------------- the integral loss
+
+SAID = [
+    ("tracking", "integral", "terminal", "path", "less"), ("tracking", "integral", "terminal", "beyond", "less"),
+    ("annuli", "integral", "terminal", "path", "less"), ("reflection", "integral", "terminal", "path", "less"),
+    ("annuli", "integral", "terminal", "half", "less"), ("reflection", "integral", "terminal", "half", "less"),
+    ("tracking", "integral", "terminal", "at_T", "more"), ("reflection", "integral", "terminal", "at_T", "more"),
+    ("tracking", "integral", "terminal", "training_nfe", "more"),
+    ("tracking", "integral", "8 seen", "training_nfe", "less"),
+    ("annuli", "integral", "8 seen", "training_nfe", "less"),
+    ("tracking", "mixed 1", "terminal", "path", "less"), ("tracking", "kinetic 0.1", "terminal", "nfe", "less"),
+    ("reflection", "kinetic 0.1", "terminal", "at_T", "more"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "a", "b", "measure", "word"), SAID)
+def test_what_is_said_of_the_integral_loss_is_shown(task, a, b, measure, word):
+    """After the correction for all comparisons, and with an interval that leaves out a factor of one."""
+    one = found(FOUND["study"], task, a, b, measure)
+    assert verdict(one) == word
+    assert one["high"] < 1 if word == "less" else one["low"] > 1
+
+
+def test_more_observations_follow_the_path_better():
+    """Each doubling of their number lowers the tracked path's error, up to that of the integral."""
+    means = FOUND["study"]["means"]["tracking"]
+    errors = [means[o]["path"][0] for o in ("terminal", "2 seen", "4 seen", "8 seen", "16 seen", "integral")]
+    assert errors == sorted(errors, reverse=True)
+
+
+# ---------------------------------------------------------------- tracking, annuli, ring
+
+def test_the_right_period_goes_on_and_others_do_not():
+    """Seed by seed: behind T the basis with the signal's period stays a hundred times nearer than every other model."""
+    right = each("tracking", "right_period", "beyond")
+    for model in ("wrong_period", "time", "plain"):
+        assert np.all(each("tracking", model, "beyond") > 100 * right)
+    assert np.all(each("tracking", "plain", "path") > 10 * each("tracking", "right_period", "path"))
+
+
+def test_a_field_that_does_not_know_t_cannot_track():
+    """Its error on [0, 1] is the largest with every seed."""
+    plain = each("tracking", "plain", "path")
+    assert all(np.all(plain > each("tracking", m, "path")) for m in ("right_period", "wrong_period", "time"))
+
+
+def test_the_annuli_come_apart_in_every_flow_and_in_an_input_network_alone():
+    """Mean accuracies: of every flow above 95 %, and of h_x with two layers alone; lines alone are near chance."""
+    flows = [name for name in EXPERIMENTS["annuli"].kinds if not name.endswith("only")]
+    assert all(each("annuli", name, "accuracy").mean() > 0.95 for name in flows)
+    assert each("annuli", "input_network_only", "accuracy").mean() > 0.95
+    assert max(each("annuli", name, "accuracy").mean() for name in ("readout_only", "input_layer_only")) < 0.75
+
+
+def test_augmented_flows_are_easier_to_solve_than_plain_ones():
+    """Fewer evaluations after training with every seed: a third dimension, an input layer, second order, control."""
+    plain = each("annuli", "plain", "nfe")
+    for model in ("zero_augmented", "input_layer", "input_network", "partial_input", "second_order", "controlled"):
+        assert np.all(each("annuli", model, "nfe") < plain), model
+
+
+def test_flows_come_near_the_ring_and_not_below_it():
+    """Log-likelihoods of 1,000 points: none is above that of the ring itself by more than three standard errors of
+    their difference, at most 3 / sqrt(1000); means are within 0.5 nats of it. To be told which is worth log 6."""
+    for model in ("ring", "ring_given"):
+        above = each("ring", model, "loss") - each("ring", model, "truth")
+        assert above.min() > -3 / np.sqrt(1000)
+        assert above.mean() < 0.5
+    assert np.all(each("ring", "ring_given", "loss") < each("ring", "ring", "loss") - 1)
