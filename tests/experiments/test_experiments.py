@@ -97,8 +97,10 @@ def test_the_signal_is_the_papers():
     assert x.shape == (3, 2)
 
 
-def test_unknown_models_are_named():
+def test_what_makes_no_sense_is_named():
     with pytest.raises(rn.InvalidArgument, match="model: got 'magic'"):
         TRACKING.kind("magic")
     with pytest.raises(rn.InvalidArgument, match="seed"):
         TRACKING.train("plain", -1)
+    with pytest.raises(rn.InvalidArgument, match="steps: got 0"):
+        REFLECTION.train("plain", 0, steps=0)
