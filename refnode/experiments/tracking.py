@@ -3,8 +3,7 @@
 A theta(t) whose basis has the signal's period goes on with it; one of another period, or one that follows the span, has
 seen nothing behind T.
 
-Signal, starts, solver and optimiser are the authors', but for Adam's rate: 5e-3 instead of 1e-3, for 400
-steps.
+Signal, starts, solver and optimiser are the authors', but for Adam's rate: 5e-3 for 400 steps instead of 1e-3.
 """
 
 from collections.abc import Mapping
