@@ -41,5 +41,6 @@ def study(found: dict[str, Any]) -> "Figure":
     axes[0].invert_yaxis()
     handles, labels = axes[0].get_legend_handles_labels()
     shown = [(h, w) for h, w in zip(handles, labels, strict=True) if w]
-    figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=3)
+    title = "filled: more than chance, after the correction for all comparisons"
+    figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=3, title=title, title_fontsize=8)
     return figure

@@ -7,6 +7,10 @@ from validation.paper.study import LEVEL, MEASURES, effect, found, shown
 from validation.paper.summary import cell
 
 TASKS = ("tracking", "annuli", "reflection")
+PAIRS = {
+    "end": ("integral", "terminal"), "seen": ("integral", "8 seen"),
+    "mixed": ("mixed 1", "terminal"), "kinetic": ("kinetic 0.1", "terminal"),
+}  # fmt: skip
 WORDS = {"less": "smaller", "more": "larger", "no difference shown": "not shown to differ"}
 
 
@@ -52,25 +56,41 @@ def grouped(data: dict[str, Any], a: str, b: str, measure: str, tasks: tuple[str
     """The tasks by verdict: smaller on .., larger on .., not shown to differ on .."""
     verdicts = {task: WORDS[verdict(found(data, task, a, b, measure))] for task in tasks}
     groups = {word: [task for task, said in verdicts.items() if said == word] for word in WORDS.values()}
-    return ", ".join(f"{word} on {' and '.join(of)}" for word, of in groups.items() if of)
+    return "; ".join(f"{word} on {listed(of)}" for word, of in groups.items() if of)
+
+
+def listed(names: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def short(data: dict[str, Any]) -> str:
-    """The answer in a paragraph."""
+    """The answer as a list: a measure and what becomes of it."""
     tracked, line = ("tracking",), ("annuli", "reflection")
-    kinetic = grouped(data, "kinetic 0.1", "terminal", "nfe"), grouped(data, "kinetic 0.1", "terminal", "at_T")
-    path = grouped(data, "integral", "terminal", "path", tracked)
-    few = grouped(data, "integral", "8 seen", "path", tracked)
-    beyond = grouped(data, "integral", "terminal", "beyond", tracked)
-    at_T, half = (grouped(data, "integral", "terminal", measure, line) for measure in ("at_T", "half"))
-    spent = grouped(data, "integral", "terminal", "training_nfe")
-    mixed = [grouped(data, "mixed 1", "terminal", measure) for measure in ("at_T", "path")]
-    return f"""**For a target that is a path**, the integral loss alone against the terminal loss alone: error along
-the path {path}, behind T {beyond}; against 8 observations, error along the path {few}.
-**For a target at the end alone**: error at T {at_T}; half-way, for those who stop there, {half}. Evaluations a step of
-training are {spent}.
-**Beside the terminal loss**, with weight 1: error at T {mixed[0]}; along the path {mixed[1]}.
-**Kinetic regularisation**, weight 0.1: evaluations {kinetic[0]}; error at T {kinetic[1]}."""
+
+    def of(pair: str, measure: str, tasks: tuple[str, ...] = TASKS) -> str:
+        return grouped(data, *PAIRS[pair], measure, tasks)
+
+    return f"""**For a target that is a path**, the integral loss alone:
+
+- error along the path: against the terminal loss {of("end", "path", tracked)}; against 8 observations
+  {of("seen", "path", tracked)};
+- error behind T: against the terminal loss {of("end", "beyond", tracked)}; against 8 observations
+  {of("seen", "beyond", tracked)};
+- error at T: against the terminal loss {of("end", "at_T", tracked)}.
+
+**For a target at the end alone**, the integral loss alone against the terminal loss:
+
+- error at T: {of("end", "at_T", line)};
+- error half-way, for those who stop there: {of("end", "half", line)}.
+
+**Everywhere**:
+
+- evaluations a step of training: against the terminal loss {of("end", "training_nfe")}; against 8 observations
+  {of("seen", "training_nfe")};
+- beside the terminal loss with weight 1, against the terminal loss alone: error at T {of("mixed", "at_T")}; along the
+  path {of("mixed", "path")};
+- kinetic regularisation with weight 0.1: evaluations {of("kinetic", "nfe")}; error at T {of("kinetic", "at_T")}."""
 
 
 def percent(mean: float, low: float, high: float) -> str:
@@ -133,7 +153,9 @@ data and first parameters are the same for all objectives.
 
 {short(data)}
 
-In factors, the integral loss alone:
+## In factors
+
+The integral loss alone:
 
 {answer(data)}
 
