@@ -203,6 +203,7 @@ BUGS = (
     Bug("depth: dead coefficients", "bases.py", "np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "0 * np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "tests/test_live_init.py"),
     Bug("costate: sides swapped", "dense.py", 'if side == "before" else', 'if side == "after" else', "tests/test_dense_costate.py"),
     Bug("costate: H without the upstream factor", "dense_costate.py", "dynamics.width - dynamics.d), problem.loss.scale)", "dynamics.width - dynamics.d), 1.0)", "tests/test_dense_costate.py"),
+    Bug("costate: steps of a compiled solve left out", "dense_costate.py", "replace(solution.forward, steps=solution.steps())", "solution.forward", "tests/test_dense_costate.py"),
     Bug("costate: segments in the order of the backward pass", "dense_costate.py", "tuple(reversed(found))", "tuple(found)", "tests/test_dense_costate.py"),
     # bookkeeping and oracle
     Bug("leaves in the wrong order", "arrays.py", "parts.append(leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", "parts.insert(0, leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", VALUES + " tests/test_arrays.py"),
@@ -273,6 +274,7 @@ BUGS = (
     Bug("problem file: a theta per sample is not counted", "problem_file.py", "own * _own_units(params, loss)", "0 * _own_units(params, loss)", "tests/test_problem_file.py"),
     Bug("problem file: tangents are not counted", "problem_file.py", "(1 + _tangents(loss))", "(1 + 0 * _tangents(loss))", LOSS_FILE),
     # training
+    Bug("experiment: no steps taken for all", "experiments/experiment.py", "self.steps if steps is None else steps", "steps or self.steps", "tests/experiments/test_experiments.py"),
     Bug("Adam: bias corrections of the next step", "train/optimisers.py", "m / (1 - adam.beta1 ** (k + 1)), v / (1 - adam.beta2 ** (k + 1))", "m / (1 - adam.beta1 ** (k + 2)), v / (1 - adam.beta2 ** (k + 2))", OPTIMISERS),
     Bug("Adam: eps inside the root", "train/optimisers.py", "m_hat / (np.sqrt(v_hat) + adam.eps)", "m_hat / np.sqrt(v_hat + adam.eps)", OPTIMISERS),
     Bug("AdamW: decay without the rate", "train/optimisers.py", "(1 - rate * self.weight_decay) * w", "(1 - 0.01 * self.weight_decay) * w", OPTIMISERS),
