@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.harness import verify
 from benchmarks.script import main
+from benchmarks.tasks import I
 from refnode.experiments.annuli import KINDS, rings
 
 STEPS = 101
@@ -35,7 +36,8 @@ class Refnode:
         import refnode as rn
 
         self.rn, self.params = rn, dict(params)
-        self.words = {"method": method, "backend": "cpu", "dtype": dtype, "solver": rn.Solver("dopri5", tol=TOL)}
+        solver = rn.Solver("dopri5", tol=TOL, controller=I)
+        self.words = {"method": method, "backend": "cpu", "dtype": dtype, "solver": solver}
         x, y = data(0)
         self.problem = rn.Problem(KINDS["plain"].model, params, x, rn.Loss(rn.SquaredError(y)))
         self.adamw, self.k = rn.AdamW(RATE, weight_decay=DECAY), 0

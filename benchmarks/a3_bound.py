@@ -1,18 +1,20 @@
-"""A3: how near a gradient is to what its products and activations alone cost on this machine.
+"""A3: how near solves and gradients are to what their products and activations alone cost on this machine.
 
     python -m benchmarks.a3_bound [--short]
 
-    bound = flops / (threads * rate) + activations * cost / threads
+    bound = (flops / rate + activations * cost) / threads
 
 The rate is that of the micro-kernel on one thread, on a product of 64 x 64 weights with as many rows as a tile has, the
-weights in the cache; the cost is one tanh and one slope. Both are measured here, in the run that times the gradients.
-What is left of a gradient's time is sums of stages, error norms, the weights' gradients of thin layers, starting
-threads, and Python. Tasks are A to C of benchmarks/tasks.py, on one thread and on all.
+weights in the cache; the costs are those of one tanh, and of one slope in gradients. All are measured here, in the run
+that times the kernels. What is left of the time is sums of stages, error norms, the weights' gradients of thin layers,
+starting threads, stages that are run again (own steps), and Python. Tasks are A to D of benchmarks/tasks.py, on one
+thread and on all.
 """
 
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -20,11 +22,12 @@ import numba
 import numpy as np
 
 import refnode as rn
-from benchmarks import tasks
+from benchmarks import of_refnode, tasks
 from benchmarks.children import ask
 from benchmarks.machine import cores
 from benchmarks.script import Data, main
 from refnode.kernels.activations import TANH, apply_act, times_slope
+from refnode.kernels.fill import copy
 from refnode.kernels.products import add_product
 from refnode.kernels.tape import TILE
 from refnode.kernels.workspace import aligned
@@ -41,22 +44,25 @@ def measure(short: bool) -> Data:
 def on(count: int, short: bool) -> list[dict[str, Any]]:
     """Bound and time of every task in this process, which has so many threads."""
     found = []
-    for task in tasks.SHORT if short else tasks.A + tasks.B + tasks.C:
-        problem = tasks.of(task)
-
-        def call(problem: rn.Problem = problem, task: tasks.Task = task) -> Any:
-            return rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=task.dtype)
-
-        def again(count: int, call: Any = call) -> None:
-            for _ in range(count):
-                call()
-
-        result, cost = call(), costs(np.dtype(task.dtype).type, min(task.batch, TILE), 0.002 if short else 0.05)
-        threads = count if task.batch > TILE else 1
-        taken = [seconds(again, 1, 0.0 if short else 0.05) for _ in range(2 if short else ROUNDS)]
-        least = bound(problem, result, cost, threads)
-        found.append({"title": task.title, "bound": least, "rounds": taken, "cost": cost})
+    for task in tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D:
+        cost = costs(np.dtype(task.dtype).type, min(task.batch, TILE), 0.002 if short else 0.05)
+        threads, gradient = count if task.batch > TILE else 1, of_refnode.gradient(task)[of_refnode.MINE]
+        calls = {"forward": of_refnode.forward(task)[of_refnode.MINE], "gradient": gradient}
+        for (what, call), least in zip(calls.items(), bounds(task, cost), strict=True):
+            taken = [seconds(repeated(call), 1, 0.0 if short else 0.05) for _ in range(2 if short else ROUNDS)]
+            title = f"{what}, {task.title}"
+            found.append({"title": title, "bound": least / threads, "rounds": taken, "cost": cost})
     return found
+
+
+def repeated(call: Callable[[], Any]) -> Callable[[int], None]:
+    """A call so many times over."""
+
+    def again(count: int) -> None:
+        for _ in range(count):
+            call()
+
+    return again
 
 
 @numba.njit(error_model="numpy")
@@ -66,10 +72,22 @@ def _product(count, C, A, B, M, N, K, row_step, k_step):
 
 
 @numba.njit(error_model="numpy")
-def _activation(count, h, g, start):
+def _copies(count, h, start):
     for _ in range(count):
-        h[:] = start
+        copy(start, h)
+
+
+@numba.njit(error_model="numpy")
+def _activation(count, h, start):
+    for _ in range(count):
+        copy(start, h)
         apply_act(h, h, TANH)
+
+
+@numba.njit(error_model="numpy")
+def _slope(count, g, h, start):
+    for _ in range(count):
+        copy(start, g)
         times_slope(g, h, h, TANH)
 
 
@@ -87,26 +105,37 @@ def seconds(call: Any, rounds: int, least: float) -> float:
     return best
 
 
-def costs(dtype: type, rows: int, least: float) -> tuple[float, float, float]:
-    """Seconds of one flop in a product with the weights, of one flop in their gradient, and of one activation."""
+def costs(dtype: type, rows: int, least: float) -> tuple[float, float, float, float]:
+    """Seconds of one flop in a product with the weights, of one flop in their gradient, of a tanh, of a slope."""
     rng = np.random.default_rng(0)
     H, W, C, h, g, start = (aligned(WIDTH * WIDTH, dtype) for _ in range(6))
     for a in (H, W, C, h, g, start):
         a[:] = rng.standard_normal(a.size)
     with_weights = seconds(lambda n: _product(n, C, H, W, rows, WIDTH, WIDTH, WIDTH, 1), 20, least)
     of_weights = seconds(lambda n: _product(n, C, H, W, WIDTH, WIDTH, WIDTH, 1, WIDTH), 20, least)
-    one = seconds(lambda n: _activation(n, h, g, start), 20, least) / h.size
-    return with_weights / (2 * rows * WIDTH**2), of_weights / (2 * WIDTH**3), one
+    tanh, slope = activation_costs(h, g, start, least)
+    return with_weights / (2 * rows * WIDTH**2), of_weights / (2 * WIDTH**3), tanh / h.size, slope / h.size
 
 
-def bound(problem: rn.Problem, result: Any, cost: tuple[float, float, float], threads: int) -> float:
-    """Seconds of the products and activations of a discrete adjoint."""
+def activation_costs(h: Any, g: Any, start: Any, least: float) -> tuple[float, float]:
+    """Seconds of tanh of all numbers of `start`, and of their slopes, without those that it takes to set them anew."""
+    copies = seconds(lambda n: _copies(n, h, start), 20, least)
+    tanh = seconds(lambda n: _activation(n, h, start), 20, least)
+    return tanh - copies, seconds(lambda n: _slope(n, g, h, start), 20, least) - copies
+
+
+def bounds(task: tasks.Task, cost: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Seconds of the products and activations of a forward solve, and of it and its discrete adjoint."""
+    problem, tableau = tasks.of(task), task.solver.tableau
+    stats = rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=task.dtype).stats
+    accepted, rejected = (int(np.broadcast_to(n, task.batch).sum()) for n in (stats.accepted, stats.rejected))
+    fresh = tableau.stages - tableau.fsal  # stages that a step evaluates, and as many vjps
+    evaluations, vjps = fresh * (accepted + rejected), fresh * accepted
     widths = problem.model.field.widths
-    weights = sum(i * o for i, o in pairwise(widths))
-    with_weights, of_weights, activation = cost
-    forward, backward = (problem.batch * n for n in (result.stats.nfe, result.stats.nfe_backward))
-    flops = 2 * weights * ((forward + backward) * with_weights + backward * of_weights)
-    return (flops + sum(widths[1:-1]) * forward * activation) / threads
+    weights, units = sum(i * o for i, o in pairwise(widths)), sum(widths[1:-1])
+    with_weights, of_weights, tanh, slope = cost
+    forward = evaluations * (2 * weights * with_weights + units * tanh)
+    return forward, forward + vjps * (2 * weights * (with_weights + of_weights) + units * slope)
 
 
 def page(data: Data) -> str:
@@ -118,8 +147,9 @@ def page(data: Data) -> str:
         lines += ["|---|---|---|---|---|---|"]
         for one in found:
             rates = " and ".join(f"{1e-9 / c:.0f}" for c in one["cost"][:2])
+            ns = " and ".join(f"{1e9 * c:.2f}" for c in one["cost"][2:])
             times = f"{1e3 * one['bound']:.3f} | {1e3 * statistics.median(one['rounds']):.3f}"
-            lines.append(f"| {one['title']} | {times} | {share(one):.0%} | {rates} | {1e9 * one['cost'][2]:.2f} |")
+            lines.append(f"| {one['title']} | {times} | {share(one):.0%} | {rates} | {ns} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -4,8 +4,8 @@
 
 Every contestant is a problem, a radius that no number of its gradient may exceed, and the seconds that may take. The
 digits that bring the radius are looked for first, untimed; then the problem is proven to them `rounds` times. Median,
-rounds and the largest radius go to results/proof.json. Run it on an idle machine; OPENBLAS_NUM_THREADS=1 keeps it to a
-core, to which `cpu`, the seconds of processor time of the fastest round, refers whatever else runs.
+rounds and the largest radius go to results/proof.json, a table of them to proof.md. Run it on an idle machine, with
+OPENBLAS_NUM_THREADS=1, which keeps it to a core; `cpu` is the processor time of the fastest round, whatever else runs.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from importlib import metadata
 import numpy as np
 
 import refnode as rn
-from benchmarks.script import RESULTS
+from benchmarks.machine import machine
+from benchmarks.script import RESULTS, write
 from refnode.oracle.proof import prove
 
 
@@ -78,6 +79,21 @@ def race(problem, radius, rounds):
     return digits, seconds, cpu, largest_radius(truth)
 
 
+def page(found):
+    """The table of a result."""
+    facts = ", ".join(f"{name} {found['versions'][name]}" for name in ("processor", "python-flint", "numpy"))
+    lines = [
+        "# What a proof costs, on one core", "", "`OPENBLAS_NUM_THREADS=1 python -m benchmarks.proof`; " + facts, "",
+        "| problem | radius asked | largest radius | seconds asked | seconds | times faster |",
+        "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in found["rows"]:
+        radii = f"{row['radius asked']:.0e} | {row['radius']:.1e}"
+        seconds = f"{row['seconds asked']:g} | {row['median']:.2f} | {row['asked / median']:.1f}"
+        lines.append(f"| {row['problem']} | {radii} | {seconds} |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     """Print and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.proof")
@@ -99,8 +115,9 @@ def main():
         print(f"{name:36s} radius {reached:.1e}  {figures}", flush=True)
     versions = {name: metadata.version(name) for name in ("python-flint", "numpy")}
     if not given.only:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "proof.json").write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n", "utf-8")
+        found = {"versions": versions | machine(), "rows": rows}
+        write(RESULTS / "proof.json", json.dumps(found, indent=1) + "\n")
+        write(RESULTS / "proof.md", page(found))
 
 
 if __name__ == "__main__":

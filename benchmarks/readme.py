@@ -28,8 +28,11 @@ def section() -> str:
     versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "torchdiffeq", "torchode", "jax", "diffrax"))
     lines = [
         f"On {facts['processor']} ({versions}), medians of rounds taken in turn; every answer is verified before it is",
-        "timed. A ratio is the fastest other library's time over refnode's, with its spread over the rounds.", "",
-        "| | refnode, ms | fastest other | its ms | ratio | spread |", "|---|---|---|---|---|---|",
+        "timed. A ratio is the fastest other library's time over refnode's, with its spread over the rounds. `at most`",
+        "is that library's time over what the products and activations alone cost at this machine's measured rates: no",
+        "code that computes the same numbers is faster ([page](benchmarks/results/a3_bound.md), [where the time",
+        "goes](benchmarks/results/a4_stage.md)).", "",
+        "| | refnode, ms | fastest other | its ms | ratio | spread | at most |", "|---|---|---|---|---|---|---|",
         *(row("forward", one) for one in races_of(load("a0_forward"))),
         *(row("gradient", one) for one in races_of(load("a1_gradient"))),
         "", *remarks(),
@@ -43,7 +46,14 @@ def row(what: str, race: Race) -> str:
     rival = best_other(race, mine.name, OTHERS)
     middle, low, high = ratio(rival, mine)
     seconds = f"{1e3 * mine.median:.3g} | {rival.name} | {1e3 * rival.median:.3g}"
-    return f"| {what}, {race.title} | {seconds} | {middle:.1f} | {low:.1f} .. {high:.1f} |"
+    least = bounds().get(f"{what}, {race.title}")
+    most = f"{rival.median / least:.1f}" if least else ""
+    return f"| {what}, {race.title} | {seconds} | {middle:.1f} | {low:.1f} .. {high:.1f} | {most} |"
+
+
+def bounds() -> dict[str, float]:
+    """Title -> least seconds, on all threads."""
+    return {one["title"]: one["bound"] for one in list(load("a3_bound")["threads"].values())[-1]}
 
 
 def remarks() -> list[str]:

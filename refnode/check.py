@@ -11,6 +11,7 @@ from refnode.arrays import Array, flatten, float64, positive, size
 from refnode.errors import InvalidArgument, describe
 from refnode.field import Field
 from refnode.probe import same_row_by_row
+from refnode.row_check import Rows
 
 STEP = 2.0**-100
 Arguments = dict[str, Array]
@@ -48,6 +49,8 @@ class FieldReport:
 def check_field(field: Field, t: Any, z: Any, theta: Any, x: Any = None, *, tol: float | None = None) -> FieldReport:
     """Compare a field's jvp and vjp, entry by entry, with derivatives of its forward.
 
+    The row_forward and row_vjp of a UserField, if it has them, are compared with forward and its derivatives too.
+
     Parameters
     ----------
     field    a Field: an MLP, a UserField, your own class
@@ -76,6 +79,8 @@ def check_field(field: Field, t: Any, z: Any, theta: Any, x: Any = None, *, tol:
     columns, witness = _columns(field, given, np.asarray(f))
     limit = tol if tol is not None else 1e-10 if witness == "complex step" else 1e-6
     entries = [*_jvp_entries(field, given, columns), *_vjp_entries(field, given, columns)]
+    if getattr(field, "row_forward", None) is not None:
+        entries += _row_entries(Rows(field), given, f, columns)  # type: ignore[arg-type]
     error, where, got, want = max(entries, key=lambda entry: entry[0] if np.isfinite(entry[0]) else np.inf)
     return FieldReport(bool(error <= limit), float(error), where, float(got), float(want), witness, limit)
 
@@ -118,7 +123,7 @@ def _check_rows_apart(field: Field, given: Arguments, f: Array) -> None:
                 raise InvalidArgument("field.forward", was, "a function of each sample alone")
 
 
-def _units(given: Arguments, field: Field) -> Iterator[Unit]:
+def _units(given: Arguments, field: Field | Rows) -> Iterator[Unit]:
     """(argument, label, index) of every number; z and x are moved in all samples at once, t as well."""
     yield "t", "t", (...,)
     for name in ("z", "x"):
@@ -215,13 +220,21 @@ def _jvp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> I
         yield _largest(got, columns[label], scales[name], f"jvp: d f{{}} / d {label}")
 
 
-def _vjp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> Iterator[Entry]:
+def _row_entries(rows: Rows, given: Arguments, f: Array, columns: dict[str, Array]) -> Iterator[Entry]:
+    got = _call(rows.forward, "row_forward", given)
+    yield _largest(got, f, float(np.max(np.abs(f))), "row_forward: f{}")
+    yield from _vjp_entries(rows, given, columns, "row_vjp")
+
+
+def _vjp_entries(
+    field: Field | Rows, given: Arguments, columns: dict[str, Array], method: str = "vjp"
+) -> Iterator[Entry]:
     scales, batch = _scales(columns), len(given["z"])
     weights = _weights(batch)
     for j in range(field.width_out):
         g = np.zeros((batch, field.width_out))
         g[:, j] = weights
-        back = _call(field.vjp, "vjp", given, g)
+        back = _call(field.vjp, method, given, g)
         if not isinstance(back, tuple) or len(back) != 4:
             was = f"{type(back).__name__}" + (f" of {len(back)}" if isinstance(back, tuple) else "")
             raise InvalidArgument("field.vjp", was, "a tuple of 4: cotangents of t, z, theta and x")
@@ -234,10 +247,11 @@ def _vjp_entries(field: Field, given: Arguments, columns: dict[str, Array]) -> I
         for name, label, index in _units(given, field):
             if name != "theta":
                 part = parts[name][index] if name != "t" else g_t
-                where = f"vjp: d f[:, {j}] / d {label}, sample {{}}"
+                where = f"{method}: d f[:, {j}] / d {label}, sample {{}}"
                 yield _largest(part / weights, columns[label][:, j], scales[name], where)
         _expect("vjp (theta)", g_theta, given["theta"].shape)
         labels = [label for name, label, _ in _units(given, field) if name == "theta"]
         for label, got in zip(labels, g_theta, strict=True):
-            total, where = weights @ columns[label][:, j], f"vjp: weighted sum over samples of d f[:, {j}] / d {label}"
+            total = weights @ columns[label][:, j]
+            where = f"{method}: weighted sum over samples of d f[:, {j}] / d {label}"
             yield _largest(np.atleast_1d(got), np.atleast_1d(total), scales["theta"] * batch, where)

@@ -8,7 +8,7 @@ there and at the edges of a stacked depth. Between them H is constant where neit
 Source   Massaroli et al. 2020, Prop. 1; Pontryagin et al. 1962; Bryson and Ho 1975, Applied Optimal Control, ch. 2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def costate(problem: Problem, solver: Solver = Solver()) -> Costate:
     Cost     memory of both dense outputs, 2 N s b d; one vjp a backward stage.
     """
     solution = solve(problem, solver)
-    back = BackwardPass(problem, problem.resolved, solution.forward, solver)
+    back = BackwardPass(problem, problem.resolved, replace(solution.forward, steps=solution.steps()), solver)
     atol, found = np.asarray(back.costate_atol()), []
 
     def sweep(i: int, adj: Array) -> Array:

@@ -10,6 +10,7 @@ of the numbers, which differences and the complex step may follow.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -43,7 +44,7 @@ class Layout:
     bounds: tuple[Bound, ...]
     cells: tuple[int, ...]
 
-    @property
+    @cached_property
     def waiting(self) -> tuple[Array, ...]:
         """For every segment, which samples, () or (b,), have not begun or have ended: it lies at one end of their span.
 

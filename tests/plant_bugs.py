@@ -53,6 +53,7 @@ GOLDEN = "tests/oracle/golden"
 GRADING, DIAGNOSIS = "tests/oracle/test_grading.py", "tests/oracle/test_diagnosis.py"
 EXTERNAL = "tests/oracle/test_external.py"
 DEPTH_FILE, LOSS_FILE = "tests/test_depth_document.py", "tests/test_loss_document.py"
+TWIN_OF_CATALOGUE = "tests/kernels/test_twins.py::test_catalogue"
 PRODUCTS, MLP_TILE = "tests/kernels/test_products.py", "tests/kernels/test_mlp.py"
 THETA_TILE = "tests/kernels/test_theta.py"
 TANGENTS = "tests/kernels/test_sensitivity.py::test_drawn_problems"
@@ -202,6 +203,7 @@ BUGS = (
     Bug("depth: dead coefficients", "bases.py", "np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "0 * np.linalg.lstsq(size[:, None] * np.concatenate(rows), size, rcond=None)[0]", "tests/test_live_init.py"),
     Bug("costate: sides swapped", "dense.py", 'if side == "before" else', 'if side == "after" else', "tests/test_dense_costate.py"),
     Bug("costate: H without the upstream factor", "dense_costate.py", "dynamics.width - dynamics.d), problem.loss.scale)", "dynamics.width - dynamics.d), 1.0)", "tests/test_dense_costate.py"),
+    Bug("costate: steps of a compiled solve left out", "dense_costate.py", "replace(solution.forward, steps=solution.steps())", "solution.forward", "tests/test_dense_costate.py"),
     Bug("costate: segments in the order of the backward pass", "dense_costate.py", "tuple(reversed(found))", "tuple(found)", "tests/test_dense_costate.py"),
     # bookkeeping and oracle
     Bug("leaves in the wrong order", "arrays.py", "parts.append(leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", "parts.insert(0, leaf.reshape(leaf.shape[: leaf.ndim - len(shape)] + (-1,)))", VALUES + " tests/test_arrays.py"),
@@ -227,6 +229,8 @@ BUGS = (
     Bug("kernel product by dots: what fills no vector left out", "kernels/products.py", '"<", whole, K', '">", whole, K', PRODUCTS),
     Bug("kernel product by columns: rows that fill no vector left out", "kernels/products.py", '"<", whole, M', '">", whole, M', PRODUCTS),
     Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "s * ldo + o], t[s]\n        if bias", "s * ldo + o], t[0]\n        if bias", MLP_TILE),
+    Bug("kernel MLP: the first evaluations' inputs for all", "kernels/mlp.py", "h0 + q * pitch_h, 1, i, G", "h0, 1, i, G", MLP_TILE),
+    Bug("kernel columns: a row's pitch forgotten", "kernels/fill.py", "source_pitch == count and target_pitch == count:  # one", "source_pitch == count:  # one", TWIN_OF_CATALOGUE),
     Bug("kernel MLP: tails of blocks not transposed", "kernels/transpose.py", "in_blocks(simd, i, SIDE, of_rows)", "in_blocks(simd, builder.and_(i, integer(-SIDE)), SIDE, of_rows)", PRODUCTS),
     Bug("kernel tangents: dt forgotten in timed layers", "kernels/tangents.py", "out[s * o + j] += dt[s] * row[j]", "out[s * o + j] += 0 * dt[s] * row[j]", TANGENTS),
     Bug("kernel tangents: skip term forgotten", "kernels/tangents.py", "add_product(df, 0, o, tangent, 0, n, 1, theta, net.skip, o, m, o, n)", "pass", TANGENTS),
@@ -270,6 +274,7 @@ BUGS = (
     Bug("problem file: a theta per sample is not counted", "problem_file.py", "own * _own_units(params, loss)", "0 * _own_units(params, loss)", "tests/test_problem_file.py"),
     Bug("problem file: tangents are not counted", "problem_file.py", "(1 + _tangents(loss))", "(1 + 0 * _tangents(loss))", LOSS_FILE),
     # training
+    Bug("experiment: no steps taken for all", "experiments/experiment.py", "self.steps if steps is None else steps", "steps or self.steps", "tests/experiments/test_experiments.py"),
     Bug("Adam: bias corrections of the next step", "train/optimisers.py", "m / (1 - adam.beta1 ** (k + 1)), v / (1 - adam.beta2 ** (k + 1))", "m / (1 - adam.beta1 ** (k + 2)), v / (1 - adam.beta2 ** (k + 2))", OPTIMISERS),
     Bug("Adam: eps inside the root", "train/optimisers.py", "m_hat / (np.sqrt(v_hat) + adam.eps)", "m_hat / np.sqrt(v_hat + adam.eps)", OPTIMISERS),
     Bug("AdamW: decay without the rate", "train/optimisers.py", "(1 - rate * self.weight_decay) * w", "(1 - 0.01 * self.weight_decay) * w", OPTIMISERS),

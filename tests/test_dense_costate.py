@@ -94,6 +94,19 @@ def test_inside_it_is_the_gradient_of_what_is_left(name):
 A = np.array([[-0.5, 1.25], [-0.75, 0.25]])
 
 
+@pytest.mark.parametrize("name", ["theta_running", "galerkin_fourier", "everything"])
+def test_whichever_backend_solves_it_is_the_same(name, monkeypatch):
+    """The forward solve by kernels or by the story, with a running loss and without: the same a(t) and H(t)."""
+    problem, found = problem_of(name), []
+    for backend in ("numpy", "cpu"):
+        monkeypatch.setenv("REFNODE_BACKEND", backend)
+        found.append(rn.costate(problem, SOLVER))
+    assert found[1].solution.backend == "cpu"
+    for t in places(problem.resolved.t0, problem.resolved.T):
+        assert_near(found[1].adj(t), found[0].adj(t))
+        assert_near(found[1].hamiltonian(t), found[0].hamiltonian(t), size_of_H(found[0]))
+
+
 @pytest.mark.parametrize("span", [(0.25, 1.5), (1.5, 0.25)], ids=["up", "down"])
 def test_linear_field(span):
     """For z' = z A, L = mean |z(T) - y|^2: a(t) = (2/b) (z(T) - y) exp(A (T - t))^T, and H = a . z A is constant."""

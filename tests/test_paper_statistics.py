@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from validation.paper.statistics import holm, mean_interval, paired, ratio
+from validation.paper.statistics import geometric_interval, holm, mean_interval, paired, ratio
 
 
 def test_the_interval_is_students():
@@ -15,6 +15,12 @@ def test_the_interval_is_students():
     half = 2.7764451051977934 * math.sqrt(2.5 / 5)
     assert (mean, low, high) == pytest.approx((3, 3 - half, 3 + half), rel=1e-12)
     assert mean_interval([2.0, 2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_the_geometric_interval_is_that_of_the_logarithms():
+    """Powers of two: the mean of the exponents 1 .. 5, and an interval that no positive number's can make negative."""
+    mean, low, high = geometric_interval(2.0 ** np.arange(1, 6))
+    assert np.log2([mean, low, high]) == pytest.approx(mean_interval([1, 2, 3, 4, 5]), rel=1e-12)
 
 
 def test_the_interval_covers_as_often_as_it_says():
@@ -32,6 +38,7 @@ def test_pairs_and_ratios():
     assert found["mean"] == 11.0
     assert found["d"] == pytest.approx(11 / np.std(2 * a, ddof=1), rel=1e-12)
     assert ratio(4 * a, a)["mean"] == pytest.approx(4.0, rel=1e-12)
+    assert ratio(4 * a, a)["of_b"] == pytest.approx(stats.gmean(a), rel=1e-12)
     assert paired(a, a)["p"] == 1.0
     assert stats.t.ppf(0.975, 9) == pytest.approx(2.262157, abs=1e-6)
 

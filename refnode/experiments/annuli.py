@@ -3,6 +3,9 @@
 A flow of the plane cannot carry the inner ring out of the outer one, so a plain Neural ODE bends space hard near a
 boundary that it can never quite close. With a third dimension, or a control, the rings come apart with ease - and a
 two-layer input map does it alone, which is why it is measured alone.
+
+Models, radii, noise, loss, solver and optimiser are the authors'. Their 2,000 steps of 1,024 points at rate 1e-3 are
+400 of 64 at rate 5e-3 here, an eightieth of the work: losses still fall at the end.
 """
 
 from collections.abc import Mapping
@@ -84,9 +87,9 @@ ANNULI = Experiment(
     source="Massaroli et al. 2020, section 4, and the authors' notebooks",
     kinds=KINDS,
     draw=draw,
-    batch=1024,
+    batch=64,
     solver=Solver("dopri5", tol=1e-5),
-    optimiser=AdamW(1e-3, weight_decay=1e-6),
-    steps=2000,
+    optimiser=AdamW(5e-3, weight_decay=1e-6),
+    steps=400,
     measure=measure,
 )

@@ -1,7 +1,7 @@
 """An experiment of the paper as data: models, samples, numerics, and what is measured at the end."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,6 @@ class Experiment:
     steps: int
     measure: Measure
     whole: bool = False
-    numerics: Mapping[str, Any] = field(default_factory=dict)
 
     def kind(self, name: str) -> Kind:
         """One of its models, or InvalidArgument."""
@@ -98,10 +97,11 @@ class Experiment:
         """Train one of its models; everything random comes from the seed. Other words go to `rn.fit`."""
         kind, problem = self.kind(name), self.problem(name, seed)
         sample = None if self.whole else lambda rng, k: self.draw(rng, self.batch)
-        given = {"frozen": kind.frozen, "riesz": kind.riesz, **self.numerics, **words}
+        steps = self.steps if steps is None else steps
+        given = {"optimiser": self.optimiser, "frozen": kind.frozen, "riesz": kind.riesz, **words}
         return fit(
-            problem, sample, method, self.solver, given.pop("optimiser", self.optimiser), steps=steps or self.steps,
-            rng=np.random.default_rng([seed, 1]), out=out, resume=resume, backend=backend, show=show, **given,
+            problem, sample, method, self.solver, steps=steps, rng=np.random.default_rng([seed, 1]),
+            out=out, resume=resume, backend=backend, show=show, **given,
         )  # fmt: skip
 
     def measured(self, name: str, params: Mapping[str, Array]) -> dict[str, float]:

@@ -18,6 +18,7 @@ GALLERY: dict[str, tuple[str, Callable[[dict[str, Any]], "Figure"]]] = {
     "annuli_depths": ("annuli", annuli.depths),
     "reflection_maps": ("reflection", reflection.maps),
     "reflection_training": ("reflection", reflection.training),
+    "reflection_depths": ("reflection", reflection.depths),
     "tracking_paths": ("tracking", tracking.paths),
     "tracking_distance": ("tracking", tracking.distance),
     "tracking_theta": ("tracking", tracking.theta),
@@ -25,6 +26,7 @@ GALLERY: dict[str, tuple[str, Callable[[dict[str, Any]], "Figure"]]] = {
     "depth_gradients": ("depth", depth.gradients),
     "depth_training": ("depth", depth.training),
     "ring_density": ("ring", ring.density),
+    "ring_training": ("ring", ring.training),
     "engines": ("engines", engines.engines),
     "study": ("study", study.study),
 }

@@ -31,3 +31,22 @@ def density(found: dict[str, Any]) -> "Figure":
         ax.set(aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xlabel="$x_1$")
     axes[0].set_ylabel("$x_2$")
     return figure
+
+
+@in_style
+def training(found: dict[str, Any]) -> "Figure":
+    """The negative log-likelihood and evaluations through training, means over seeds; dotted: the ring's own."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    words = {"ring": "$p(x)$", "ring_given": "$p(x \\mid c)$"}
+    for (name, label), colour, style in zip(words.items(), COLOURS, ("-", "--"), strict=False):
+        model = found["models"][name]
+        left.plot(model["curve"]["step"], model["curve"]["loss"], style, color=colour, label=label)
+        left.axhline(model["reached"]["truth"]["mean_low_high"][0], color=colour, ls=":", lw=0.8)
+        right.plot(model["curve"]["step"], model["curve"]["nfe"], style, color=colour)
+    left.set(xlabel="step of training", ylabel="negative log-likelihood (nats)")
+    right.set(xlabel="step of training", ylabel="forward evaluations")
+    left.legend(title="dotted: the ring itself", title_fontsize=8)
+    return figure

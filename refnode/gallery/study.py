@@ -7,7 +7,8 @@ from refnode.figures import COLOURS, in_style, panels_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MEASURES = {"at_T": "at $T$", "half": "at $T/2$", "path": "along path", "beyond": "behind $T$", "nfe": "evaluations"}
+MEASURES = {"at_T": "at $T$", "half": "at $T/2$", "path": "along path", "beyond": "behind $T$", "nfe": "evaluations",
+            "training_nfe": "those in training"}  # fmt: skip
 LEVEL = 0.05
 
 
@@ -40,5 +41,6 @@ def study(found: dict[str, Any]) -> "Figure":
     axes[0].invert_yaxis()
     handles, labels = axes[0].get_legend_handles_labels()
     shown = [(h, w) for h, w in zip(handles, labels, strict=True) if w]
-    figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=3)
+    title = "filled: more than chance, after the correction for all comparisons"
+    figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=3, title=title, title_fontsize=8)
     return figure

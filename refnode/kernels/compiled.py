@@ -19,6 +19,7 @@ from numba.core import types
 from numba.core.caching import Cache, CompileResultCacheImpl, IndexDataCacheFile, _CacheLocator
 
 from refnode.kernels.apart import keep_apart
+from refnode.kernels.garbage import seldom_collected
 from refnode.kernels.vectors import vector_bytes
 
 EXACT: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # every operation as written
@@ -127,6 +128,7 @@ def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False
         return lambda f: kernel(f, parallel=parallel, exact=exact)
     compiled = numba.njit(**(EXACT if exact else OPTIONS), parallel=parallel)(function)
     _ignore_literals(compiled)
+    _collect_seldom(compiled)
     keep_apart(compiled)
     with suppress(RuntimeError):  # no folder to write to
         compiled._cache = _KernelCache(function)
@@ -141,6 +143,17 @@ def _ignore_literals(compiled: Any) -> None:
         return template(tuple(map(types.unliteral, args)), {name: types.unliteral(arg) for name, arg in kws.items()})
 
     compiled.get_call_template = of_plain_types
+
+
+def _collect_seldom(compiled: Any) -> None:
+    """Compile with few garbage collections on the way."""
+    compile_usually = compiled.compile
+
+    def compile_fast(signature: Any) -> Any:
+        with seldom_collected():
+            return compile_usually(signature)
+
+    compiled.compile = compile_fast
 
 
 def inline(function: Callable[..., Any]) -> Any:

@@ -18,6 +18,8 @@ from refnode.kernels.records import Record
 from refnode.kernels.transpose import transpose
 from refnode.kernels.user import user_forward, user_vjp, user_weights
 
+IN_CACHE = 2**14  # bytes of cotangents that stay in the first-level cache while all rows of W pass by
+
 
 @dataclass(frozen=True)
 class Net(Record):
@@ -192,7 +194,12 @@ def add_weights(net, theta, m, count, H, H0, pitch_h, G, G0, pitch_g, t, t0, pit
         i, o = net.widths[k], net.widths[k + 1]
         h0, source = H0 + net.slots[k] * m, G0 + cotangents_of(net, k, m)
         at = net.weights[k]
-        add_products(g_theta, at, o, H, h0, 1, i, G, source, o, i, o, m, count, pitch_h, pitch_g)
+        few = max(1, IN_CACHE // (m * o * g_theta.itemsize))  # of the same order of sums
+        for q in range(0, count, few):
+            add_products(
+                g_theta, at, o, H, h0 + q * pitch_h, 1, i, G, source + q * pitch_g, o, i, o, m, min(few, count - q),
+                pitch_h, pitch_g,
+            )  # fmt: skip
         if net.biases[k] >= 0:
             add_row_sums(g_theta, net.biases[k], G, source, o, o, m, count, pitch_g)
         if net.timed[k]:

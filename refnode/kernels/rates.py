@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.kernels.compiled import kernel
+from refnode.kernels.fill import add_columns, copy_columns, zero
 from refnode.kernels.mlp import Net, cotangents_of, mlp_forward, mlp_vjp
 from refnode.kernels.records import Record
 
@@ -40,16 +41,12 @@ def rate(F, theta, t, y, y0, x, x0, m, slot, k, k0):
     """k = F(t, y) (m, w), rows from k0; the slot is left for the vjp."""
     d, w, n_x = F.d, F.w, F.controls
     n_0, o = F.net.widths[0], F.net.widths[-1]
-    for s in range(m):
-        h = slot[s * n_0 : (s + 1) * n_0]
-        for j in range(d):
-            h[j] = y[y0 + s * w + j]
-        for j in range(n_x):
-            h[d + j] = x[x0 + s * n_x + j]
+    copy_columns(y, y0, w, slot, 0, n_0, m, d)
+    if n_x > 0:
+        copy_columns(x, x0, n_x, slot, d, n_0, m, n_x)
     mlp_forward(F.net, theta, t, m, slot, k, k0 + d - o, w)
-    for s in range(m):
-        for j in range(d - o):
-            k[k0 + s * w + j] = y[y0 + s * w + o + j]
+    if d > o:
+        copy_columns(y, y0 + o, w, k, k0, w, m, d - o)
     if w > d:
         running_loss(F, theta, t, y, y0, m, k, k0)
 
@@ -122,22 +119,15 @@ def rate_vjp(F, theta, transposed, t, m, slot, k, k0, g, g0, g_y, gy0, g_x, gx0,
     d, w, n_x = F.d, F.w, F.controls
     n_0, o = F.net.widths[0], F.net.widths[-1]
     g_rate, g_h = spare[: m * d], spare[m * d : m * (d + n_0)]
-    for s in range(m):
-        for j in range(d):
-            g_rate[s * d + j] = g[g0 + s * w + j]
-        for j in range(w):
-            g_y[gy0 + s * w + j] = 0
+    copy_columns(g, g0, w, g_rate, 0, d, m, d)
+    zero(g_y[gy0 : gy0 + m * w])
     if w > d:
         running_vjp(F, theta, t, m, slot, k, k0, g, g0, g_rate, g_y, gy0, g_t, g_theta)
     last = cotangents_of(F.net, F.net.widths.size - 2, m)
-    for s in range(m):
-        for j in range(o):
-            layers[last + s * o + j] = g_rate[s * d + d - o + j]
+    copy_columns(g_rate, d - o, d, layers, last, o, m, o)
     mlp_vjp(F.net, theta, transposed, t, m, slot, layers, g_h, g_t)
-    for s in range(m):
-        for j in range(d):
-            g_y[gy0 + s * w + j] += g_h[s * n_0 + j]
-        for j in range(d - o):
-            g_y[gy0 + s * w + o + j] += g_rate[s * d + j]
-        for j in range(n_x):
-            g_x[gx0 + s * n_x + j] += g_h[s * n_0 + d + j]
+    add_columns(g_h, 0, n_0, g_y, gy0, w, m, d)
+    if d > o:
+        add_columns(g_rate, 0, d, g_y, gy0 + o, w, m, d - o)
+    if n_x > 0:
+        add_columns(g_h, d, n_0, g_x, gx0, n_x, m, n_x)

@@ -12,6 +12,7 @@ from refnode.model import Model
 from refnode.problem import Problem
 
 BATCH = 3
+GRAIN = 2.0**-30  # of coefficients from least squares, whose last bits each machine rounds in its own way
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def draw_params(model: Model, seed: int) -> dict[str, Array]:
         if name.rpartition(".")[2].startswith("b"):
             params[name] = 0.3 * rng.standard_normal(leaf.shape)
         elif name.startswith("alpha."):
-            params[name] = leaf + 0.3 * rng.standard_normal(leaf.shape)
+            params[name] = np.round(leaf / GRAIN) * GRAIN + 0.3 * rng.standard_normal(leaf.shape)
         elif name == "edges":
             params[name] = leaf * np.sqrt(np.sqrt(leaf))  # no power: roots round the same on every machine
     return params

@@ -62,7 +62,7 @@ def test_the_density_of_the_ring_integrates_to_one():
     entropy = -(np.exp(log_density(grid)) * log_density(grid)).sum() * 0.02**2
     sampled = -log_density(ring(np.random.default_rng(0), 4000)[0])
     assert abs(sampled.mean() - entropy) < 4 * sampled.std() / np.sqrt(4000)
-    assert FLOW.field.widths == (2, 64, 64, 64, 2)
+    assert FLOW.field.widths == (2, 32, 32, 2)
 
 
 def test_what_theory_forbids_on_the_line():
@@ -97,8 +97,10 @@ def test_the_signal_is_the_papers():
     assert x.shape == (3, 2)
 
 
-def test_unknown_models_are_named():
+def test_what_makes_no_sense_is_named():
     with pytest.raises(rn.InvalidArgument, match="model: got 'magic'"):
         TRACKING.kind("magic")
     with pytest.raises(rn.InvalidArgument, match="seed"):
         TRACKING.train("plain", -1)
+    with pytest.raises(rn.InvalidArgument, match="steps: got 0"):
+        REFLECTION.train("plain", 0, steps=0)

@@ -8,6 +8,7 @@ import refnode as rn
 from refnode.arrays import flatten, unflatten
 from refnode.kernels.activations import ACT_NUMBERS
 from refnode.kernels.mlp import (
+    IN_CACHE,
     cotangent_size,
     mlp_forward,
     mlp_vjp,
@@ -98,3 +99,17 @@ def test_forward_and_vjp(act, dtype, data, m, seed):
     for name, mine, want, size in zip(("t", "z", "theta"), got, (want_t, want_z, want_theta), sizes, strict=True):
         assert mine.shape == want.shape
         assert np.all(np.abs(mine - want) <= bound * size), name
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_many_evaluations_at_once_are_one_after_the_other(dtype):
+    """Weights' gradients of more cotangents than the cache is meant to hold: every sum runs in the same order."""
+    net, m, count, rng = net_of(rn.MLP(3, 70, 65, 2, time="every")), 32, 6, np.random.default_rng(5)
+    slots, layers = (rng.standard_normal((count, m * size(net))).astype(dtype) for size in (slot_size, cotangent_size))
+    depths, theta = rng.standard_normal((count, m)).astype(dtype), np.zeros(net.size, dtype)
+    assert layers.nbytes > 2 * IN_CACHE
+    together, apart = np.zeros_like(theta), np.zeros_like(theta)
+    mlp_weights_vjp(net, theta, m, count, slots, layers, depths, together)
+    for q in range(count):
+        mlp_weights_vjp(net, theta, m, 1, slots[q : q + 1], layers[q : q + 1], depths[q : q + 1], apart)
+    np.testing.assert_array_equal(together, apart)

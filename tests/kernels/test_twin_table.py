@@ -100,7 +100,7 @@ PARTS = {  # of twins, compared through them
     "sweep.py": {"tile_back", "gather", "gather_block", "gather_tiles"},
     "systems.py": {"evaluate", "keep_theta", "of_rows", "record_size", "record_of", "share_out"},
     "tangents.py": {"along_theta", "add_entry", "rows_jvp", "block_jvp"},
-    "fill.py": {"zero", "copy"},
+    "fill.py": {"zero", "copy", "copy_columns", "add_columns", "fetch"},
     "threads.py": {"shared"},
     "user.py": {"user_forward", "user_vjp", "user_weights"},
 }  # fmt: skip

@@ -1,5 +1,8 @@
 """Fields that users compile: by kernels they give the story's gradients, and failures inside them become errors."""
 
+import inspect
+import textwrap
+
 import numba
 import numpy as np
 import pytest
@@ -147,3 +150,61 @@ def test_failures():
     plain = problem(field=rn.UserField(forward, jvp, vjp, SHAPES, 2))
     assert why_no_kernels(plain, solver, "discrete") == "the field is a UserField without row_forward and row_vjp"
     assert "row_jvp" in why_no_kernels(problem(), solver, "forward_discrete")
+
+
+# ---------------------------------------------------------------- check_field
+
+def checked(row_forward=row_forward, row_vjp=row_vjp, x=None):
+    """The report on the field with these row functions, three samples at depths of their own."""
+    rng = np.random.default_rng(1)
+    field = rn.UserField(forward, jvp, vjp, SHAPES, 2, row_forward, row_vjp)
+    return rn.check_field(field, rng.standard_normal(3), rng.standard_normal((3, 2)), rng.standard_normal(3), x)
+
+
+@pytest.mark.parametrize("x", [None, np.array([[0.3], [-1.0], [2.0]])], ids=["plain", "control"])
+def test_row_functions_are_checked(x):
+    """Right ones agree."""
+    assert checked(x=x).ok
+
+
+WRONG = {  # lines of right functions that go wrong, and where the report says so
+    "row_forward: f[": ("* np.cos(t) + theta[2]", "* np.sin(t) + theta[2]"),
+    "d t, sample": ("theta[2] - theta[i] * s", "theta[2] + theta[i] * s"),
+    "d z[:, ": ("g[i] * theta[i] * c * np.cos(t)", "g[i] * theta[i] * c"),
+    "d theta.c[0]": ("g_theta[2] += g[i] * t", "g_theta[2] += g[i]"),
+    "d theta.k[": ("g_theta[i] += g[i] * s * np.cos(t)", "g_theta[i] = g[i] * s * np.cos(t)"),  # does not add
+    "d x[:, 0]": ("g_x[j] += g[i]", "g_x[j] -= g[i]"),
+}
+
+
+@pytest.mark.parametrize("where", WRONG)
+def test_wrong_row_functions_are_named(where):
+    """Each mistake is found in its place."""
+    right, wrong = WRONG[where]
+    functions = {}
+    for name, function in (("row_forward", row_forward), ("row_vjp", row_vjp)):
+        source = textwrap.dedent(inspect.getsource(function.py_func)).replace("@numba.njit\n", "")
+        space = {"np": np}
+        exec(source.replace(right, wrong), space)
+        functions[name] = numba.njit(space[name])
+    report = checked(**functions, x=np.array([[0.3], [-1.0], [2.0]]))
+    assert not report.ok
+    assert where in report.worst
+    assert report.worst.startswith("row_")
+
+
+def test_a_row_function_that_leaves_numbers_unwritten_or_raises():
+    """NaN where nothing was written; an error that names the function."""
+    @numba.njit
+    def forgets(t, z, theta, x, out):
+        out[0] = theta[0] * np.sin(z[1]) * np.cos(t) + theta[2] * t
+
+    @numba.njit
+    def raises(t, z, theta, x, out):
+        raise ValueError("no")
+
+    report = checked(forgets)
+    assert not report.ok
+    assert report.worst == "row_forward: f[0, 1]"
+    with pytest.raises(rn.InvalidArgument, match=r"field\.row_forward"):
+        checked(raises)

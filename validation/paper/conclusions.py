@@ -3,16 +3,15 @@
 from typing import Any
 
 from validation.paper.objectives import OBJECTIVES
-from validation.paper.study import LEVEL, found, shown
+from validation.paper.study import LEVEL, MEASURES, effect, found, shown
 from validation.paper.summary import cell
 
 TASKS = ("tracking", "annuli", "reflection")
-END = {"tracking": "tracking", "annuli": "the annuli", "reflection": "the reflection"}
-
-
-def factor(one: dict[str, Any]) -> str:
-    """A comparison as a factor with its interval, effect and corrected p."""
-    return f"x {one['mean']:.3g} [{one['low']:.3g}, {one['high']:.3g}], d = {one['d']:.1f}, p = {one['p_holm']:.2g}"
+PAIRS = {
+    "end": ("integral", "terminal"), "seen": ("integral", "8 seen"),
+    "mixed": ("mixed 1", "terminal"), "kinetic": ("kinetic 0.1", "terminal"),
+}  # fmt: skip
+WORDS = {"less": "smaller", "more": "larger", "no difference shown": "not shown to differ"}
 
 
 def verdict(one: dict[str, Any]) -> str:
@@ -20,113 +19,196 @@ def verdict(one: dict[str, Any]) -> str:
     return ("less" if one["mean"] < 1 else "more") if shown(one) else "no difference shown"
 
 
-def line(data: dict[str, Any], task: str, a: str, b: str, measure: str) -> str:
-    """A row of one comparison."""
+def factor(one: dict[str, Any]) -> str:
+    """A comparison as a factor with its interval."""
+    return f"x {one['mean']:.3g} [{one['low']:.3g}, {one['high']:.3g}]"
+
+
+def row(data: dict[str, Any], task: str, a: str, b: str, measure: str) -> str:
+    """One comparison: both geometric means, the factor between them, effect size, corrected p and verdict."""
     one = found(data, task, a, b, measure)
-    return f"| {END[task]} | {verdict(one)} | {factor(one)} |"
+    means = " | ".join(f"{value:.3g}" for value in (one["of_a"], one["of_b"]))
+    return f"| {task} | {means} | {factor(one)} | {effect(one)} | {one['p_holm']:.2g} | {verdict(one)} |"
 
 
-def table(data: dict[str, Any], a: str, b: str, measure: str, tasks: tuple[str, ...] = TASKS) -> str:
-    """A row a task."""
-    head = ["| task | verdict | factor |", "|---|---|---|"]
-    return "\n".join([*head, *(line(data, task, a, b, measure) for task in tasks)])
+def table(data: dict[str, Any], a: str, b: str, measures: tuple[str, ...], tasks: tuple[str, ...] = TASKS) -> str:
+    """A row a task, for each measure."""
+    lines = []
+    for measure in measures:
+        head = f"| {MEASURES[measure]} | {a} | {b} | factor | d | p | verdict |"
+        lines += ["", head, "|---" * 7 + "|"]
+        lines += [row(data, task, a, b, measure) for task in tasks]
+    return "\n".join(lines[1:])
+
+
+def said(data: dict[str, Any], task: str, a: str, b: str, measure: str) -> str:
+    """A comparison in words."""
+    one = found(data, task, a, b, measure)
+    return f"{task} {WORDS[verdict(one)]} ({factor(one)})"
+
+
+def all_said(data: dict[str, Any], b: str, measure: str, tasks: tuple[str, ...] = TASKS) -> str:
+    """The integral loss against b on several tasks."""
+    return "; ".join(said(data, task, "integral", b, measure) for task in tasks)
+
+
+def grouped(data: dict[str, Any], a: str, b: str, measure: str, tasks: tuple[str, ...] = TASKS) -> str:
+    """The tasks by verdict: smaller on .., larger on .., not shown to differ on .."""
+    verdicts = {task: WORDS[verdict(found(data, task, a, b, measure))] for task in tasks}
+    groups = {word: [task for task, said in verdicts.items() if said == word] for word in WORDS.values()}
+    return "; ".join(f"{word} on {listed(of)}" for word, of in groups.items() if of)
+
+
+def listed(names: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def short(data: dict[str, Any]) -> str:
+    """The answer as a list: a measure and what becomes of it."""
+    tracked, line = ("tracking",), ("annuli", "reflection")
+
+    def of(pair: str, measure: str, tasks: tuple[str, ...] = TASKS) -> str:
+        return grouped(data, *PAIRS[pair], measure, tasks)
+
+    return f"""**For a target that is a path**, the integral loss alone:
+
+- error along the path: against the terminal loss {of("end", "path", tracked)}; against 8 observations
+  {of("seen", "path", tracked)};
+- error behind T: against the terminal loss {of("end", "beyond", tracked)}; against 8 observations
+  {of("seen", "beyond", tracked)};
+- error at T: against the terminal loss {of("end", "at_T", tracked)}.
+
+**For a target at the end alone**, the integral loss alone against the terminal loss:
+
+- error at T: {of("end", "at_T", line)};
+- error half-way, for those who stop there: {of("end", "half", line)}.
+
+**Everywhere**:
+
+- evaluations a step of training: against the terminal loss {of("end", "training_nfe")}; against 8 observations
+  {of("seen", "training_nfe")};
+- beside the terminal loss with weight 1, against the terminal loss alone: error at T {of("mixed", "at_T")}; along the
+  path {of("mixed", "path")};
+- kinetic regularisation with weight 0.1: evaluations {of("kinetic", "nfe")}; error at T {of("kinetic", "at_T")}."""
+
+
+def percent(mean: float, low: float, high: float) -> str:
+    """mean [low, high] in per cent."""
+    return f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def answer(data: dict[str, Any]) -> str:
-    """The short answer, as the comparisons have it."""
-    path = verdict(found(data, "tracking", "integral", "terminal", "path"))
-    few = verdict(found(data, "tracking", "integral", "8 seen", "path"))
-    ends = [verdict(found(data, task, "integral", "terminal", "at_T")) for task in ("annuli", "reflection")]
-    halves = [verdict(found(data, task, "integral", "terminal", "half")) for task in ("annuli", "reflection")]
-    parts = [
-        f"Against the terminal loss, where the target is a path: error along it, {path}.",
-        f"Against 8 observations of that path: {few}.",
-        f"Where only the end counts: error at T on the annuli, {ends[0]}, on the reflection, {ends[1]};",
-        f"error half-way, {halves[0]} and {halves[1]}.",
-    ]
-    return "\n".join(parts)
+    """The same in factors: the integral loss's measures over those of another objective."""
+    kinetic = [said(data, task, "kinetic 0.1", "terminal", "nfe") for task in TASKS]
+    parts = {
+        "Error along the path, against the terminal loss": all_said(data, "terminal", "path"),
+        "Error along the path, against 8 observations": all_said(data, "8 seen", "path"),
+        "Error at T, against the terminal loss": all_said(data, "terminal", "at_T"),
+        "Error at T/2, against the terminal loss: early exit": all_said(data, "terminal", "half"),
+        "Error behind T, against the terminal loss": all_said(data, "terminal", "beyond", ("tracking",)),
+        "Error behind T, against 8 observations": all_said(data, "8 seen", "beyond", ("tracking",)),
+        "Evaluations a step of training, against the terminal loss": all_said(data, "terminal", "training_nfe"),
+        "Evaluations a step of training, against 8 observations": all_said(data, "8 seen", "training_nfe"),
+        "Evaluations of the trained model, kinetic 0.1 against none": "; ".join(kinetic),
+    }
+    return "\n".join(f"- {what}: {words}." for what, words in parts.items())
 
 
-def weights(data: dict[str, Any]) -> str:
-    """A row a task: errors at T and along the path for every weight beside the terminal loss."""
-    mixed = [o for o in OBJECTIVES if o.startswith("mixed")]
-    head = f"| task | {' | '.join(f'at T, w = {o.split()[1]}' for o in mixed)} | "
-    head += f"{' | '.join(f'path, w = {o.split()[1]}' for o in mixed)} |"
-    lines = [head, "|---" * (1 + 2 * len(mixed)) + "|"]
+def by_weight(data: dict[str, Any], kind: str, measures: tuple[str, ...]) -> str:
+    """A row a task and measure, a column a weight beside the terminal loss; 0 is the terminal loss alone."""
+    weighted = {"0": "terminal"} | {o.split()[1]: o for o in OBJECTIVES if o.startswith(kind)}
+    lines = ["| task | " + " | ".join(f"w = {w}" for w in weighted) + " |", "|---" * (1 + len(weighted)) + "|"]
     for task in TASKS:
-        cells = [f"{data['means'][task][o][m][0]:.3g}" for m in ("at_T", "path") for o in mixed]
-        lines.append(f"| {END[task]} | {' | '.join(cells)} |")
+        for m in measures:
+            cells = [cell(*data["means"][task][o][m], digits=3) for o in weighted.values()]
+            lines.append(f"| {task}, {MEASURES[m]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def observed(data: dict[str, Any]) -> str:
     """Errors along the tracked path by the number of observations."""
     rows = (
-        {"terminal": "0, the end alone"}
+        {"terminal": "1, the end alone"}
         | {f"{k} seen": str(k) for k in (2, 4, 8, 16)}
         | {"integral": "all, the integral"}
     )
     means = data["means"]["tracking"]
     lines = ["| observations | error along the path | error behind T |", "|---|---|---|"]
-    lines += [f"| {word} | {cell(*means[o]['path'])} | {cell(*means[o]['beyond'])} |" for o, word in rows.items()]
+    for o, word in rows.items():
+        lines.append(f"| {word} | {' | '.join(cell(*means[o][m], digits=3) for m in ('path', 'beyond'))} |")
     return "\n".join(lines)
 
 
 def conclusions(data: dict[str, Any]) -> str:
     """One page."""
-    ti, to, kinetic = ("integral", "terminal"), ("integral", "8 seen"), ("kinetic 0.1", "terminal")
-    half = data["means"]["annuli"]
+    annuli = data["means"]["annuli"]
+    right = {
+        (o, m): percent(*annuli[o][m]) for o in ("integral", "terminal") for m in ("half accuracy", "accuracy")
+    }
     return f"""# In practice, is the integral loss really better?
+
+The slides ask it of loss = L(z(T)) + int l dt. Three tasks, {len(OBJECTIVES)} objectives, {data["seeds"]} seeds;
+data and first parameters are the same for all objectives.
+
+{short(data)}
+
+## In factors
+
+The integral loss alone:
 
 {answer(data)}
 
-The slides ask it of loss = L(z(T)) + int l dt. Three tasks, {len(OBJECTIVES)} objectives, {data["seeds"]} seeds;
-data and first parameters are the same for all objectives. {len(data["compared"])} comparisons were fixed before
-the runs: factors between geometric means, paired by seed, with 95 % intervals and the effect size d of their
-logarithms. "Less" and "more" are said only where Wilcoxon's p is below {LEVEL} after Holm's correction for all of
-them. Errors are mean squared errors on data of their own.
+How it was found: {len(data["compared"])} comparisons, fixed before the runs. Each is a factor between geometric
+means, paired by seed, with its 95 % interval, and the effect size d of its logarithm (Cohen's, paired). "Smaller" and
+"larger", "less" and "more" are said only where Wilcoxon's p is below {LEVEL} after Holm's correction for all of them.
+Errors are mean squared errors on data of their own; objectives and settings are in objectives.py.
 
-**Error along the path**, integral against terminal loss:
+## The path
 
-{table(data, *ti, "path")}
+{table(data, "integral", "terminal", ("path",))}
 
-**A few observations** of the tracked path:
+A few observations of the tracked path instead (means with 95 % intervals):
 
 {observed(data)}
 
-**Error at T**, integral against terminal loss. It is not asked for the end alone, and pays for that:
+## The end, half-way, and behind it
 
-{table(data, *ti, "at_T")}
+{table(data, "integral", "terminal", ("at_T", "half"))}
 
-**Extrapolation** to five periods, error behind T, integral against terminal loss and against 8 observations. All have
-the basis of the right period; what another one does is in [tracking](results/tracking.md):
+Early exit from the annuli: half the depth classifies {right["integral", "half accuracy"]} of the points rightly,
+against {right["terminal", "half accuracy"]} with the terminal loss; the whole depth {right["integral", "accuracy"]},
+against {right["terminal", "accuracy"]}.
 
-{table(data, *ti, "beyond", ("tracking",))}
-{line(data, "tracking", *to, "beyond")}
+Extrapolation to five periods. All have the basis of the right period; what another one does is in
+[tracking](results/tracking.md).
 
-**Early exit**, error at T/2, integral against terminal loss. Half the depth classifies
-{cell(*half["integral"]["half accuracy"])} of the points of the annuli, against
-{cell(*half["terminal"]["half accuracy"])}; the whole depth {cell(*half["integral"]["accuracy"])} against
-{cell(*half["terminal"]["accuracy"])}:
+{table(data, "integral", "terminal", ("beyond",), ("tracking",))}
+{row(data, "tracking", "integral", "8 seen", "beyond").replace("tracking", "tracking, against 8 seen", 1)}
 
-{table(data, *ti, "half")}
+## What it costs
 
-**Cost**: forward evaluations, and then seconds a step, integral against terminal loss:
+Evaluations of the trained model, of a step of training, and CPU seconds of a gradient by NumPy, one thread:
 
-{table(data, *ti, "nfe")}
-{chr(10).join(line(data, task, *ti, "seconds").replace("| ", "| seconds, ", 1) for task in TASKS)}
+{table(data, "integral", "terminal", ("nfe", "training_nfe", "seconds"))}
 
-**Its weight** w beside the terminal loss (means):
+## Its weight w beside the terminal loss
 
-{weights(data)}
+{by_weight(data, "mixed", ("at_T", "path"))}
 
-**Kinetic regularisation**, L + 0.1 int |f|^2 against L: forward evaluations, and then the error at T:
+## Kinetic regularisation: w int |f|^2 beside the terminal loss
 
-{table(data, *kinetic, "nfe")}
-{chr(10).join(line(data, task, *kinetic, "at_T").replace("| ", "| error at T, ", 1) for task in TASKS)}
+{table(data, "kinetic 0.1", "terminal", ("nfe", "at_T"))}
 
-**What this does not show**: other tasks, wide networks, images, other optimisers, longer training. All objectives stop
-after the same number of steps, and a small error depends on when one stops.
+{by_weight(data, "kinetic", ("nfe", "at_T"))}
 
-Every mean, and every comparison: [study](results/study.md). Regenerate: `python -m validation.paper study`.
+## What this does not show
+
+Other tasks, wide networks, images, other optimisers, longer training. All objectives stop after the same number of
+steps of the same rate, and a small error depends on when one stops. A factor between two small errors is one between
+small errors.
+
+Every mean, and every comparison: [study](results/study.md), ![how the objectives compare](results/study.png)
+
+Regenerate: `python -m validation.paper study`.
 """

@@ -19,7 +19,8 @@ def jobs(seeds: int, **words: Any) -> list[Job]:
     """Plain and Riesz steps on every mesh with every seed."""
     where = "validation.paper.depth:one"
     names = [(nodes, riesz, seed) for seed in range(seeds) for nodes in MESHES for riesz in (False, True)]
-    return [job(f"depth/{n}_{'riesz' if r else 'plain'}_{s}", where, nodes=n, riesz=r, seed=s) for n, r, s in names]
+    return [job(f"depth/{n}_{'riesz' if r else 'plain'}_{s}", where, nodes=n, riesz=r, seed=s, **words)
+            for n, r, s in names]  # fmt: skip
 
 
 def problem_on(nodes: Any, seed: int) -> rn.Problem:
@@ -29,12 +30,11 @@ def problem_on(nodes: Any, seed: int) -> rn.Problem:
     return rn.Problem(model, model.init(rng), starts(rng, 32), rn.Loss(running=0.5 * rn.Tracking(BETA)))
 
 
-def one(nodes: int, riesz: bool, seed: int) -> dict[str, Any]:
+def one(nodes: int, riesz: bool, seed: int, backend: Any = "auto") -> dict[str, Any]:
     """A training by gradient descent of one rate; seed 0 on the coarsest mesh brings the picture of the gradients."""
     rng = np.random.default_rng(seed)
-    run = rn.fit(
-        problem_on(nodes, seed), None, "discrete", SOLVER, rn.SGD(RATE), steps=STEPS, rng=rng, riesz=riesz, show=False
-    )
+    run = rn.fit(problem_on(nodes, seed), None, "discrete", SOLVER, rn.SGD(RATE), steps=STEPS, rng=rng, riesz=riesz,
+                 backend=backend, show=False)  # fmt: skip
     found = {"nodes": nodes, "riesz": riesz, "seed": seed, "loss": rounded(run.history["loss"], 6)}
     return found | ({"seen": gradients()} if seed == 0 and riesz and nodes == MESHES[0] else {})
 

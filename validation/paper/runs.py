@@ -71,8 +71,12 @@ def results(jobs: Sequence[Job], executor: Callable[[], Executor]) -> list[dict[
     if missing:
         start = time.perf_counter()
         with executor() as pool:
-            futures = {pool.submit(run, one): one for one in missing}
-            for k, future in enumerate(concurrent.futures.as_completed(futures), 1):
-                spent = time.perf_counter() - start
-                print(f"{k}/{len(missing)} {future.result()} ({spent:.0f} s)", file=sys.stderr, flush=True)
+            futures = [pool.submit(run, one) for one in missing]
+            try:
+                for k, future in enumerate(concurrent.futures.as_completed(futures), 1):
+                    spent = time.perf_counter() - start
+                    print(f"{k}/{len(missing)} {future.result()} ({spent:.0f} s)", file=sys.stderr, flush=True)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # what waits is not begun: the error is seen now, not hours later
+                raise
     return [json.loads(one.path.read_text("utf-8")) for one in jobs]

@@ -17,6 +17,12 @@ def mean_interval(values: Any) -> tuple[float, float, float]:
     return float(v.mean()), float(low), float(high)
 
 
+def geometric_interval(values: Any) -> tuple[float, float, float]:
+    """The geometric mean of positive values, and the ends of its interval: that of the mean of their logarithms."""
+    mean, low, high = np.exp(mean_interval(np.log(np.asarray(values, dtype=float))))
+    return float(mean), float(low), float(high)
+
+
 def paired(a: Any, b: Any) -> dict[str, float]:
     """How a differs from b, seed by seed: the mean difference with its 95 % interval, its size in standard deviations
     of the differences (Cohen's d_z), and the two-sided p of Wilcoxon's signed ranks, which assumes no normality."""
@@ -28,9 +34,10 @@ def paired(a: Any, b: Any) -> dict[str, float]:
 
 
 def ratio(a: Any, b: Any) -> dict[str, float]:
-    """The same of log a - log b, given back as factors: how many times b is a, in the geometric mean."""
-    found = paired(np.log(np.asarray(a, dtype=float)), np.log(np.asarray(b, dtype=float)))
-    return found | {word: float(np.exp(found[word])) for word in ("mean", "low", "high")}
+    """The same of log a - log b, given back as factors: how many times b is a, in the geometric mean; both means."""
+    logs = np.log(np.asarray(a, dtype=float)), np.log(np.asarray(b, dtype=float))
+    found = paired(*logs) | {"of_a": float(logs[0].mean()), "of_b": float(logs[1].mean())}
+    return found | {word: float(np.exp(found[word])) for word in ("mean", "low", "high", "of_a", "of_b")}
 
 
 def holm(p: list[float]) -> list[float]:

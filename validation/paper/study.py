@@ -8,13 +8,14 @@ from typing import Any
 
 from validation.paper.objectives import OBJECTIVES, TASKS
 from validation.paper.runs import Job, job
-from validation.paper.statistics import holm, mean_interval, ratio
+from validation.paper.statistics import geometric_interval, holm, mean_interval, ratio
 from validation.paper.summary import cell
 
 PAIRS = (("integral", "terminal"), ("integral", "8 seen"), ("mixed 1", "terminal"), ("kinetic 0.1", "terminal"))
 MEASURES = {
     "at_T": "error at T", "path": "error along the path", "half": "error at T / 2", "beyond": "error behind T",
-    "nfe": "forward evaluations", "seconds": "seconds a step",
+    "nfe": "forward evaluations", "training_nfe": "forward evaluations a step of training",
+    "seconds": "CPU seconds of a gradient",
 }  # fmt: skip
 LEVEL = 0.05
 FLOOR = 1e-8  # of an error in a ratio
@@ -26,16 +27,18 @@ def jobs(seeds: int, **words: Any) -> list[Job]:
     seeds = max(seeds, LEAST_SEEDS)
     names = [(task, objective, seed) for seed in range(seeds) for task in TASKS for objective in OBJECTIVES]
     where = "validation.paper.objectives:one"
-    return [job(f"study/{t}_{o.replace(' ', '_')}_{s}", where, task=t, objective=o, seed=s) for t, o, s in names]
+    return [job(f"study/{t}_{o.replace(' ', '_')}_{s}", where, task=t, objective=o, seed=s, **words)
+            for t, o, s in names]  # fmt: skip
 
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means with intervals, and every comparison with its factor, interval, effect size and corrected p."""
+    """Means with intervals, geometric but for fractions, and every comparison with its factor, interval, effect size
+    and corrected p."""
     each: dict[str, dict[str, list[Any]]] = {task: {o: [] for o in OBJECTIVES} for task in TASKS}
     for run in runs:
         each[run["task"]][run["objective"]].append(run["reached"])
     means = {
-        task: {o: {m: mean_interval([r[m] for r in rows]) for m in rows[0]} for o, rows in objectives.items()}
+        task: {o: {m: _mean(rows, m) for m in rows[0]} for o, rows in objectives.items()}
         for task, objectives in each.items()
     }
     compared = [
@@ -45,6 +48,12 @@ def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
     for one, p in zip(compared, holm([one["p"] for one in compared]), strict=True):
         one["p_holm"] = p
     return {"means": means, "compared": compared, "seeds": len(runs) // (len(TASKS) * len(OBJECTIVES))}
+
+
+def _mean(rows: list[Any], measure: str) -> tuple[float, float, float]:
+    if measure in MEASURES:
+        return geometric_interval(_column(rows, measure))
+    return mean_interval([row[measure] for row in rows])
 
 
 def _column(rows: list[Any], measure: str) -> list[float]:
@@ -62,15 +71,16 @@ def shown(one: dict[str, Any]) -> bool:
     return bool(one["p_holm"] < LEVEL)
 
 
-def said(one: dict[str, Any]) -> str:
-    """A comparison in words: the factor, its interval, and whether it is more than chance."""
-    factor = f"{one['mean']:.3g} times [{one['low']:.3g}, {one['high']:.3g}]"
-    return factor if shown(one) else f"{factor}, which is no difference shown"
+def effect(one: dict[str, Any]) -> str:
+    """The effect size d; "-" where all seeds have the same factor, so that there is no spread to measure it by."""
+    return "-" if one["low"] == one["high"] else f"{one['d']:.1f}"
 
 
 def page(data: dict[str, Any]) -> str:
     """The tables behind the conclusions."""
-    return "\n".join([*(_means(task, rows) for task, rows in data["means"].items()), _compared(data["compared"])])
+    words = "Means are geometric, but those of accuracies and of the depth of exit.\n"
+    means = [_means(task, rows) for task, rows in data["means"].items()]
+    return "\n".join([words, *means, _compared(data["compared"])])
 
 
 def _means(task: str, rows: dict[str, Any]) -> str:
@@ -89,5 +99,5 @@ def _compared(compared: list[dict[str, Any]]) -> str:
     for c in compared:
         factor = f"{c['mean']:.3g} [{c['low']:.3g}, {c['high']:.3g}]"
         who = f"{c['task']} | {c['a']} | {c['b']} | {MEASURES[c['measure']]}"
-        lines.append(f"| {who} | {factor} | {c['d']:.2f} | {c['p_holm']:.2g} |")
+        lines.append(f"| {who} | {factor} | {effect(c)} | {c['p_holm']:.2g} |")
     return "\n".join(lines) + "\n"

@@ -39,6 +39,7 @@ def table(models: Mapping[str, Any], measures: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell(mean: float, low: float, high: float) -> str:
-    """mean [low, high], to four significant digits."""
-    return f"{mean:.4g}" if low == high else f"{mean:.4g} [{low:.4g}, {high:.4g}]"
+def cell(mean: float, low: float, high: float, digits: int = 4) -> str:
+    """mean [low, high], to so many significant digits."""
+    m, a, b = (f"{value:.{digits}g}" for value in (mean, low, high))
+    return m if low == high else f"{m} [{a}, {b}]"

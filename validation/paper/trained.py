@@ -28,12 +28,12 @@ def trained(experiment: str, model: str, seed: int, out: str, method: str = "dis
 
 
 def curve(history: dict[str, Array], points: int = POINTS) -> dict[str, list[float]]:
-    """Loss and evaluations averaged over so many stretches of the training; seconds a step, the median of all."""
+    """Loss and evaluations, forwards and backwards, averaged over so many stretches of the training."""
     count = len(history["loss"])
     edges = np.linspace(0, count, min(points, count) + 1).astype(int)
     pieces, step = list(pairwise(edges)), [float(k) for k in (edges[:-1] + edges[1:]) / 2]
-    names, seconds = ("loss", "nfe", "nfe_backward"), [float(np.median(history["seconds"]))]
-    return {"step": step, "seconds": seconds} | {n: [float(history[n][a:b].mean()) for a, b in pieces] for n in names}
+    names = ("loss", "nfe", "nfe_backward")
+    return {"step": step} | {name: [float(history[name][a:b].mean()) for a, b in pieces] for name in names}
 
 
 def params_of(out: str) -> dict[str, Array]:
