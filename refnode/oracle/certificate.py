@@ -103,7 +103,7 @@ def certify(
             progress(f"{entry.name}: truth", len(cells), len(names) * len(chosen))
         truth = reference(entry.problem)
         for method in chosen:
-            if backend != "numpy" and why_no_kernels(entry.problem, SOLVER, method):
+            if backend != "numpy" and why_no_kernels(backend, entry.problem, SOLVER, method):
                 continue
             if progress:
                 progress(f"{entry.name}: {method}", len(cells), len(names) * len(chosen))
