@@ -67,6 +67,8 @@ def _runs(backend: Backend) -> bool:
     """Whether a backend can run at all: "cpu" needs numba, "cuda" its compiler, a driver and a card."""
     if backend != "cuda":
         return backend == "numpy" or find_spec("numba") is not None
+    if find_spec("numba_cuda") is None:
+        return False
     from refnode.kernels.cuda.card import the_card
 
     try:
