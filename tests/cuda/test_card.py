@@ -45,9 +45,9 @@ def test_a_batch_in_parts():
     """Where memory holds a block's tapes at a time, states are those of the whole batch, and so are gradients to the
     rounding of sums in another order; own steps likewise."""
     p = problem(140, 8)
-    for solver in (RK4, rn.Solver("dopri5", tol=1e-3, steps="own")):
+    for solver, memory in ((RK4, 30_000), (rn.Solver("dopri5", tol=1e-3, steps="own"), 160_000)):
         whole = discrete_adjoint(p, solver, OnCpu(), np.float64, store="states")
-        small = card(memory=100_000)
+        small = card(memory=memory)
         parts = discrete_adjoint(p, solver, small, np.float64, store="states")
         assert small.driver._library.launches >= 2 * 2 * 3      # parts, segments; there, there again and back
         np.testing.assert_array_equal(parts.z_T, whole.z_T)
@@ -55,7 +55,7 @@ def test_a_batch_in_parts():
         np.testing.assert_array_equal(parts.stats.grid, whole.stats.grid)
         for name, g in whole.grads.items():
             np.testing.assert_allclose(parts.grads[name], g, rtol=0, atol=1e-13 * max(1.0, np.abs(g).max()))
-    with pytest.raises(MemoryError, match=r"PTX runner: \d+ bytes do not fit into"):
+    with pytest.raises(MemoryError, match=r"do not fit into|out of memory"):
         discrete_adjoint(p, RK4, card(memory=100), np.float64)
 
 
