@@ -19,7 +19,8 @@ def words(name: str) -> str:
 
 @in_style
 def boundaries(found: dict[str, Any]) -> "Figure":
-    """yhat over the plane, -1 blue to 1 vermilion, its boundary black, and points of both rings; seed 0."""
+    """yhat over the plane, -1 blue to 1 vermilion, its boundary black, and points of both rings, of seed 0; accuracies
+    are means over the seeds."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = LinearSegmentedColormap.from_list("sides", [INNER, "white", OUTER])
@@ -27,7 +28,7 @@ def boundaries(found: dict[str, Any]) -> "Figure":
     figure, axes = panels_of(len(found["seen"]), 1.5, 1.6, columns=5, sharex=True, sharey=True)
     for ax, (name, seen) in zip(axes, found["seen"].items(), strict=True):
         yhat = np.reshape(seen["yhat"], (len(axis), -1))
-        image = ax.pcolormesh(axis, axis, np.clip(yhat, -1.5, 1.5), cmap=colours, vmin=-1.5, vmax=1.5, rasterized=True)
+        image = ax.contourf(axis, axis, np.clip(yhat, -1.49, 1.49), np.linspace(-1.5, 1.5, 13), cmap=colours)
         if yhat.min() < 0 < yhat.max():
             ax.contour(axis, axis, yhat, [0.0], colors="black", linewidths=0.9)
         _points(ax, np.array(seen["x"]), np.array(seen["label"]))
@@ -48,11 +49,11 @@ def _points(ax: Any, x: Any, label: Any) -> None:
 
 @in_style
 def trajectories(found: dict[str, Any]) -> "Figure":
-    """The ways of 60 points through the first two components of z, dots where they end; seed 0."""
+    """The ways of 20 points through the first two components of z, dots where they end; seed 0."""
     shown = {name: seen for name, seen in found["seen"].items() if len(seen["ways"]) > 1}
     figure, axes = panels_of(len(shown), 1.7, 1.7, columns=4)
     for ax, (name, seen) in zip(axes, shown.items(), strict=True):
-        ways, label = np.array(seen["ways"]), np.array(seen["label"])
+        ways, label = np.array(seen["ways"])[:, ::3], np.array(seen["label"])[::3]
         for side, colour, marker in ((-1, INNER, "o"), (1, OUTER, "^")):
             of_side = ways[:, label == side]
             ax.plot(of_side[..., 0], of_side[..., 1], color=colour, lw=0.5, alpha=0.7)
@@ -79,7 +80,7 @@ def training(found: dict[str, Any]) -> "Figure":
     from matplotlib.figure import Figure
 
     models = found["models"]
-    figure = Figure(figsize=(7.2, 3.8), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for row, (_name, model) in enumerate(models.items()):
         each = 100 * np.array(model["reached"]["accuracy"]["each"])
@@ -94,9 +95,8 @@ def training(found: dict[str, Any]) -> "Figure":
     for k, (name, model) in enumerate(flows.items()):
         curve = model["curve"]
         right.plot(curve["step"], curve["nfe"], styles[k // 6], color=COLOURS[k % 6], lw=1, label=words(name))
-    right.set_xlabel("step of training")
-    right.set_ylabel("forward evaluations")
-    right.legend(fontsize=7)
+    right.set(xlabel="step of training", ylabel="forward evaluations", yscale="log")
+    right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

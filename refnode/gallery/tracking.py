@@ -47,9 +47,10 @@ def distance(found: dict[str, Any]) -> "Figure":
 
 
 def theta(found: dict[str, Any]) -> "Figure":
-    """theta(t) of the basis with the signal's period; seed 0."""
+    """theta(t) of the basis with the signal's period, twelve entries of each leaf at most; seed 0."""
     seen = found["seen"]["right_period"]["theta"]
-    leaves = {name: np.array(values, dtype=float) for name, values in seen["leaves"].items()}
+    arrays = {name: np.array(values, dtype=float) for name, values in seen["leaves"].items()}
+    leaves = {name: values.reshape(len(values), -1)[:, :12] for name, values in arrays.items()}
     return draw_theta(ThetaCurves(seen["axis"], np.array(seen["at"]), leaves, np.zeros(0), np.zeros(0)))
 
 

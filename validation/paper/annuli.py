@@ -39,7 +39,7 @@ def seen(model: str, params: dict[str, Any]) -> dict[str, Any]:
     ways = [solution.z_T] if np.all(t0 == T) else [ways_at(solution, s, t0, T) for s in np.linspace(0, 1, 21)]
     label = loss.terminal.target[:, 0]
     depth = {"T": rounded(rn.Problem(kind.model, params, grid, flat).span[1])} if kind.model.adaptive else {}
-    return {"yhat": rounded(yhat, 2), "ways": rounded(ways), "label": label.tolist(), "x": rounded(x), **depth}
+    return {"yhat": rounded(yhat, 2), "ways": rounded(ways, 2), "label": label.tolist(), "x": rounded(x), **depth}
 
 
 def ways_at(solution: Any, s: float, t0: Any, T: Any) -> Any:

@@ -21,12 +21,17 @@ def by_model(runs: Runs) -> dict[str, list[Mapping[str, Any]]]:
 def summary(runs: Runs) -> dict[str, Any]:
     """One model's: every measure of every seed with mean and interval, and the mean curves of the training."""
     measures = {name: [run["reached"][name] for run in runs] for name in runs[0]["reached"]}
-    curves = {name: np.mean([run["curve"][name] for run in runs], axis=0).tolist() for name in runs[0]["curve"]}
+    curves = {name: _short(np.mean([run["curve"][name] for run in runs], axis=0)) for name in runs[0]["curve"]}
     return {
         "seeds": len(runs), "steps": runs[0]["steps"], "parameters": runs[0]["parameters"], "can": runs[0]["can"],
         "reached": {name: {"each": v, "mean_low_high": mean_interval(v)} for name, v in measures.items()},
         "curve": curves,
     }  # fmt: skip
+
+
+def _short(values: Any) -> list[float]:
+    """Numbers of a curve, to six digits."""
+    return [float(f"{value:.6g}") for value in values]
 
 
 def table(models: Mapping[str, Any], measures: Mapping[str, str]) -> str:
