@@ -203,10 +203,11 @@ def test_the_annuli_come_apart_in_every_flow_and_in_an_input_network_alone():
 
 @of("annuli")
 def test_augmented_flows_are_easier_to_solve_than_plain_ones():
-    """Fewer evaluations after training with every seed: a third dimension, an input layer, second order, control."""
-    plain = each("annuli", "plain", "nfe")
+    """At most three quarters of the evaluations after training: a third dimension, an input layer, second order,
+    control."""
+    plain = each("annuli", "plain", "nfe").mean()
     for model in ("zero_augmented", "input_layer", "input_network", "partial_input", "second_order", "controlled"):
-        assert np.all(each("annuli", model, "nfe") < plain), model
+        assert each("annuli", model, "nfe").mean() < 0.75 * plain, model
 
 
 @of("ring")
