@@ -1,7 +1,8 @@
 """Contestants in turn: verified before they are timed, medians of rounds, ratios with their spread.
 
-The rounds of all contestants alternate, so that a machine that slows down slows all of them. The first call, which may
-compile, is timed apart. A ratio is taken round by round, and its spread is that of the rounds.
+The rounds of all contestants alternate, so that a machine that slows down slows all of them. Before each there is a
+pause: threads of the one before may spin for a while when their work is done, and would take a core from the next. The
+first call, which may compile, is timed apart. A ratio is taken round by round, and its spread is that of the rounds.
 """
 
 import statistics
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+PAUSE = 0.25  # seconds
 
 
 class WrongAnswer(Exception):
@@ -62,6 +65,7 @@ def race(
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, call in contestants.items():
+            time.sleep(PAUSE)
             taken[name].append(_seconds_of(call, calls[name]))
     timings = [Timing(name, firsts[name], statistics.median(t), t, errors[name]) for name, t in taken.items()]
     return Race(title, within, timings)

@@ -31,6 +31,7 @@ class Clock:
 def clock(monkeypatch):
     mine = Clock()
     monkeypatch.setattr(harness.time, "perf_counter", lambda: mine.now)
+    monkeypatch.setattr(harness, "PAUSE", 0.0)
     return mine
 
 
