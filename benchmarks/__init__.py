@@ -1,5 +1,7 @@
 """How fast refnode is: one script a question, contestants in turn, verified before they are timed; see __main__."""
 
 import os
+import sys
 
-os.environ.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS shall choose its kernels for this machine, before numpy loads it
+if "numpy" not in sys.modules:  # OpenBLAS shall choose its kernels for this machine, before numpy loads it
+    os.environ.pop("OPENBLAS_CORETYPE", None)

@@ -2,7 +2,8 @@
 
 Each run's error is truncation, which another order or step size changes by powers of ten, and round-off, which they
 draw anew. Where the runs agree they are right to a few times their disagreement; a floor stands for errors that they
-share, which are those of the last bits of every operation.
+share, which are those of the last bits of every operation. A segment that is short takes the same steps in all runs,
+which then share its round-off: the floor is so much for each segment.
 """
 
 from decimal import Context, localcontext
@@ -28,7 +29,7 @@ RUNS = (
     Precision(30, Steps(log(TOLERANCE), 1.0)),
 )
 SAFETY = 4.0  # on the runs' disagreement
-SHARED = 8.0  # units of round-off that all runs may share, of the sizes of what is added up
+SHARED = 8.0  # units of round-off that all runs may share in a segment, of the sizes of what is added up
 MOST_DIGITS = 31.0
 ROUND_UP = 1 + 2.0**-40  # for the rounding of a radius itself
 
@@ -59,22 +60,22 @@ def verify(problem: Problem, digits: float = 28) -> Truth:
     refuse(problem)
     with localcontext(Context(prec=DIGITS)):
         made = setup(problem)
-        truth = _truth([taylor_gradient(made, run) for run in RUNS])
+        truth = _truth([taylor_gradient(made, run) for run in RUNS], SHARED * len(problem.layout.cells))
     _check(truth, digits)
     return truth
 
 
-def _truth(runs: list[TaylorGradient]) -> Truth:
+def _truth(runs: list[TaylorGradient], shared: float) -> Truth:
     """The first run's numbers as pairs, with radii; what cannot be told from zero is zero, within a radius that much
     larger."""
     best, others = runs[0], runs[1:]
     mid, radius = {}, {}
     for name, g in best.grads.items():
-        r, size = _radius(best, others, name), _largest(g)
+        r, size = _radius(best, others, shared, name), _largest(g)
         zero = size <= r
         mid[name] = np.zeros((2, *np.shape(g))) if zero else pairs(g)
         radius[name] = np.full(np.shape(g), (r + size) * ROUND_UP if zero else r)
-    loss_radius = SAFETY * max(abs(float(run.loss - best.loss)) for run in others) + SHARED * EPS * best.loss_size
+    loss_radius = SAFETY * max(abs(float(run.loss - best.loss)) for run in others) + shared * EPS * best.loss_size
     how = f"double-double Taylor series of {RUNS[0].orders} and {RUNS[2].orders} terms, two step lengths"
     return Truth(
         grads={name: p[0] for name, p in mid.items()},
@@ -87,11 +88,11 @@ def _truth(runs: list[TaylorGradient]) -> Truth:
     )
 
 
-def _radius(best: TaylorGradient, others: list[TaylorGradient], name: str) -> float:
+def _radius(best: TaylorGradient, others: list[TaylorGradient], shared: float, name: str) -> float:
     """Of a leaf: one number for all entries, as the errors are normwise."""
     spread = max(_largest(other.grads[name] - best.grads[name]) for other in others)
-    shared = SHARED * EPS * max(_largest(best.sizes[name]), _largest(best.grads[name]))
-    return (SAFETY * spread + shared) * ROUND_UP
+    floor = shared * EPS * max(_largest(best.sizes[name]), _largest(best.grads[name]))
+    return (SAFETY * spread + floor) * ROUND_UP
 
 
 def _largest(a: Array | Decimals) -> float:
