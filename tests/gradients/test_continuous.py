@@ -117,11 +117,14 @@ def tolerance_bound(problem, solver, method):
     Local errors of state and costate are at most tol, and the flow grows them at most exp(L |T - t0|) times on their
     way; `magnitude` is the sum of the absolute contributions that they perturb. Accepted steps stay below tol by a
     safety factor, which pays for their number. The parameter integrals of `backsolve` and `interpolating` are outside
-    the error norm, and pass with 100 tol of their size (see `BackwardPass.check_integrals`).
+    the error norm, and pass with 100 tol of the largest of all integrals (see `BackwardPass.check_integrals`), whichever
+    it is: those of theta, and those of its slope, which t0 and T get where theta(t) follows the span.
     """
     magnitude = together(problem, [rn.gradient(one, "discrete", solver).magnitude for one in singles(problem)])
-    C = solver.tol * (amplification(problem) + (100 if method in ("backsolve", "interpolating") else 0))
-    return {name: C * float(np.max(m, initial=0.0)) for name, m in magnitude.items()}
+    sizes = {name: float(np.max(m, initial=0.0)) for name, m in magnitude.items()}
+    largest, beside = max(sizes.values()), 100 if method in ("backsolve", "interpolating") else 0
+    integrals = {name: largest if name.startswith(("theta.", "alpha.", "t0", "T")) else sizes[name] for name in sizes}
+    return {name: solver.tol * (amplification(problem) * sizes[name] + beside * integrals[name]) for name in sizes}
 
 
 def check_against_discrete(method, problem, steps):
