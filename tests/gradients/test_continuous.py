@@ -117,8 +117,8 @@ def tolerance_bound(problem, solver, method):
     Local errors of state and costate are at most tol, and the flow grows them at most exp(L |T - t0|) times on their
     way; `magnitude` is the sum of the absolute contributions that they perturb. Accepted steps stay below tol by a
     safety factor, which pays for their number. The parameter integrals of `backsolve` and `interpolating` are outside
-    the error norm, and pass with 100 tol of the largest of all integrals (see `BackwardPass.check_integrals`), whichever
-    it is: those of theta, and those of its slope, which t0 and T get where theta(t) follows the span.
+    the error norm, and pass with 100 tol of the largest of all integrals (see `BackwardPass.check_integrals`),
+    whichever it is: of theta, and of its slope, which t0 and T get where theta(t) follows the span.
     """
     magnitude = together(problem, [rn.gradient(one, "discrete", solver).magnitude for one in singles(problem)])
     sizes = {name: float(np.max(m, initial=0.0)) for name, m in magnitude.items()}
