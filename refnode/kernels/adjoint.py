@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.fill import fetch, zero
+from refnode.kernels.fill import zero
 from refnode.kernels.mlp import add_weights, cotangent_size, slot_size, transpose_weights
 from refnode.kernels.rates import rate_vjp
 from refnode.kernels.records import Record
@@ -140,8 +140,6 @@ def step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x):
     row_products(g, total, m, w, times[2])
     for i in range(stages - 1, -1, -1):
         g_y = C.stages[tile, i]
-        if i > 0:
-            fetch(slots[i - 1])
         if idle(B, i):
             zero(g_y[:size])
             continue

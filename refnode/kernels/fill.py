@@ -12,9 +12,12 @@ LINE = 64  # bytes of a cache line
 
 
 @kernel
-def fetch(a):
-    """Have the cache begin to load an array that is needed soon: memory answers late, but many calls at once."""
-    for n in range(0, a.size, LINE // a.itemsize):
+def fetch_before(a, first, count):
+    """Have the cache begin to load numbers first .. of the array of the same size that ends where `a` begins.
+
+    Memory answers late, but many calls at once; a call for what is not there does nothing.
+    """
+    for n in range(first - a.size, first - a.size + count, LINE // a.itemsize):
         _fetch_line(a, n)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from refnode.field import MLP
 from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.fill import zero
+from refnode.kernels.fill import fetch_before, zero
 from refnode.kernels.products import add_product, add_products, add_row_sums, products
 from refnode.kernels.records import Record
 from refnode.kernels.transpose import transpose
@@ -153,8 +153,10 @@ def mlp_vjp(net, theta, transposed, t, m, slot, layers, g_h, g_t):
         if net.timed[k]:
             time_vjp(theta, net.weights[k] + i * o, o, g_t, layers, source, m)
         target, t0 = (layers, cotangents_of(net, k - 1, m)) if k > 0 else (g_h, 0)
-        W = net.weights[k]
+        W, half = net.weights[k], m * i // 2
+        fetch_before(slot, h0, half)
         products(target, t0, i, target, t0, -1, layers, source, o, 1, transposed, W, i, m, i, o, 1, 0, 0)
+        fetch_before(slot, h0 + half, m * i - half)
         if k > 0:
             u, h = target[t0 : t0 + m * i], slot[h0 : h0 + m * i]
             times_slope(u, h, slot[whole + h0 : whole + h0 + m * i] if net.act == SIN else h, net.act)

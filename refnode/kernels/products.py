@@ -116,8 +116,9 @@ def _blocks(module: Any, single: bool) -> Any:
     lanes, one = BYTES // (4 if single else 8), integer(1)
     simd, done = Vectors(builder, lanes, single), integer(0)
     alone = builder.icmp_signed("==", M, one)
-    wide, short = [(1, 2 * VECTORS, lanes), (SUMS // VECTORS, VECTORS, lanes)], 4 if single else 2
-    for rows, vectors, width in (*wide, (8, 1, lanes), (8, 1, short), (8, 1, 1)):
+    wide = [(SUMS // vectors, vectors, lanes) for vectors in range(VECTORS, 1, -2)]
+    short = 4 if single else 2
+    for rows, vectors, width in ((1, 2 * VECTORS, lanes), *wide, (8, 1, lanes), (8, 1, short), (8, 1, 1)):
         panel, size = block(module, rows, vectors, width, single), integer(vectors * width)
         count = builder.sdiv(builder.sub(N, done), size)
         if rows == 1:
