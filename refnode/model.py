@@ -6,6 +6,7 @@ A model of order n stacks its state z = [z_1, .., z_n] with z_i' = z_{i+1} and z
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,6 @@ from refnode.depth import Constant, Depth
 from refnode.errors import InvalidArgument, describe
 from refnode.field import MLP, Field
 from refnode.maps import Identity, Map, as_map
-from refnode.values import parts
 
 Initial = Literal["position", "velocity", "full"]
 
@@ -69,10 +69,22 @@ class Model:
         """d, the width of z: order times the field's output width."""
         return self.order * self.field.width_out
 
-    @property
+    @cached_property
+    def parts(self) -> dict[str, Shapes]:
+        """The shapes of the parameter leaves, by full name, in each flat part of `refnode.values.Values`."""
+        edges, adaptive = self.edges, {} if self.adaptive is None else self.adaptive.shapes
+        return {
+            "alpha": self.depth.shapes(self.field.shapes),
+            "edges": {"edges": edges.shape} if len(edges) else {},
+            "w_x": {f"h_x.{name}": shape for name, shape in self.h_x.shapes.items()},
+            "w_y": {f"h_y.{name}": shape for name, shape in self.h_y.shapes.items()},
+            "w_T": {f"T.{name}": shape for name, shape in adaptive.items()},
+        }
+
+    @cached_property
     def shapes(self) -> Shapes:
         """Shapes of all parameter leaves by their full names: theta.W0, alpha.W0, edges, h_x.W0, h_y.b0, T.W0, .."""
-        return {name: tuple(shape) for part in parts(self).values() for name, shape in part.items()}
+        return {name: tuple(shape) for part in self.parts.values() for name, shape in part.items()}
 
     @property
     def adaptive(self) -> AdaptiveDepth | None:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refnode.arrays import Array, Shapes, flatten, unflatten
+from refnode.arrays import Array, flatten, unflatten
 
 if TYPE_CHECKING:
-    from refnode.model import Model
     from refnode.problem import Problem
 
 
@@ -60,23 +59,10 @@ class Values:
         return Values(*(a + step * d for (_, a), (_, d) in zip(self.items(), along.items(), strict=True)))
 
 
-def parts(model: "Model") -> dict[str, Shapes]:
-    """The shapes of the parameter leaves, by full name, in each flat part of the record."""
-    edges = model.edges
-    adaptive = {} if model.adaptive is None else model.adaptive.shapes
-    return {
-        "alpha": model.depth.shapes(model.field.shapes),
-        "edges": {"edges": edges.shape} if len(edges) else {},
-        "w_x": {f"h_x.{name}": shape for name, shape in model.h_x.shapes.items()},
-        "w_y": {f"h_y.{name}": shape for name, shape in model.h_y.shapes.items()},
-        "w_T": {f"T.{name}": shape for name, shape in adaptive.items()},
-    }
-
-
 def named(values: Values, problem: "Problem") -> dict[str, Array]:
     """The record as leaves by their public names: theta.W0, edges, h_x.W0, T.W0, x, t0, T, t_obs."""
     leaves: dict[str, Array] = {}
-    for part, shapes in parts(problem.model).items():
+    for part, shapes in problem.model.parts.items():
         leaves |= unflatten(getattr(values, part), shapes)
     leaves |= {"x": values.x, "t0": values.t0}
     leaves |= {} if problem.model.adaptive else {"T": values.T}
@@ -85,7 +71,7 @@ def named(values: Values, problem: "Problem") -> dict[str, Array]:
 
 def unnamed(leaves: Mapping[str, Array], problem: "Problem") -> Values:
     """The inverse of `named`."""
-    flat = {part: flatten(leaves, shapes) for part, shapes in parts(problem.model).items()}
+    flat = {part: flatten(leaves, shapes) for part, shapes in problem.model.parts.items()}
     none = np.zeros(0)
     return Values(**flat, x=leaves["x"], t0=leaves["t0"], T=leaves.get("T", none), t_obs=leaves.get("t_obs", none))
 

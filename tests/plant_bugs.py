@@ -243,6 +243,8 @@ BUGS = (
     Bug("kernel first step: 10 % for 1 %", "kernels/first.py", "(0.01 / top)", "(0.1 / top)", "tests/kernels/test_twins.py::test_every_tableau[tsit5]"),
     Bug("kernel own steps: the error of the wrong sample", "kernels/own.py", "step_factor(control, err, S.err[i])", "step_factor(control, err, S.err[0])", "tests/kernels/test_drawn_twins.py::test_own_steps_do_not_see_their_company"),
     Bug("kernel own steps: row handed on with its old state", "kernels/own.py", "copy_row(y, m, r, w)", "copy_row(y, r, r, w)", "tests/kernels/test_drawn_twins.py::test_own_steps_do_not_see_their_company"),
+    Bug("kernel step: h counted twice in its own cotangent", "kernels/adjoint.py", "g_h[n] += g_k[n] * k[n]\n        g_k[n] *= h[n]", "g_k[n] *= h[n]\n        g_h[n] += g_k[n] * k[n]", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
+    Bug("kernel step: a stage's depth counted to the step's end", "kernels/adjoint.py", "g_h[r] += c * g_stage[r]", "g_h[r] += g_stage[r]", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
     Bug("kernel theta by row: t0 forgotten", "kernels/adjoint.py", "times[4, r] -= (1 - u) * rate", "times[4, r] -= 0 * rate", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
     Bug("kernel cache: digest of names only", "kernels/compiled.py", 'path.name.encode() + b"\\0" + path.read_bytes()', "path.name.encode()", "tests/kernels/test_cache.py::test_every_source_counts"),
     Bug("kernel softplus: what log 2 lacks in float64 forgotten", "kernels/activations_64.py", "(log1p + LOG2_REST) + LOG2", "log1p + LOG2", "-m slow tests/kernels/test_exhaustive.py::test_float64_numbers[softplus]"),

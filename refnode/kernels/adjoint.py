@@ -9,7 +9,7 @@ from refnode.kernels.fill import zero
 from refnode.kernels.mlp import add_weights, cotangent_size, slot_size, transpose_weights
 from refnode.kernels.rates import rate_vjp
 from refnode.kernels.records import Record
-from refnode.kernels.steps import combine, set_lengths, set_times
+from refnode.kernels.steps import set_lengths, set_times
 from refnode.kernels.theta import theta_at, theta_vjp
 
 
@@ -56,18 +56,8 @@ def idle(B, i):
 
 
 @kernel
-def row_products(g, other, m, w, out):
-    """out[r] += sum_n g[r, n] other[r, n]."""
-    for r in range(m):
-        total = 0.0
-        for n in range(r * w, (r + 1) * w):
-            total += g[n] * other[n]
-        out[r] += total
-
-
-@kernel
-def stage_cotangent(B, i, g, g_stages, h, size, g_k):
-    """g_k = h (b_i g + sum_{j > i} a_ji g_Y_j)."""
+def stage_cotangent(B, i, g, g_stages, h, k, size, g_h, g_k):
+    """g_k = h (b_i g + sum_{j > i} a_ji g_Y_j); the sum over i of what stands in brackets, times k_i, goes to g_h."""
     for n in range(size):
         g_k[n] = B.b[i] * g[n]
     for j in range(i + 1, B.c.size):
@@ -77,11 +67,26 @@ def stage_cotangent(B, i, g, g_stages, h, size, g_k):
             for n in range(size):
                 g_k[n] += weight * row[n]
     for n in range(size):
+        g_h[n] += g_k[n] * k[n]
         g_k[n] *= h[n]
 
 
 @kernel
-def evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, g_x):
+def stage_time_vjp(c, m, times):
+    """What a stage's depth t + c h, or t_new for c = 1, gives to the step's; its own cotangent becomes 0."""
+    g_t, g_new, g_h, g_stage = times[0], times[1], times[2], times[3]
+    if c == 1:
+        for r in range(m):
+            g_new[r] += g_stage[r]
+    else:
+        for r in range(m):
+            g_t[r] += g_stage[r]
+            g_h[r] += c * g_stage[r]
+    zero(g_stage)
+
+
+@kernel
+def evaluate_vjp(F, V, kind, scratch, C, tile, m, i, block, slot, k, g_y, g_x):
     """Cotangents for C.k of stage i, at the depths C.depths[block]: g_y, set; of x and t, added to.
 
     The layers' are left in C.layers[block]; those of theta, where it is each row's own, are gathered at once.
@@ -97,11 +102,11 @@ def evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, 
         return
     slots, size, w = slot_size(F.net), cotangent_size(F.net), F.w
     theta, transposed, g_theta = scratch.own[tile], C.transposed[tile], C.theta[tile, 0]
-    psi, slope = scratch.own_psi[tile], scratch.own_slope[tile]
+    psi, slope, rows = scratch.own_psi[tile], scratch.own_slope[tile], scratch.rows
     for r in range(m):
         own_slot, own_layers = slot[r * slots : (r + 1) * slots], layers[r * size : (r + 1) * size]
         t = depths[r : r + 1]
-        theta_at(V, t[0], rows.t0[r], rows.T[r], rows.cell, theta, psi, slope)
+        theta_at(V, t[0], rows.t0[tile, r], rows.T[tile, r], rows.cell[tile], theta, psi, slope)
         transpose_weights(F.net, theta, transposed)
         zero(g_theta)
         rate_vjp(
@@ -110,16 +115,16 @@ def evaluate_vjp(F, V, kind, scratch, C, rows, tile, m, i, block, slot, k, g_y, 
         )  # fmt: skip
         add_weights(F.net, theta, 1, 1, own_slot, 0, 0, own_layers, 0, 0, t, 0, 0, g_theta)
         g_u = theta_vjp(V, g_theta, psi, slope, C.still[tile], C.A[tile])
-        coordinate_vjp(V, rows, r, t[0], g_u, C.times[tile])
+        coordinate_vjp(V, rows, tile, r, t[0], g_u, C.times[tile])
 
 
 @inline
-def coordinate_vjp(V, rows, r, t, g_u, times):
+def coordinate_vjp(V, rows, tile, r, t, g_u, times):
     """What row r's t, t0 and T receive from u."""
     if not V.follows:
         times[3, r] += g_u / (V.hi - V.lo)
     elif g_u != 0:  # then the span has a length
-        t0, T = rows.t0[r], rows.T[r]
+        t0, T = rows.t0[tile, r], rows.T[tile, r]
         u, rate = (t - t0) / (T - t0), g_u / (T - t0)
         times[3, r] += rate
         times[4, r] -= (1 - u) * rate
@@ -127,34 +132,28 @@ def coordinate_vjp(V, rows, r, t, g_u, times):
 
 
 @kernel
-def step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x):
+def step_back(F, V, B, kind, scratch, C, tile, m, block, slots, k, g_x):
     """Take the rows' cotangents C.g from y_{n+1} to y_n.
 
     Stage i's layers are left in C.layers[block + i]; C.times holds the cotangents of t, t_new and h when it returns.
     """
     w, stages, g = F.w, B.c.size, C.g[tile]
-    size, h, total, times = m * w, scratch.h[tile], scratch.total[tile], C.times[tile]
+    size, h, g_h, times = m * w, scratch.h[tile], scratch.total[tile], C.times[tile]
     zero(times.reshape(times.size))
-    set_lengths(rows, m, w, h)
-    combine(B.b, stages, k, 0, size, total)
-    row_products(g, total, m, w, times[2])
+    zero(g_h)
+    set_lengths(scratch.rows, tile, m, w, h)
     for i in range(stages - 1, -1, -1):
         g_y = C.stages[tile, i]
         if idle(B, i):
             zero(g_y[:size])
             continue
-        stage_cotangent(B, i, g, C.stages[tile], h, size, C.k[tile])
-        set_times(rows, B.c[i], m, C.depths[tile, block + i])
-        zero(times[3])
-        evaluate_vjp(F.rates, V, kind, scratch, C, rows, tile, m, i, block + i, slots[i], k[i], g_y, g_x)
-        combine(B.a[i], i, k, 0, size, total)
-        row_products(g_y, total, m, w, times[2])
-        for r in range(m):
-            if B.c[i] == 1:
-                times[1, r] += times[3, r]
-            else:
-                times[0, r] += times[3, r]
-                times[2, r] += B.c[i] * times[3, r]
+        stage_cotangent(B, i, g, C.stages[tile], h, k[i], size, g_h, C.k[tile])
+        set_times(scratch.rows, tile, B.c[i], m, C.depths[tile, block + i])
+        evaluate_vjp(F.rates, V, kind, scratch, C, tile, m, i, block + i, slots[i], k[i], g_y, g_x)
+        stage_time_vjp(B.c[i], m, times)
+    for r in range(m):
+        for n in range(r * w, (r + 1) * w):
+            times[2, r] += g_h[n]
     for i in range(stages):
         row = C.stages[tile, i][:size]
         for q in range(size):
@@ -164,7 +163,7 @@ def step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x):
 @inline
 def hand_times(rows, C, tile, r, sample):
     """What row r's step gives to the ends of its sample's segment, and to those that theta(t) follows."""
-    s, s_new, times = rows.s[r], rows.s_new[r], C.times[tile]
+    s, s_new, times = rows.s[tile, r], rows.s_new[tile, r], C.times[tile]
     g_t, g_new, g_h = times[0, r], times[1, r], times[2, r]
     C.start[sample] += (1 - s) * g_t + (1 - s_new) * g_new - (s_new - s) * g_h
     C.end[sample] += s * g_t + s_new * g_new + (s_new - s) * g_h

@@ -3,7 +3,7 @@
 from refnode.kernels.advance import advance
 from refnode.kernels.compiled import kernel
 from refnode.kernels.integrals import gather
-from refnode.kernels.steps import rows_of, set_times, tile_rows
+from refnode.kernels.steps import rows_of, share_step
 from refnode.kernels.systems import evaluate, keep_theta
 from refnode.kernels.tape import FULL, TILE
 from refnode.kernels.theta import theta_at
@@ -31,12 +31,14 @@ def largest_at(F, V, kind, piece, scratch, x, batch, s, y):
         keep_theta(F, scratch.theta[0], 0)
     for tile in range(y.shape[0]):
         m, u, du = rows_of(tile, batch), scratch.stage[tile], scratch.total[tile]
-        rows, x_tile = tile_rows(piece, scratch, tile, m, s, s), x[tile * TILE * F.controls :]
-        set_times(rows, 1.0, m, scratch.t[tile])
+        share_step(piece, scratch.rows, tile, m, s, s)
+        x_tile, t = x[tile * TILE * F.controls :], scratch.t[tile]
+        for r in range(m):
+            t[r] = scratch.rows.t[tile, r]
         for r in range(m):
             for j in range(S.w):  # [z, 0], or 0
                 u[r * S.w + j] = y[tile, r * S.rates.w + j] if j < S.w - S.rates.d else 0.0
-        evaluate(F, V, kind, 0, scratch, rows, tile, m, u, x_tile, scratch.slot[tile], du)
+        evaluate(F, V, kind, 0, scratch, tile, m, u, x_tile, scratch.slot[tile], du)
         for r in range(m):
             for j in range(S.w - S.rates.d, S.w):
                 largest = max(largest, abs(du[r * S.w + j]))

@@ -3,7 +3,7 @@
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import combine, rows_of, set_lengths, set_times, tile_rows
+from refnode.kernels.steps import combine, rows_of, set_lengths, set_times, share_step
 from refnode.kernels.systems import evaluate
 from refnode.kernels.tape import TILE
 
@@ -13,10 +13,11 @@ def tile_extra(F, V, E, kind, piece, tape, extra, scratch, x, batch, n, tile):
     """Step n's extra stages for one tile; E is their part of the tableau."""
     m, base = rows_of(tile, batch), tape.base[n]
     size, stages = m * F.w, E.a.shape[1] - E.c.size
-    rows, x_tile = tile_rows(piece, scratch, tile, m, tape.s[n], tape.s_new[n]), x[tile * TILE * F.controls :]
+    rows, x_tile = scratch.rows, x[tile * TILE * F.controls :]
+    share_step(piece, rows, tile, m, tape.s[n], tape.s_new[n])
     y, k, more = tape.y[tile, n], tape.k[tile, base:], extra[tile, n]
     h, total, stage = scratch.h[tile], scratch.total[tile], scratch.stage[tile]
-    set_lengths(rows, m, F.w, h)
+    set_lengths(rows, tile, m, F.w, h)
     for i in range(E.c.size):
         combine(E.a[i], stages, k, 0, size, total)
         for j in range(i):
@@ -24,8 +25,8 @@ def tile_extra(F, V, E, kind, piece, tape, extra, scratch, x, batch, n, tile):
                 total[q] += E.a[i, stages + j] * more[j, q]
         for q in range(size):
             stage[q] = y[q] + h[q] * total[q]
-        set_times(rows, E.c[i], m, scratch.t[tile])
-        evaluate(F, V, kind, i * kind.by_stage, scratch, rows, tile, m, stage, x_tile, scratch.slot[tile], more[i])
+        set_times(rows, tile, E.c[i], m, scratch.t[tile])
+        evaluate(F, V, kind, i * kind.by_stage, scratch, tile, m, stage, x_tile, scratch.slot[tile], more[i])
 
 
 @kernel

@@ -14,9 +14,9 @@ from refnode.kernels.advance import step_factor
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.records import Record
-from refnode.kernels.steps import error_of, runge_kutta, set_errors, set_times
+from refnode.kernels.steps import error_of, runge_kutta, set_errors, set_step, set_times
 from refnode.kernels.systems import evaluate
-from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TILE, TOO_MANY, UNDERFLOW, Rows
+from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TILE, TOO_MANY, UNDERFLOW
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,13 @@ class Samples(Record):
 
 @dataclass(frozen=True)
 class Lanes(Record):
-    """The rows of every pool: whose they are and what they need, (pools, TILE) and (pools, TILE w) ..
+    """The rows of every pool: whose they are, and their states, (pools, TILE) and (pools, TILE w) ..
 
     k, slots    (pools, stages, ..);  x, g_x   the control and its cotangent (pools, TILE n_x)
     """
 
     sample: np.ndarray
     step: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    t0: np.ndarray
-    T: np.ndarray
     y: np.ndarray
     k: np.ndarray
     slots: np.ndarray
@@ -67,17 +63,11 @@ class Lanes(Record):
 
 
 @kernel
-def rows_in(L, scratch, pool, cell):
-    """The rows of a pool."""
-    return Rows(L.start[pool], L.end[pool], L.t0[pool], L.T[pool], scratch.s[pool], scratch.s_new[pool], cell)
-
-
-@kernel
-def seat(F, piece, L, x, pool, r, i):
+def seat(F, piece, L, rows, x, pool, r, i):
     """Give row r to sample i."""
-    L.sample[pool, r] = i
-    L.start[pool, r], L.end[pool, r] = piece.start[i], piece.end[i]
-    L.t0[pool, r], L.T[pool, r] = piece.t0[i], piece.T[i]
+    L.sample[pool, r], rows.cell[pool] = i, piece.cell
+    rows.start[pool, r], rows.end[pool, r] = piece.start[i], piece.end[i]
+    rows.t0[pool, r], rows.T[pool, r] = piece.t0[i], piece.T[i]
     for j in range(F.controls):
         L.x[pool, r * F.controls + j] = x[i * F.controls + j]
 
@@ -92,7 +82,7 @@ def copy_row(a, r_from, r_to, w):
 @kernel
 def attempt(B, control, piece, S, scratch, pool, r, i, room, given):
     """Judge row r's step: the twin of a turn of `adaptive_steps`. The sample's word is set if it can't go on."""
-    s, s_new, n = scratch.s[pool, r], scratch.s_new[pool, r], S.n[i]
+    s, s_new, n = scratch.rows.s[pool, r], scratch.rows.s_new[pool, r], S.n[i]
     w = S.k.shape[1]
     err = error_of(B, scratch.errors[pool, 0, r], scratch.errors[pool, 1, r] if B.two_errors else 0.0, w)
     good = err <= 1 and (s_new > s or not control.adaptive)
@@ -142,13 +132,13 @@ def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, edges, given, po
     With control.adaptive = 0 sample i's steps end at given[i] (N + 1,).
     """
     w, room, m, waiting, last = F.w, S.s.shape[1], 0, edges[pool], edges[pool + 1]
-    rows, y, k, y_new = rows_in(L, scratch, pool, piece.cell), L.y[pool], L.k[pool], scratch.y_new[pool]
-    begins, ends_at = scratch.s[pool], scratch.s_new[pool]  # Numba loses what is written through `rows`
+    rows, y, k, y_new = scratch.rows, L.y[pool], L.k[pool], scratch.y_new[pool]
+    begins, ends_at = rows.s[pool], rows.s_new[pool]
     while True:
         while m < TILE and waiting < last:
             S.word[waiting] = standing(control, S, waiting, room)
             if S.now[waiting] < 1 and S.word[waiting] == DONE:
-                seat(F, piece, L, x, pool, m, waiting)
+                seat(F, piece, L, rows, x, pool, m, waiting)
                 begins[m] = S.now[waiting]
                 for j in range(w):
                     y[m * w + j], k[0, m * w + j] = S.y[waiting, S.n[waiting], j], S.k[waiting, j]
@@ -162,13 +152,14 @@ def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, edges, given, po
                 ends_at[r] = 1.0 if s + 1.01 * S.ds[i] >= 1 else s + S.ds[i]
             else:
                 ends_at[r] = given[i, S.begun[i] + 1]
-        runge_kutta(F, V, B, kind, scratch, rows, pool, m, 1, y, y_new, L.x[pool], L.slots[pool, :1], k)
+        set_step(rows, pool, m)
+        runge_kutta(F, V, B, kind, scratch, pool, m, 1, y, y_new, L.x[pool], L.slots[pool, :1], k)
         set_errors(B, control, scratch, pool, m, w, y, y_new, k)
         ends = k[B.c.size - 1]
         if not B.fsal:
             ends = scratch.total[pool]
-            set_times(rows, 1.0, m, scratch.t[pool])
-            evaluate(F, V, kind, 0, scratch, rows, pool, m, y_new, L.x[pool], scratch.slot[pool], ends)
+            set_times(rows, pool, 1.0, m, scratch.t[pool])
+            evaluate(F, V, kind, 0, scratch, pool, m, y_new, L.x[pool], scratch.slot[pool], ends)
         for r in range(m - 1, -1, -1):
             i = L.sample[pool, r]
             if attempt(B, control, piece, S, scratch, pool, r, i, room, given):
@@ -179,7 +170,7 @@ def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, edges, given, po
                 for j in range(w):
                     S.k[i, j] = k[0, r * w + j]
                 m -= 1
-                seat(F, piece, L, x, pool, r, L.sample[pool, m])
+                seat(F, piece, L, rows, x, pool, r, L.sample[pool, m])
                 begins[r] = begins[m]
                 copy_row(y, m, r, w)
                 copy_row(k[0], m, r, w)
@@ -200,15 +191,15 @@ def own_rates(loop, F, V, kind, piece, L, scratch, x, edges, t, y, k):
 @kernel
 def pool_rates(F, V, kind, piece, L, scratch, x, edges, t, y, k, pool):
     """The same for the samples of one pool."""
-    w, rows = F.w, rows_in(L, scratch, pool, piece.cell)
+    w, rows = F.w, scratch.rows
     for first in range(edges[pool], edges[pool + 1], TILE):
         m = min(TILE, edges[pool + 1] - first)
         for r in range(m):
-            seat(F, piece, L, x, pool, r, first + r)
+            seat(F, piece, L, rows, x, pool, r, first + r)
             scratch.t[pool, r] = t[first + r]
             for j in range(w):
                 L.y[pool, r * w + j] = y[first + r, j]
-        evaluate(F, V, kind, 0, scratch, rows, pool, m, L.y[pool], L.x[pool], scratch.slot[pool], L.k[pool, 0])
+        evaluate(F, V, kind, 0, scratch, pool, m, L.y[pool], L.x[pool], scratch.slot[pool], L.k[pool, 0])
         for r in range(m):
             for j in range(w):
                 k[first + r, j] = L.k[pool, 0, r * w + j]

@@ -165,7 +165,7 @@ def lanes_of(run: Run) -> Lanes:
     P, pools, dtype = run.packed, run.tiles, run.dtype
     width, stages, n_x = TILE * P.F.w, P.B.c.size, TILE * P.F.controls
     return Lanes(
-        *np.zeros((2, pools, TILE), np.int64), *np.zeros((4, pools, TILE)), np.zeros((pools, width), dtype),
+        *np.zeros((2, pools, TILE), np.int64), np.zeros((pools, width), dtype),
         np.zeros((pools, stages, width), dtype), np.zeros((pools, stages, run.slot), dtype),
         *np.zeros((2, pools, n_x), dtype),
     )  # fmt: skip

@@ -4,8 +4,8 @@ from refnode.kernels.adjoint import hand_times, step_back
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.mlp import mlp_weights_vjp
-from refnode.kernels.own import copy_row, rows_in, seat
-from refnode.kernels.steps import runge_kutta
+from refnode.kernels.own import copy_row, seat
+from refnode.kernels.steps import runge_kutta, set_step
 from refnode.kernels.tape import TILE
 
 
@@ -13,11 +13,11 @@ from refnode.kernels.tape import TILE
 def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end, pool):
     """Take g (b, w) of a pool's samples over their steps end[i] - 1 .. begin[i]."""
     w, controls, m, waiting, last = F.w, F.controls, 0, edges[pool], edges[pool + 1]
-    rows, y, g_rows, g_x = rows_in(L, scratch, pool, piece.cell), L.y[pool], C.g[pool], L.g_x[pool]
+    rows, y, g_rows, g_x = scratch.rows, L.y[pool], C.g[pool], L.g_x[pool]
     while True:
         while m < TILE and waiting < last:
             if end[waiting] > begin[waiting]:
-                seat(F, piece, L, x, pool, m, waiting)
+                seat(F, piece, L, rows, x, pool, m, waiting)
                 L.step[pool, m] = end[waiting] - 1
                 for j in range(w):
                     g_rows[m * w + j] = g[waiting, j]
@@ -29,12 +29,13 @@ def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end, p
             return
         for r in range(m):
             i, n = L.sample[pool, r], L.step[pool, r]
-            scratch.s[pool, r], scratch.s_new[pool, r] = S.s[i, n], S.s_new[i, n]
+            rows.s[pool, r], rows.s_new[pool, r] = S.s[i, n], S.s_new[i, n]
             for j in range(w):
                 y[r * w + j] = S.y[i, n, j]
         slots, k = L.slots[pool], L.k[pool]
-        runge_kutta(F, V, B, kind, scratch, rows, pool, m, 0, y, scratch.y_new[pool], L.x[pool], slots, k)
-        step_back(F, V, B, kind, scratch, C, rows, pool, m, 0, slots, k, g_x)
+        set_step(rows, pool, m)
+        runge_kutta(F, V, B, kind, scratch, pool, m, 0, y, scratch.y_new[pool], L.x[pool], slots, k)
+        step_back(F, V, B, kind, scratch, C, pool, m, 0, slots, k, g_x)
         if not kind.by_row:
             useful = B.c.size - B.fsal
             layers, depths = C.layers[pool], C.depths[pool]
@@ -49,7 +50,7 @@ def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end, p
                 for j in range(controls):
                     C.x[i * controls + j] += g_x[r * controls + j]
                 m -= 1
-                seat(F, piece, L, x, pool, r, L.sample[pool, m])
+                seat(F, piece, L, rows, x, pool, r, L.sample[pool, m])
                 L.step[pool, r] = L.step[pool, m]
                 copy_row(g_rows, m, r, w)
                 copy_row(g_x, m, r, controls)

@@ -10,7 +10,7 @@ from refnode.kernels.dense import dense_state
 from refnode.kernels.fill import zero
 from refnode.kernels.integrals import gather
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of, set_times, tile_rows
+from refnode.kernels.steps import rows_of, set_times, share_step
 from refnode.kernels.systems import evaluate
 from refnode.kernels.tape import TILE
 
@@ -19,12 +19,13 @@ from refnode.kernels.tape import TILE
 def tile_nodes(F, V, Q, kind, adj, piece, tape, scratch, x, batch, tile):
     """The records of all nodes for one tile."""
     m = rows_of(tile, batch)
-    rows, x_tile = tile_rows(piece, scratch, tile, m, tape.s[0], tape.s_new[0]), x[tile * TILE * F.controls :]
+    rows, x_tile = scratch.rows, x[tile * TILE * F.controls :]
+    share_step(piece, rows, tile, m, tape.s[0], tape.s_new[0])
     t, a, da = scratch.t[tile], scratch.stage[tile], scratch.total[tile]
     for i in range(Q.c.size):
-        set_times(rows, Q.c[i], m, t)
-        dense_state(adj, rows.start, rows.end, t, tile, 0, m, F.w, a)
-        evaluate(F, V, kind, i * kind.by_stage, scratch, rows, tile, m, a, x_tile, tape.slots[tile, i], da)
+        set_times(rows, tile, Q.c[i], m, t)
+        dense_state(adj, rows.start[tile], rows.end[tile], t, tile, 0, m, F.w, a)
+        evaluate(F, V, kind, i * kind.by_stage, scratch, tile, m, a, x_tile, tape.slots[tile, i], da)
 
 
 @kernel

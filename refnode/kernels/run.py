@@ -12,6 +12,7 @@ from refnode.kernels.tape import (
     KEEP_STAGES,
     TILE,
     Piece,
+    Rows,
     Scratch,
     Tape,
 )
@@ -138,10 +139,10 @@ def scratch_of(P: Packed, tiles: int, dtype: Any) -> Scratch:
     thetas, own = P.B.c.size if P.kind.by_stage else 1, size if P.kind.by_row else 0
 
     def make() -> Scratch:
-        (s, s_new), (psi, slope) = np.zeros((2, tiles, TILE)), np.zeros((2, thetas, m))
-        own_psi, own_slope = np.zeros((2, tiles, m))
+        (psi, slope), (own_psi, own_slope) = np.zeros((2, thetas, m)), np.zeros((2, tiles, m))
+        rows = Rows(*np.zeros((9, tiles, TILE)), np.zeros(tiles, np.int64))
         return Scratch(
-            np.zeros((tiles, TILE), dtype), s, s_new, WORK.get("slot", (tiles, TILE * F.left), dtype),
+            rows, np.zeros((tiles, TILE), dtype), WORK.get("slot", (tiles, TILE * F.left), dtype),
             *WORK.zeros("states", (4, tiles, TILE * F.w), dtype), np.zeros((tiles, 2, TILE)),
             WORK.get("theta", (thetas, size), dtype), psi, slope, WORK.get("own theta", (tiles, own), dtype), own_psi,
             own_slope,

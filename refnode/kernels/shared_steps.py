@@ -5,7 +5,7 @@ import math
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.fill import copy
-from refnode.kernels.steps import error_of, rows_of, runge_kutta, set_errors, tile_rows
+from refnode.kernels.steps import error_of, rows_of, runge_kutta, set_errors, share_step
 from refnode.kernels.systems import evaluate, keep_theta
 from refnode.kernels.tape import KEEP_NOTHING, TILE
 from refnode.kernels.theta import basis_at, coordinate, theta_at, weighted
@@ -52,10 +52,11 @@ def turn_tile(tape, stages, fsal, tile):
 def tile_step(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first, tile):
     """Stages `first` .. of step n for one tile; its new state; the errors of its rows."""
     m, base, at = rows_of(tile, batch), tape.base[n], state_at(tape, n)
-    rows, x_tile = tile_rows(piece, scratch, tile, m, s, s_new), x[tile * TILE * F.controls :]
+    x_tile = x[tile * TILE * F.controls :]
+    share_step(piece, scratch.rows, tile, m, s, s_new)
     y, y_new, k = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:]
     slots = tape.slots[tile, min(base, tape.slots.shape[1] - 1) :]
-    runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x_tile, slots, k)
+    runge_kutta(F, V, B, kind, scratch, tile, m, first, y, y_new, x_tile, slots, k)
     set_errors(B, control, scratch, tile, m, F.w, y, y_new, k)
 
 
@@ -68,18 +69,24 @@ def step_all(loop, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s,
 
 
 @kernel
-def rates(F, V, kind, piece, tape, scratch, x, batch, at, stage, t):
+def tile_rates(F, V, kind, piece, tape, scratch, x, batch, at, stage, t, tile):
+    """k[:, stage] of one tile."""
+    m = rows_of(tile, batch)
+    for r in range(m):
+        scratch.t[tile, r] = t[tile * TILE + r]
+    share_step(piece, scratch.rows, tile, m, 0.0, 0.0)
+    x_tile = x[tile * TILE * F.controls :]
+    y, slot, k = tape.y[tile, at], tape.slots[tile, min(stage, tape.slots.shape[1] - 1)], tape.k[tile, stage]
+    evaluate(F, V, kind, 0, scratch, tile, m, y, x_tile, slot, k)
+
+
+@kernel
+def rates(loop, F, V, kind, piece, tape, scratch, x, batch, at, stage, t):
     """k[:, stage] = F(t, y[:, at]) of the whole batch at depths t (b,), t[0] for all where the batch shares theta."""
     if kind.by_stage:
         theta_at(V, t[0], piece.t0[0], piece.T[0], piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
         keep_theta(F, scratch.theta[0], 0)
-    for tile in range(tape.y.shape[0]):
-        m = rows_of(tile, batch)
-        for r in range(m):
-            scratch.t[tile, r] = t[tile * TILE + r]
-        rows, x_tile = tile_rows(piece, scratch, tile, m, 0.0, 0.0), x[tile * TILE * F.controls :]
-        y, slot, k = tape.y[tile, at], tape.slots[tile, min(stage, tape.slots.shape[1] - 1)], tape.k[tile, stage]
-        evaluate(F, V, kind, 0, scratch, rows, tile, m, y, x_tile, slot, k)
+    each(loop, tape.y.shape[0], tile_rates, (F, V, kind, piece, tape, scratch, x, batch, at, stage, t))
 
 
 @kernel

@@ -150,7 +150,8 @@ def rate_of(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -
 def left_at(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -> None:
     """Leave F(t, y) of `rate_of` on the tape."""
     P = run.packed
-    rates(P.F, P.V, P.kind, piece, tape, run.scratch, P.x, run.problem.batch, at, stage, t)
+    with launch(run.loop):
+        rates(run.loop, P.F, P.V, P.kind, piece, tape, run.scratch, P.x, run.problem.batch, at, stage, t)
 
 
 def raise_for(word: int, run: Run, tape: Tape, piece: Piece, state: State) -> None:

@@ -1,13 +1,14 @@
 """One Runge-Kutta step of a tile of rows: the twin of `refnode.steps.rk_step`.
 
 Every row has its own segment and its own fractions s, s_new of it; where a batch shares its steps these are equal.
+They stand in the scratch's rows.
 """
 
 import math
 
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.systems import evaluate
-from refnode.kernels.tape import TILE, Rows
+from refnode.kernels.tape import TILE
 
 
 @inline
@@ -16,33 +17,45 @@ def rows_of(tile, batch):
     return min(TILE, batch - tile * TILE)
 
 
-@inline
-def tile_rows(piece, scratch, tile, m, s, s_new):
-    """A tile of samples that share the step from s to s_new."""
-    first, last = tile * TILE, tile * TILE + m
-    own_s, own_s_new = scratch.s[tile][:m], scratch.s_new[tile][:m]
+@kernel
+def share_step(piece, rows, tile, m, s, s_new):
+    """Have the rows of a tile, samples of the batch, share the step from s to s_new."""
+    first = tile * TILE
+    rows.cell[tile] = piece.cell
     for r in range(m):
-        own_s[r], own_s_new[r] = s, s_new
-    start, end, t0, T = piece.start[first:last], piece.end[first:last], piece.t0[first:last], piece.T[first:last]
-    return Rows(start, end, t0, T, own_s, own_s_new, piece.cell)
+        rows.start[tile, r], rows.end[tile, r] = piece.start[first + r], piece.end[first + r]
+        rows.t0[tile, r], rows.T[tile, r] = piece.t0[first + r], piece.T[first + r]
+        rows.s[tile, r], rows.s_new[tile, r] = s, s_new
+    set_step(rows, tile, m)
 
 
 @kernel
-def set_times(rows, c, m, t):
+def set_step(rows, tile, m):
+    """Where the rows' steps begin and end, and their lengths, from their fractions of the segment."""
+    for r in range(m):
+        start, end, s, s_new = rows.start[tile, r], rows.end[tile, r], rows.s[tile, r], rows.s_new[tile, r]
+        rows.t[tile, r], rows.t_new[tile, r] = (1 - s) * start + s * end, (1 - s_new) * start + s_new * end
+        rows.h[tile, r] = (s_new - s) * (end - start)
+
+
+@kernel
+def set_times(rows, tile, c, m, t):
     """The stage's depth for each row: t + c h, exactly the step's end for c = 1."""
-    for r in range(m):
-        start, end, s, s_new = rows.start[r], rows.end[r], rows.s[r], rows.s_new[r]
-        before, after = (1 - s) * start + s * end, (1 - s_new) * start + s_new * end
-        t[r] = after if c == 1 else before + c * ((s_new - s) * (end - start))
+    before, after, h = rows.t[tile], rows.t_new[tile], rows.h[tile]
+    if c == 1:
+        for r in range(m):
+            t[r] = after[r]
+    else:
+        for r in range(m):
+            t[r] = before[r] + c * h[r]
 
 
 @kernel
-def set_lengths(rows, m, w, h):
+def set_lengths(rows, tile, m, w, h):
     """h of each row, once for each of its numbers."""
     for r in range(m):
-        length = (rows.s_new[r] - rows.s[r]) * (rows.end[r] - rows.start[r])
         for j in range(w):
-            h[r * w + j] = length
+            h[r * w + j] = rows.h[tile, r]
 
 
 @kernel
@@ -60,19 +73,19 @@ def combine(weights, count, k, first, size, total):
 
 
 @kernel
-def runge_kutta(F, V, B, kind, scratch, rows, tile, m, first, y, y_new, x, slots, k):
+def runge_kutta(F, V, B, kind, scratch, tile, m, first, y, y_new, x, slots, k):
     """y_new and stages `first` .. from y and, if first is 1, k[0]; slots (stages, ..), or (1, ..) without vjps."""
     size, stages = m * F.w, B.c.size
     h, total, stage = scratch.h[tile], scratch.total[tile], scratch.stage[tile]
-    set_lengths(rows, m, F.w, h)
+    set_lengths(scratch.rows, tile, m, F.w, h)
     for i in range(first, stages):
         target = y_new if B.fsal and i == stages - 1 else stage
         combine(B.a[i], i, k, 0, size, total)
         for q in range(size):
             target[q] = y[q] + h[q] * total[q]
-        set_times(rows, B.c[i], m, scratch.t[tile])
+        set_times(scratch.rows, tile, B.c[i], m, scratch.t[tile])
         slot = slots[min(i, len(slots) - 1)]
-        evaluate(F, V, kind, i * kind.by_stage, scratch, rows, tile, m, target, x, slot, k[i])
+        evaluate(F, V, kind, i * kind.by_stage, scratch, tile, m, target, x, slot, k[i])
     if not B.fsal:
         combine(B.b, stages, k, 0, size, total)
         for q in range(size):

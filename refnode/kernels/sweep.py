@@ -9,7 +9,7 @@ from refnode.kernels.fill import zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.products import products
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of, runge_kutta, tile_rows
+from refnode.kernels.steps import rows_of, runge_kutta, share_step
 from refnode.kernels.tape import KEEP_STAGES, TILE
 from refnode.kernels.theta import theta_vjp, weighted
 
@@ -28,19 +28,20 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tas
     x_tile, g_x = x[tile * TILE * F.controls :], C.x[tile * TILE * F.controls :]
     room, used = C.layers.shape[1], 0
     for n in range(last - 1, first - 1, -1):
-        rows, base = tile_rows(piece, scratch, tile, m, tape.s[n], tape.s_new[n]), tape.base[n]
+        base = tape.base[n]
+        share_step(piece, scratch.rows, tile, m, tape.s[n], tape.s_new[n])
         k, slots = tape.k[tile, base:], tape.slots[tile, base:]
         if tape.keep != KEEP_STAGES:
             y = tape.y[tile, n]
-            runge_kutta(F, V, B, kind, scratch, rows, tile, m, 0, y, scratch.y_new[tile], x_tile, slots, k)
+            runge_kutta(F, V, B, kind, scratch, tile, m, 0, y, scratch.y_new[tile], x_tile, slots, k)
         if kind.by_stage:
             for i in range(useful):
                 zero(C.theta[tile, i])
         used += useful
         block = room - used
-        step_back(F, V, B, kind, scratch, C, rows, tile, m, block, slots, k, g_x)
+        step_back(F, V, B, kind, scratch, C, tile, m, block, slots, k, g_x)
         for r in range(m):
-            hand_times(rows, C, tile, r, tile * TILE + r)
+            hand_times(scratch.rows, C, tile, r, tile * TILE + r)
         if kind.by_stage:
             for i in range(useful):
                 g_theta, at = C.theta[tile, i], block + i

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refnode.kernels.compiled import kernel
+from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.dense import Dense, dense_state
 from refnode.kernels.mlp import Net, cotangent_size, cotangents_of, slot_size, transpose_weights
 from refnode.kernels.rates import Rates, rate, rate_vjp
@@ -110,7 +110,7 @@ def costate_rate(S, theta, which, t, rows, tile, first, m, u, x, slot, du):
     y, k, g, g_y, g_t = S.y[tile], S.k[tile], S.g[tile], S.g_y[tile], S.g_t[tile]
     record, nothing = record_of(F, m, slot), theta[:0]
     if not S.beside:
-        dense_state(S.dense, rows.end[first:], rows.start[first:], t, tile, first, m, w, y)
+        dense_state(S.dense, rows.end[tile, first:], rows.start[tile, first:], t, tile, first, m, w, y)
     for r in range(m):
         row = u[(first + r) * S.w : (first + r + 1) * S.w]
         record.t[r] = t[r]
@@ -127,7 +127,7 @@ def costate_rate(S, theta, which, t, rows, tile, first, m, u, x, slot, du):
         F, theta, S.transposed[which], t, m, record.slot, k, 0, g, 0, g_y, 0, record.x, 0, g_t, nothing, record.layers,
         S.spare[tile],
     )  # fmt: skip
-    share_out(F, m, record, rows, first, S.longest)
+    share_out(F, m, record, rows, tile, first, S.longest)
     for r in range(m):
         row = du[(first + r) * S.w : (first + r + 1) * S.w]
         for j in range(d):
@@ -137,10 +137,10 @@ def costate_rate(S, theta, which, t, rows, tile, first, m, u, x, slot, du):
 
 
 @kernel
-def share_out(F, m, record, rows, first, longest):
+def share_out(F, m, record, rows, tile, first, longest):
     """Multiply what m rows left by their shares, the lengths of their segments in units of the longest."""
     for r in range(m):
-        share = record.share.dtype.type((rows.end[first + r] - rows.start[first + r]) / longest)
+        share = record.share.dtype.type((rows.end[tile, first + r] - rows.start[tile, first + r]) / longest)
         record.share[r] = share
         if share == 1:
             continue
@@ -154,7 +154,7 @@ def share_out(F, m, record, rows, first, longest):
             x[j] *= share
 
 
-@kernel
+@inline
 def of_rows(F, theta, which, t, rows, tile, first, m, y, x, slot, k):
     """k = y' for m rows from row `first` of a tile, y and k (.., w); theta is the one that was kept as `which`."""
     if F.backwards:
@@ -171,14 +171,14 @@ def keep_theta(F, theta, which):
 
 
 @kernel
-def evaluate(F, V, kind, which, scratch, rows, tile, m, y, x, slot, k):
+def evaluate(F, V, kind, which, scratch, tile, m, y, x, slot, k):
     """k = y' (m, w) at the depths in scratch.t, with one theta, that of stage `which`, or with each row's own."""
-    t = scratch.t[tile]
+    t, rows = scratch.t[tile], scratch.rows
     if not kind.by_row:
         of_rows(F, scratch.theta[which], which, t, rows, tile, 0, m, y, x, slot, k)
         return
-    size, own = F.left, scratch.own[tile]
+    size, own, psi, slope = F.left, scratch.own[tile], scratch.own_psi[tile], scratch.own_slope[tile]
     for r in range(m):
-        theta_at(V, t[r], rows.t0[r], rows.T[r], rows.cell, own, scratch.own_psi[tile], scratch.own_slope[tile])
+        theta_at(V, t[r], rows.t0[tile, r], rows.T[tile, r], rows.cell[tile], own, psi, slope)
         keep_theta(F, own, tile)
         of_rows(F, own, tile, t[r : r + 1], rows, tile, r, 1, y, x, slot[r * size : (r + 1) * size], k)

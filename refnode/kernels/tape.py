@@ -5,7 +5,6 @@ threads: every tile's sums are its own, and sums over tiles run in one order.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -69,9 +68,12 @@ class Piece(Record):
     cell: int
 
 
-class Rows(NamedTuple):
-    """What differs between the samples of a step: a segment's start and end, the ends t0, T that theta(t) follows, and
-    the fractions s, s_new of the segment between which the step lies, (m,) each; and the segment's cell.
+@dataclass(frozen=True)
+class Rows(Record):
+    """What differs between the rows of a step, tile by tile, (tiles, TILE) each.
+
+    start, end   of a row's segment;  t0, T   the ends that theta(t) follows;  cell (tiles,)   the segment's
+    s, s_new     the fractions of the segment between which the step lies;  t, t_new, h   its ends and its length
     """
 
     start: np.ndarray
@@ -80,7 +82,10 @@ class Rows(NamedTuple):
     T: np.ndarray
     s: np.ndarray
     s_new: np.ndarray
-    cell: int
+    t: np.ndarray
+    t_new: np.ndarray
+    h: np.ndarray
+    cell: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class Tape(Record):
 class Scratch(Record):
     """Room for one step, tile by tile.
 
-    t, s, s_new              a stage's depths, and the step's fractions (tiles, TILE)
+    rows                     of the step;  t   a stage's depths (tiles, TILE)
     slot                     for a stage without a vjp (tiles, TILE slot)
     h, total, stage, y_new   h of each number, sums of stages, two states (tiles, TILE w)
     errors                   of each row, by both error estimates (tiles, 2, TILE)
@@ -117,9 +122,8 @@ class Scratch(Record):
     own, own_psi, own_slope  of one row at a time (tiles, p), (tiles, m), (tiles, m)
     """
 
+    rows: Rows
     t: np.ndarray
-    s: np.ndarray
-    s_new: np.ndarray
     slot: np.ndarray
     h: np.ndarray
     total: np.ndarray

@@ -80,7 +80,7 @@ TWINS = {  # kernels/: the story
 
 PARTS = {  # of twins, compared through them
     "activations.py": {"soft_slope_64", "soft_slope_32"},
-    "adjoint.py": {"evaluate_vjp", "row_products", "stage_cotangent"},
+    "adjoint.py": {"evaluate_vjp", "stage_cotangent", "stage_time_vjp"},
     "advance.py": {"after_step"},
     "backwards.py": {"largest_at"},
     "dense.py": {"fraction_of", "step_at"},
@@ -88,19 +88,19 @@ PARTS = {  # of twins, compared through them
     "extra.py": {"tile_extra"},
     "given.py": {"tile_steps", "finite_steps"},
     "integrals.py": {"add_tiles", "block_or_tile", "gather", "of_own_theta", "of_theta"},
-    "own.py": {"rows_in", "seat", "copy_row", "attempt", "standing", "own_steps", "pool_rates"},
+    "own.py": {"seat", "copy_row", "attempt", "standing", "own_steps", "pool_rates"},
     "own_sweep.py": {"own_back"},
     "mlp.py": {
         "slot_size", "cotangent_size", "transpose_weights", "layer", "time_vjp", "add_weights",
     },
     "panels.py": {"tile_nodes"},
     "rates.py": {"squared_norm", "parameter_norm_vjp"},
-    "shared_steps.py": {"larger", "set_theta", "tile_step", "turn_over", "turn_tile"},
-    "steps.py": {"set_lengths", "combine", "error_rows", "error_of", "set_errors"},
+    "shared_steps.py": {"larger", "set_theta", "tile_rates", "tile_step", "turn_over", "turn_tile"},
+    "steps.py": {"set_lengths", "set_step", "share_step", "combine", "error_rows", "error_of", "set_errors"},
     "sweep.py": {"tile_back", "gather", "gather_block", "gather_tiles"},
-    "systems.py": {"evaluate", "keep_theta", "of_rows", "record_size", "record_of", "share_out"},
+    "systems.py": {"evaluate", "keep_theta", "record_size", "record_of", "share_out"},
     "tangents.py": {"along_theta", "add_entry", "rows_jvp", "block_jvp"},
-    "fill.py": {"zero", "copy", "copy_columns", "add_columns", "fetch"},
+    "fill.py": {"zero", "copy", "copy_columns", "add_columns", "fetch_before"},
     "threads.py": {"shared"},
     "user.py": {"user_forward", "user_vjp", "user_weights"},
 }  # fmt: skip

@@ -11,7 +11,6 @@ from refnode.oracle.taylor.core.cotangents import Gathered
 from refnode.oracle.taylor.decimals import Decimals, decimals, exact, number, pairs
 from refnode.oracle.taylor.solve import Precision, Room, Sample, Setup, room
 from refnode.oracle.taylor.times import Bound, bounds_of, times_vjp
-from refnode.values import parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +142,7 @@ class _Gradient:
         problem, flat = self.problem, dict(sums)
         flat |= {"w_x": of(self.room.h_x), "w_y": of(self.room.h_y), "w_T": of(self.room.depth)}
         leaves: dict[str, Array] = {}
-        for part, shapes in parts(problem.model).items():
+        for part, shapes in problem.model.parts.items():
             leaves |= unflatten(flat[part], shapes)
         leaves["x"] = flat["x"]
         for name in ("t0", "T"):
