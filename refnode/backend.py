@@ -67,8 +67,6 @@ def why_no_kernels(
         return _why_no_card(problem, solver, method, options or {})
     if method is not None and compiled(method) is None:
         return f"method {method!r} is not compiled"
-    if solver.steps == "own" and method not in (None, "discrete", "forward_discrete", "forward_continuous"):
-        return f"steps='own' is not compiled for method {method!r}"
     if solver.steps == "own" and (options or {}).get("store") == "binomial":
         return "store='binomial' is not compiled for own steps, which keep states, N b d, whatever is asked for"
     if method in ("forward_discrete", "forward_continuous") and type(problem.model.field) is UserField:

@@ -245,6 +245,8 @@ BUGS = (
     Bug("kernel own steps: row handed on with its old state", "kernels/own.py", "copy_row(y, m, r, w)", "copy_row(y, r, r, w)", "tests/kernels/test_drawn_twins.py::test_own_steps_do_not_see_their_company"),
     Bug("kernel step: h counted twice in its own cotangent", "kernels/adjoint.py", "g_h[n] += g_k[n] * k[n]\n        g_k[n] *= h[n]", "g_k[n] *= h[n]\n        g_h[n] += g_k[n] * k[n]", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
     Bug("kernel step: a stage's depth counted to the step's end", "kernels/adjoint.py", "g_h[r] += c * g_stage[r]", "g_h[r] += g_stage[r]", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
+    Bug("kernel evaluations: t0's part through theta(t) dropped", "kernels/evaluations.py", "times[3, r], times[4, r]", "times[3, r], 0 * times[4, r]", "tests/kernels/test_continuous_twins.py::test_drawn_evaluations"),
+    Bug("kernel evaluations: weights from the first tile's inputs", "kernels/evaluations.py", "slots = scratch.slot[tile : tile + 1]", "slots = scratch.slot[:1]", "tests/kernels/test_continuous_twins.py::test_drawn_evaluations"),
     Bug("kernel theta by row: t0 forgotten", "kernels/adjoint.py", "times[4, r] -= (1 - u) * rate", "times[4, r] -= 0 * rate", "tests/kernels/test_twins.py::test_catalogue[rk4-adaptive_follows]"),
     Bug("kernel cache: digest of names only", "kernels/compiled.py", 'path.name.encode() + b"\\0" + path.read_bytes()', "path.name.encode()", "tests/kernels/test_cache.py::test_every_source_counts"),
     Bug("kernel softplus: what log 2 lacks in float64 forgotten", "kernels/activations_64.py", "(log1p + LOG2_REST) + LOG2", "log1p + LOG2", "-m slow tests/kernels/test_exhaustive.py::test_float64_numbers[softplus]"),

@@ -50,8 +50,12 @@ def backsolve_adjoint(
     flag("check", check)
     allowed = allowed_miss(solver, limit)
     forward = solve_forward(problem, values, solver)
-    back = BackwardPass(problem, values, forward, solver)
-    d = back.d
+    return by_backsolve(BackwardPass(problem, values, forward, solver), check, allowed)
+
+
+def by_backsolve(back: BackwardPass, check: bool, allowed: float) -> GradientResult:
+    """The gradient by a backward pass that solves the state again."""
+    problem, values, forward, solver, d = back.problem, back.values, back.forward, back.solver, back.d
     atol = np.concatenate([np.full(d, solver.atol or 0.0), np.full(d, back.costate_atol())])
 
     def sweep(i: int, adj: Array) -> Array:

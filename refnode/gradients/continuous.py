@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from refnode.arrays import Array, column
+from refnode.dense import DenseSegment
 from refnode.dynamics import Cotangents, dynamics_of
 from refnode.errors import UnreliableGradient
 from refnode.forward import Forward, point_terms, right_hand_side
@@ -173,6 +174,11 @@ class BackwardPass:
             error = f"the parameter integrals' estimated error in one step, {self.integral_error:.1e},"
             message = f"{error} is beyond {allowed:.1e}"
             raise UnreliableGradient(f"{message}: the steps see state and costate, not them; use method 'quadrature'")
+
+    def dense_state(self, i: int) -> DenseSegment:
+        """y(t) on segment i, where the forward solve kept its steps; the interpolant's extra stages are counted."""
+        rhs = self.statistics.counting(right_hand_side(self.on_segment[i], self.values))
+        return DenseSegment(rhs, self.spans[i], self.forward.steps[i], self.solver.tableau)
 
     def steps(self, i: int, rhs: Rhs, u: Array, atol: Array) -> Iterator[Step]:
         """Solver steps of u' = rhs(t, u) from the end of segment i to its start."""

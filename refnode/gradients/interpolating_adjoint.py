@@ -3,7 +3,7 @@
 import numpy as np
 
 from refnode.arrays import Array, flag
-from refnode.forward import dense_segment, solve_forward
+from refnode.forward import solve_forward
 from refnode.gradients.continuous import BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.problem import Problem
@@ -40,12 +40,17 @@ def interpolating_adjoint(problem: Problem, solver: Solver, *, check: bool = Tru
     flag("check", check)
     values = problem.resolved
     forward = solve_forward(problem, values, solver, keep="steps")
-    back = BackwardPass(problem, values, forward, solver)
+    return by_interpolation(BackwardPass(problem, values, forward, solver), check)
+
+
+def by_interpolation(back: BackwardPass, check: bool) -> GradientResult:
+    """The gradient by a backward pass over the dense output of a forward solve that kept its steps."""
+    problem, values, forward, solver = back.problem, back.values, back.forward, back.solver
     atol, held = np.asarray(back.costate_atol()), 0
 
     def sweep(i: int, adj: Array) -> Array:
         nonlocal held
-        y_at = dense_segment(problem, values, forward, i, solver.tableau, back.statistics)
+        y_at = back.dense_state(i)
         held += y_at.bytes
 
         def z_at(t: Array) -> Array:

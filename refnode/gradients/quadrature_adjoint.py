@@ -10,7 +10,7 @@ import numpy as np
 from refnode.arrays import Array, column, count, positive
 from refnode.dense import DenseSegment
 from refnode.errors import UnreliableGradient
-from refnode.forward import dense_segment, solve_forward
+from refnode.forward import solve_forward
 from refnode.gradients.continuous import TINY, BackwardPass, integrals
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.problem import Problem
@@ -94,13 +94,18 @@ def quadrature_adjoint(
     count("max_panels", max_panels)
     quad_rtol = positive("rtol", rtol) if rtol is not None else solver.tolerance or 1e-10
     forward = solve_forward(problem, values, solver, keep="steps")
-    back = BackwardPass(problem, values, forward, solver)
+    return by_quadrature(BackwardPass(problem, values, forward, solver), quad_rtol, max_panels)
+
+
+def by_quadrature(back: BackwardPass, quad_rtol: float, max_panels: int, eps: float = EPS) -> GradientResult:
+    """The gradient by a backward pass that integrates over dense output, in numbers rounded to eps."""
+    problem, values, forward, solver = back.problem, back.values, back.forward, back.solver
     atol, held = np.asarray(back.costate_atol()), 0
     errors: list[Array] = []
 
     def sweep(i: int, adj: Array) -> Array:
         nonlocal held
-        span, y_at = back.spans[i], dense_segment(problem, values, forward, i, solver.tableau, back.statistics)
+        span, y_at = back.spans[i], back.dense_state(i)
         backwards = Span(span.end, span.start)
 
         def rhs(t: Array, adj: Array) -> Array:
@@ -110,7 +115,7 @@ def quadrature_adjoint(
         adj_at = DenseSegment(back.statistics.counting(rhs), backwards, steps, solver.tableau)
         held += y_at.bytes + adj_at.bytes
         knots, segment = np.union1d(y_at.fractions(), 1 - adj_at.fractions()), Segment(back, i, span, y_at, adj_at)
-        errors.append(integrate(lambda lo, hi: _panel(segment, lo, hi), back, span, knots, quad_rtol, max_panels))
+        errors.append(integrate(lambda lo, hi: _panel(segment, lo, hi), back, span, knots, quad_rtol, max_panels, eps))
         return steps[-1].y_new
 
     grads, adj_t0 = back.run(sweep)

@@ -11,7 +11,7 @@ from refnode.kernels.adjoint import Cotangents
 from refnode.kernels.pack import gathered
 from refnode.kernels.run import Run
 from refnode.objective import point_loss_vjp
-from refnode.segments import bounds, bounds_vjp, like_end
+from refnode.segments import bounds, bounds_vjp
 from refnode.values import Values, resolved_vjp
 
 
@@ -28,7 +28,7 @@ class Backward:
         self.times, self.terms = bounds(run.problem, run.values), point_terms(run.problem)
         self.pieces = run.pieces
         self.g_bounds = [np.zeros(batch) for _ in self.times]
-        self.g_t0, self.g_T, self.g_w_y = np.zeros(batch), np.zeros(batch), np.zeros(run.values.w_y.shape)
+        self.g_w_y = np.zeros(run.values.w_y.shape)
         self.g_control = np.zeros(batch * F.controls)
         self.g = np.zeros((batch, F.w))
         self.g[:, F.rates.d :] = run.problem.loss.scale
@@ -41,16 +41,17 @@ class Backward:
             return
         z, w_y = self.forward.at_bounds[i][:, :d], self.values.w_y
         g_w, g_t, g_z = point_loss_vjp(term, problem.model.h_y, w_y, self.times[i], z, problem.loss.scale)
-        self.g_w_y, self.g_bounds[i] = self.g_w_y + g_w, self.g_bounds[i] + g_t
+        self.g_w_y += g_w
+        self.g_bounds[i] += g_t
         self.g[:, :d] += g_z
 
     def take(self, i: int, C: Cotangents, of_theta: Array) -> None:
         """Take what steps of segment i gave to its ends, to those that theta(t) follows and to the control."""
-        batch = self.problem.batch
-        start, end = (np.where(self.problem.layout.waiting[i], 0.0, g_t) for g_t in (C.start, C.end))
-        self.g_bounds[i] = self.g_bounds[i] + start + of_theta[0] / batch
-        self.g_bounds[i + 1] = self.g_bounds[i + 1] + end + of_theta[1] / batch
-        self.g_t0, self.g_T = self.g_t0 + C.t0 + of_theta[2] / batch, self.g_T + C.T + of_theta[3] / batch
+        waiting = self.problem.layout.waiting[i]
+        C.start[waiting], C.end[waiting] = 0.0, 0.0
+        parts = (C.start, i), (C.end, i + 1), (C.t0, 0), (C.T, -1)
+        for (own, bound), shared in zip(parts, of_theta / self.problem.batch, strict=True):
+            self.g_bounds[bound] += own + shared
         self.g_control += C.x
         for part in (C.start, C.end, C.t0, C.T, C.x):
             part[:] = 0
@@ -61,8 +62,6 @@ class Backward:
         g_w_x, g_x = problem.model.initial_state_vjp(values.w_x, values.x, adj_t0)
         if self.g_control.size:
             g_x = g_x + control_vjp(problem.model.control, values.x, self.g_control.reshape(problem.batch, -1))
-        grads = bounds_vjp(problem, values, self.g_bounds)
-        t0, T = grads.t0 + like_end(self.g_t0, values.t0), grads.T + like_end(self.g_T, values.T)
-        alpha = gathered(problem, self.g_still, self.g_A)
-        grads = replace(grads, alpha=alpha, w_x=g_w_x, w_y=self.g_w_y, x=g_x, t0=t0, T=T)
+        alpha, grads = gathered(problem, self.g_still, self.g_A), bounds_vjp(problem, values, self.g_bounds)
+        grads = replace(grads, alpha=alpha, w_x=g_w_x, w_y=self.g_w_y, x=g_x)
         return resolved_vjp(values, grads, problem), adj_t0

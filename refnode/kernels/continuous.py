@@ -5,9 +5,12 @@ from typing import Any
 import numpy as np
 
 from refnode.arrays import Array, flag
-from refnode.gradients.backsolve_adjoint import allowed_miss, check_return, unreliable_if_it_fails
+from refnode.gradients.backsolve_adjoint import allowed_miss, by_backsolve, check_return, unreliable_if_it_fails
+from refnode.gradients.interpolating_adjoint import by_interpolation
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.costate import CostatePass
+from refnode.kernels.evaluations import EvaluatedPass
+from refnode.kernels.forward import whole_forward
 from refnode.kernels.run import run_of
 from refnode.kernels.solve import solve
 from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES
@@ -23,7 +26,7 @@ def backsolve_adjoint(
     Parameters
     ----------
     problem         Problem that packs (see `refnode.kernels.pack.refusal`)
-    solver          Solver with shared steps
+    solver          Solver; own steps are the story's, between compiled evaluations
     dtype           of states, parameters and costates: np.float64 or np.float32; times and integrals are float64
     check, limit    as in the story
 
@@ -42,6 +45,9 @@ def backsolve_adjoint(
     values = problem.resolved
     flag("check", check)
     allowed = allowed_miss(solver, limit)
+    if solver.steps == "own":
+        forward = whole_forward(problem, solver, dtype, keep_steps=False)
+        return by_backsolve(EvaluatedPass(problem, values, forward, solver, dtype), check, allowed)
     run = run_of(problem, values, solver, dtype)
     solved = solve(run, KEEP_NOTHING, for_vjps=False)
     back = CostatePass(run, solved, beside=True)
@@ -71,7 +77,7 @@ def interpolating_adjoint(
     Parameters
     ----------
     problem    Problem that packs (see `refnode.kernels.pack.refusal`)
-    solver     Solver with shared steps
+    solver     Solver; own steps are the story's, between compiled evaluations
     dtype      of states, parameters and costates: np.float64 or np.float32; times and integrals are float64
     check      as in the story
 
@@ -89,6 +95,9 @@ def interpolating_adjoint(
     """
     values = problem.resolved
     flag("check", check)
+    if solver.steps == "own":
+        forward = whole_forward(problem, solver, dtype, keep_steps=True)
+        return by_interpolation(EvaluatedPass(problem, values, forward, solver, dtype), check)
     run = run_of(problem, values, solver, dtype)
     solved = solve(run, KEEP_STAGES, for_vjps=False)
     back = CostatePass(run, solved, beside=False)

@@ -23,7 +23,7 @@ def fetch_before(a, first, count):
 
 @intrinsic
 def _fetch_line(typing_context: Any, a: Any, n: Any) -> Any:
-    """Call for the line in which number n of a flat array stands, into the second-level cache."""
+    """Call for the line in which number n of a flat array stands, into the first-level cache."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=arguments[0])
@@ -31,8 +31,8 @@ def _fetch_line(typing_context: Any, a: Any, n: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
         prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         place = builder.bitcast(builder.gep(array.data, [arguments[1]]), pointer)
-        read, second_level, data = word(0), word(2), word(1)
-        builder.call(prefetch, [place, read, second_level, data])
+        read, first_level, data = word(0), word(3), word(1)
+        builder.call(prefetch, [place, read, first_level, data])
         return context.get_dummy_value()
 
     return types.none(a, types.intp), generate

@@ -2,7 +2,10 @@
 
 import math
 
+import numpy as np
+
 from refnode.kernels.compiled import kernel
+from refnode.kernels.shared_steps import rates
 from refnode.kernels.tape import TILE
 
 STATE, RATE, CHANGE = range(3)  # what a norm is of: y, h k_0 or h (k_1 - k_0), h the segment's length
@@ -58,3 +61,23 @@ def hairers_step(rtol, atol, worst, batch, length, y, k, h0, d1, order):
         return math.nan
     h1 = max(1e-6, h0 * 1e-3) if top <= 1e-15 else (0.01 / top) ** (1 / (order + 1))
     return min(100 * h0, h1, 1.0)
+
+
+@kernel
+def first_step(loop, F, V, kind, control, piece, tape, scratch, x, batch, at, base, order):
+    """The first step as a fraction of the segment, from the state at y[:, at]; NaN if its rate is not finite.
+
+    k[:, base] is left as the rate there; y[:, at + 1] and k[:, base + 1] serve as room.
+    """
+    length, t = np.empty(batch), np.empty(batch)
+    for i in range(batch):
+        length[i] = piece.end[i] - piece.start[i]
+    rates(loop, F, V, kind, piece, tape, scratch, x, batch, at, base, piece.start)
+    y, k, rtol, atol = tape.y[:, at:], tape.k[:, base:], control.rtol, control.atol
+    h0, d1 = euler_step(rtol, atol, control.worst, batch, length, y, k)
+    if not math.isfinite(d1):
+        return math.nan
+    for i in range(batch):
+        t[i] = piece.start[i] + h0 * length[i]
+    rates(loop, F, V, kind, piece, tape, scratch, x, batch, at + 1, base + 1, t)
+    return hairers_step(rtol, atol, control.worst, batch, length, y, k, h0, d1, order)

@@ -36,6 +36,12 @@ def solve_forward(problem: Problem, solver: Solver, dtype: Any = np.float64) -> 
     return solved.forward, _shared_steps(run, solved)
 
 
+def whole_forward(problem: Problem, solver: Solver, dtype: Any, keep_steps: bool) -> Forward:
+    """The story's record of a compiled solve, with its steps if they are kept."""
+    forward, steps = solve_forward(problem, solver, dtype)
+    return replace(forward, steps=steps() if keep_steps else [[] for _ in forward.grid.fractions])
+
+
 def _shared_steps(run: Run, solved: Solved) -> Steps:
     """Steps that the batch shares, off copies of the tape."""
     tape, starts = solved.tape, solved.first_steps

@@ -7,9 +7,19 @@ import numpy as np
 
 from refnode.arrays import Array, count, positive
 from refnode.control import control_vjp
-from refnode.gradients.quadrature_adjoint import GAUSS, KRONROD, NODES, Panel, integrate, largest
+from refnode.gradients.quadrature_adjoint import (
+    GAUSS,
+    KRONROD,
+    NODES,
+    Panel,
+    by_quadrature,
+    integrate,
+    largest,
+)
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.costate import CostatePass, down, integrals
+from refnode.kernels.evaluations import EvaluatedPass
+from refnode.kernels.forward import whole_forward
 from refnode.kernels.pack import gathered
 from refnode.kernels.panels import panel
 from refnode.kernels.run import WORK, Run, run_of
@@ -34,7 +44,7 @@ def quadrature_adjoint(
     Parameters
     ----------
     problem             Problem that packs (see `refnode.kernels.pack.refusal`)
-    solver              Solver with shared steps
+    solver              Solver; own steps are the story's, between compiled evaluations
     dtype               of states, parameters and costates: np.float64 or np.float32; times and integrals are float64
     rtol, max_panels    as in the story
 
@@ -53,6 +63,10 @@ def quadrature_adjoint(
     values = problem.resolved
     count("max_panels", max_panels)
     quad_rtol = positive("rtol", rtol) if rtol is not None else solver.tolerance or 1e-10
+    eps = float(np.finfo(dtype).eps)
+    if solver.steps == "own":
+        forward = whole_forward(problem, solver, dtype, keep_steps=True)
+        return by_quadrature(EvaluatedPass(problem, values, forward, solver, dtype), quad_rtol, max_panels, eps)
     run = run_of(problem, values, solver, dtype)
     back = CostatePass(run, solve(run, KEEP_STAGES, for_vjps=False), beside=False)
     panels, errors, held = Panels(back), [], 0
@@ -63,7 +77,7 @@ def quadrature_adjoint(
         panels.enter(i, tape, int(back.state.whole[0]))
         held += panels.adj.y.nbytes + panels.adj.k.nbytes
         errors.append(integrate(
-            panels.of, back, back.spans[i], panels.knots(), quad_rtol, max_panels, float(np.finfo(dtype).eps),
+            panels.of, back, back.spans[i], panels.knots(), quad_rtol, max_panels, eps,
         ))  # fmt: skip
         return adj
 

@@ -118,19 +118,22 @@ def pool_edges(batch: int) -> Array:
 
 def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     """The run of a problem that packs (see `refnode.kernels.pack.refusal`)."""
-    P = packed(problem, values, solver, dtype)
-    own_steps = solver.steps == "own"
-    tiles = len(pool_edges(problem.batch)) - 1 if own_steps else tiles_of(problem.batch)
-    F, width, scratch = P.F, TILE * P.F.w, scratch_of(P, tiles, dtype)
-    if not len(P.V.A):
-        scratch.theta[0] = P.V.still
-    slot = min(TILE, problem.batch) * F.left
-    run = Run(problem, values, solver, dtype, P, scratch, tiles, slot, pieces(problem, values))
-    if own_steps:
-        return run
-    one_step = {"y": tiles * width, "k": tiles * P.B.c.size * width, "slots": tiles * P.B.c.size * run.slot}
+    if solver.steps == "own":
+        return run_on(len(pool_edges(problem.batch)) - 1, problem, values, solver, dtype)
+    run = run_on(tiles_of(problem.batch), problem, values, solver, dtype)
+    states, stages = run.tiles * TILE * run.packed.F.w, run.tiles * run.packed.B.c.size
+    one_step = {"y": states, "k": stages * TILE * run.packed.F.w, "slots": stages * run.slot}
     run.room = max(LEAST_ROOM, WORK.room(one_step, dtype) - 1)
     return run
+
+
+def run_on(tiles: int, problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
+    """The same with so many tiles or pools."""
+    P = packed(problem, values, solver, dtype)
+    scratch, slot = scratch_of(P, tiles, dtype), min(TILE, problem.batch) * P.F.left
+    if not len(P.V.A):
+        scratch.theta[0] = P.V.still
+    return Run(problem, values, solver, dtype, P, scratch, tiles, slot, pieces(problem, values))
 
 
 def scratch_of(P: Packed, tiles: int, dtype: Any) -> Scratch:

@@ -12,7 +12,7 @@ from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, uniform_fractions
 from refnode.kernels.advance import advance
-from refnode.kernels.first import euler_step, hairers_step
+from refnode.kernels.first import first_step
 from refnode.kernels.given import given_steps
 from refnode.kernels.run import Run, from_tiles, to_tiles
 from refnode.kernels.shared_steps import rates
@@ -127,31 +127,25 @@ def _uniform(run: Run, i: int) -> Array:
 
 def first_fraction(run: Run, tape: Tape, piece: Piece, state: State) -> float:
     """Hairer's first step as a fraction of the segment, that of the story from compiled evaluations."""
-    n, batch, control = int(state.whole[0]), run.problem.batch, run.packed.control
+    n, batch, P = int(state.whole[0]), run.problem.batch, run.packed
     at, base = (0 if tape.keep == KEEP_NOTHING else n), int(tape.base[n])
-    y, k, length, norm = tape.y[:, at:], tape.k[:, base:], piece.end - piece.start, (control.rtol, control.atol)
-    left_at(run, tape, piece, at, base, piece.start)
-    h0, d1 = euler_step(*norm, control.worst, batch, length, y, k)
-    if not math.isfinite(d1):
+    with launch(run.loop):
+        ds = first_step(
+            run.loop, P.F, P.V, P.kind, P.control, piece, tape, run.scratch, P.x, batch, at, base, P.B.order,
+        )  # fmt: skip
+    if math.isnan(ds):
         check_finite(from_tiles(tape.k[:, base], batch), piece.start, None)
-    left_at(run, tape, piece, at + 1, base + 1, piece.start + h0 * length)
-    ds = hairers_step(*norm, control.worst, batch, length, y, k, h0, d1, run.solver.tableau.order)
     state.whole[5] += 2
     state.whole[6] = IN_PLACE
-    return ds if math.isfinite(ds) and ds > 0 else 1e-6
+    return float(ds) if math.isfinite(ds) and ds > 0 else 1e-6
 
 
 def rate_of(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -> Array:
     """F(t, y) (b, w) at t (b,) for the state in a tape's place `at`, left as its stage k[:, stage]."""
-    left_at(run, tape, piece, at, stage, t)
-    return from_tiles(tape.k[:, stage], run.problem.batch)
-
-
-def left_at(run: Run, tape: Tape, piece: Piece, at: int, stage: int, t: Array) -> None:
-    """Leave F(t, y) of `rate_of` on the tape."""
     P = run.packed
     with launch(run.loop):
         rates(run.loop, P.F, P.V, P.kind, piece, tape, run.scratch, P.x, run.problem.batch, at, stage, t)
+    return from_tiles(tape.k[:, stage], run.problem.batch)
 
 
 def raise_for(word: int, run: Run, tape: Tape, piece: Piece, state: State) -> None:

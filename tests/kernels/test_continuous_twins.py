@@ -5,15 +5,21 @@ where z is solved backwards beside the costate its roundings grow with the flow 
 fixed steps the farthest were apart by 0.003 of that.
 """
 
+from dataclasses import replace
+
+import numba
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 import refnode as rn
+from refnode.dynamics import dynamics_of
 from refnode.errors import NumericalError
 from refnode.kernels.continuous import backsolve_adjoint, interpolating_adjoint
+from refnode.kernels.evaluations import Evaluations
 from refnode.kernels.pack import refusal
 from refnode.kernels.quadrature import quadrature_adjoint
+from refnode.segments import segments
 from tests.gradients.problems import ADAPTIVE, EPS, SMOOTH, amplification, problems, rounding_bound, rows, solvers
 from tests.gradients.test_reliability import zero_initialised
 from tests.kernels.test_drawn_twins import SETTINGS, scalar_problem
@@ -55,8 +61,8 @@ def moved_steps(problem, solver, bound):
     return bound * 1000 * (q + 1) / max(least, 1e-10)
 
 
-def assert_twins(problem, method, solver, dtype=np.float64):
-    """Leaves, loss, adj_t0 within their bounds, and in float64 as many evaluations."""
+def assert_twins(problem, method, solver, dtype=np.float64, counted=True):
+    """Leaves, loss, adj_t0 within their bounds, and in float64, if they are `counted`, as many evaluations."""
     got, want = both(problem, method, solver, dtype)
     single = SINGLE if dtype == np.float32 else 1.0
     limits = bounds(problem, method, solver)
@@ -67,7 +73,7 @@ def assert_twins(problem, method, solver, dtype=np.float64):
         error = np.max(np.abs(got.grads[name] - g), initial=0.0)
         assert error <= room, f"{name}: off by {error:.3g} where {room:.3g} is allowed"
     assert abs(got.loss - want.loss) <= single * 4000 * EPS * np.sum(np.abs(want.loss_per_sample))
-    if dtype == np.float64:
+    if dtype == np.float64 and counted:
         assert got.stats.nfe_backward == want.stats.nfe_backward
         assert (got.stats.accepted, got.stats.rejected, got.stats.nfe) == (
             want.stats.accepted, want.stats.rejected, want.stats.nfe,
@@ -79,6 +85,7 @@ def assert_twins(problem, method, solver, dtype=np.float64):
 
 SHARED = solvers().filter(lambda solver: solver.steps == "shared")
 FIXED = solvers(adaptive=False, most_steps=5)
+OWN = solvers(fixed=False).map(lambda solver: replace(solver, steps="own", norm="batch"))
 
 
 @METHODS
@@ -200,6 +207,14 @@ FAILURES = {  # error, message, method, problem, solver, options
     "z does not return, fixed steps": (
         rn.UnreliableGradient, "missed the forward", "backsolve", CONTRACTING, rn.Solver("rk4", n_steps=9), {},
     ),
+    "z does not return, own steps": (
+        rn.UnreliableGradient, "missed the forward", "backsolve", CONTRACTING,
+        rn.Solver("dopri5", tol=1e-4, steps="own"), {},
+    ),
+    "integrals, own steps": (
+        rn.UnreliableGradient, "use method 'quadrature'", "interpolating", zero_initialised(1.0),
+        rn.Solver(steps="own"), {},
+    ),
     "a limit": (
         rn.UnreliableGradient, "more than the limit 1.0e-30", "backsolve", network_problem(40),
         rn.Solver("rk4", n_steps=9), {"limit": 1e-30},
@@ -262,8 +277,73 @@ def test_tolerance_of_the_quadrature():
     assert evaluations[0] < evaluations[1]
 
 
+# ---------------------------------------------------------------- steps of each sample's own
+
+@settings(max_examples=60)
+@given(problem=problems(SMOOTH), seed=st.integers(0, 99), dtype=st.sampled_from([np.float64, np.float32]))
+def test_drawn_evaluations(problem, seed, dtype):
+    """F and its vjp on every segment at depths of each sample's own.
+
+    Some hundred roundings of numbers near 1 come to 1e-12 of the largest entry, 2^29 times that in float32; of alpha,
+    of the sum of what the samples give without their signs.
+    """
+    solver, rng = rn.Solver(steps="own"), np.random.default_rng(seed)
+    assume(not refusal(problem, solver))
+    problem = rows(problem, np.arange(35) % problem.batch)
+    values, room = problem.resolved, 1e-12 if dtype == np.float64 else 1e-12 * SINGLE
+    compiled = Evaluations(problem, values, solver, dtype)
+    for i, span in enumerate(segments(problem, values)):
+        story = dynamics_of(problem, i)
+        t = np.array(np.broadcast_to(span.at(rng.uniform(0.1, 0.9, 35)), 35))
+        y, g = rng.standard_normal((2, 35, story.width))
+        k, want = compiled.forward(i, t, y), story.forward(t, y, values)
+        assert np.max(np.abs(k - want)) <= room * np.max(np.abs(want))
+        back, of_all = compiled.vjp(i, t, y, g), story.vjp(t, y, values, g)
+        alone = [story.vjp(t, y, values, np.where(np.arange(35)[:, None] == n, g, 0)).alpha for n in range(35)]
+        sizes = of_all._replace(alpha=np.sum(np.abs(alone), axis=0))
+        for name, got in back._asdict().items():
+            error, size = np.abs(got - getattr(of_all, name)), np.max(np.abs(getattr(sizes, name)), initial=0.0)
+            assert np.all(error <= room * size), f"{name}: off by {np.max(error):.3g} of {size:.3g}"
+
+
 @METHODS
-def test_own_steps_are_not_compiled(method):
-    """Steps of each sample's own say that they have no kernels."""
-    with pytest.raises(rn.BackendUnavailable, match=f"steps='own' is not compiled for method '{method}'"):
-        rn.gradient(network_problem(3), method, rn.Solver(steps="own"), backend="cpu")
+@settings(max_examples=20)
+@given(problem=problems(SMOOTH), solver=OWN)
+def test_drawn_own_steps(method, problem, solver):
+    """The story's steps between compiled evaluations."""
+    assume(not refusal(problem, solver))
+    try:
+        rn.gradient(problem, method, solver, **UNCHECKED[method])
+    except NumericalError:
+        assume(False)
+    assert_twins(problem, method, solver, counted=False)
+
+
+@METHODS
+@pytest.mark.parametrize(("tableau", "theta"), [("dopri5", "1"), ("dopri5", "psi"), ("dop853", "cells")])
+def test_own_steps_of_samples_with_spans_of_their_own(method, theta, tableau):
+    """In two tiles, the last one ragged; with the interpolant's extra stages and without."""
+    solver = rn.Solver(tableau, tol=1e-3, steps="own")
+    assert_twins(own_spans(network_problem(35, theta=DEPTHS[theta])), method, solver, counted=False)
+
+
+@METHODS
+def test_own_steps_in_single_precision(method):
+    """Three tiles in float32 at tol 1e-4: the digits that a continuous method claims, -log10(tol) - 2."""
+    got, want = both(network_problem(70), method, rn.Solver("dopri5", tol=1e-4, steps="own"), np.float32)
+    assert min(rn.compare(got, want).values()) >= 2
+
+
+@METHODS
+def test_own_steps_have_the_same_bits_for_any_number_of_threads(method):
+    """Sums over tiles run in one order."""
+    problem, solver = network_problem(100), rn.Solver("dopri5", tol=1e-5, steps="own")
+    first = rn.gradient(problem, method, solver, backend="cpu")
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        again = rn.gradient(problem, method, solver, backend="cpu")
+    finally:
+        numba.set_num_threads(threads)
+    for name, g in first.grads.items():
+        np.testing.assert_array_equal(again.grads[name], g)
