@@ -4,7 +4,7 @@ import numpy as np
 
 from refnode.kernels.cuda.compile import ptx
 from validation.ptx.parse import parse
-from validation.ptx.run import Program, Room
+from validation.ptx.run import Fault, Program, Room
 
 PROGRAMS = {}
 # arguments that a kernel writes and need not read
@@ -29,6 +29,21 @@ def prepared(build, arguments):
     )
 
 
+def copied(arguments):
+    """Arguments whose arrays a launch may change."""
+    return [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+
+
+def fault_of(kernel, launch, **words):
+    """The kind of fault that a kernel raises in a launch (build, shape, blocks, threads, arguments), or None."""
+    build, _, blocks, threads, arguments = launch
+    try:
+        Program(kernel).launch(blocks, threads, prepared(build, copied(arguments)), **words)
+    except Fault as fault:
+        return fault.kind
+    return None
+
+
 class OnCpu:
     """A `refnode.kernels.cuda.device.Device` that runs threads in some order, and remembers its launches if asked."""
 
@@ -50,6 +65,5 @@ class OnCpu:
 
     def launch(self, build, shape, blocks, threads, arguments):
         if self.remember:                           # with copies of the arguments as they were before
-            copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-            self.launches.append((build, shape, blocks, threads, copies))
+            self.launches.append((build, shape, blocks, threads, copied(arguments)))
         program(build, shape).launch(blocks, threads, prepared(build, arguments), order=self.order)

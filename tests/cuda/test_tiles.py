@@ -8,12 +8,12 @@ pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 import refnode as rn
 from refnode.kernels.cuda.adjoint import discrete_adjoint
 from refnode.kernels.cuda.compile import ptx
-from refnode.kernels.cuda.solve import uniform
+from refnode.kernels.cuda.run import uniform
 from refnode.kernels.cuda.tile import tile_forward
 from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_solve import TileRun, refusal
-from tests.cuda.launch import OnCpu, prepared
+from tests.cuda.launch import OnCpu, copied, fault_of, prepared
 from tests.cuda.test_twins import assert_twins
 from validation.ptx.assemble import assemble
 from validation.ptx.mutate import barriers, with_number_for
@@ -99,27 +99,16 @@ def launches():
     return {build.__name__: (build, *rest) for build, *rest in run.device.launches}
 
 
-def again(kernel, launch, **words):
-    """The kind of fault that a launch raises, or None."""
-    build, _, blocks, threads, arguments = launch
-    copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    try:
-        Program(kernel).launch(blocks, threads, prepared(build, copies), **words)
-    except Fault as fault:
-        return fault.kind
-    return None
-
-
 @pytest.mark.parametrize("name", ["tile_forward", "tile_gradient"])
 def test_every_barrier_is_needed(launches, name):
     """Each one removed is a race or a read of what nobody wrote; so are threads that take each other for themselves."""
     build, shape, *_ = launches[name]
     kernel = parse(ptx(build, shape, (9, 0)))
-    assert again(kernel, launches[name]) is None
+    assert fault_of(kernel, launches[name]) is None
     assert len(barriers(kernel)) >= 4
     for line in barriers(kernel):
-        assert again(kernel, launches[name], removed=line) in ("race", "uninitialised"), line
-    assert again(with_number_for(kernel, "%tid.x", 0), launches[name]) == "race"
+        assert fault_of(kernel, launches[name], removed=line) in ("race", "uninitialised"), line
+    assert fault_of(with_number_for(kernel, "%tid.x", 0), launches[name]) == "race"
 
 
 def test_arrays_too_short(launches):
@@ -133,11 +122,11 @@ def test_arrays_too_short(launches):
         if not a.size or name in ("slopes", "table", "tape_k"):     # of theta(t), and stages that are not kept
             continue
         number = sum(isinstance(b, np.ndarray) for b in arguments[:k])
-        copies = [np.copy(b) if isinstance(b, np.ndarray) else b for b in arguments]
+        copies = copied(arguments)
         rows = 2 if name == "tape_y" else 1
         with pytest.raises(Fault, match=rf"range: .* of array {number},"):
             program.launch(blocks, threads, prepared(build, copies), short={number: rows * a[-1].size})
-    ready = list(prepared(build, [np.copy(a) for a in arguments]))
+    ready = list(prepared(build, copied(arguments)))
     ready[names["tape_y"]] = Room(ready[names["tape_y"]])
     with pytest.raises(Fault, match="uninitialised"):
         program.launch(blocks, threads, ready)

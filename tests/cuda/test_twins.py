@@ -10,7 +10,8 @@ import refnode as rn
 from refnode.forward import solve_forward
 from refnode.kernels.cuda.adjoint import discrete_adjoint
 from refnode.kernels.cuda.problem import refusal
-from refnode.kernels.cuda.solve import Run, uniform
+from refnode.kernels.cuda.run import uniform
+from refnode.kernels.cuda.solve import Run
 from tests.cuda.cases import CASES, RK4, problem
 from tests.cuda.launch import OnCpu
 

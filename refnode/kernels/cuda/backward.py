@@ -8,7 +8,7 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.control import control_vjp
 from refnode.forward import Forward, point_terms
-from refnode.kernels.cuda.solve import Solved, Swept
+from refnode.kernels.cuda.run import PartRun, Solved, Swept
 from refnode.kernels.pack import gathered
 from refnode.objective import point_loss_vjp
 from refnode.problem import Problem
@@ -41,7 +41,7 @@ class Backward:
         self.g_w_y, self.g_bounds[i] = self.g_w_y + g_w, self.g_bounds[i] + g_t
         return g_z
 
-    def through(self, run: Any, solved: Solved) -> None:
+    def through(self, run: PartRun, solved: Solved) -> None:
         """The cotangents of a part of the batch, from T to t0."""
         part, d = run.part, self.d
         g = np.zeros((run.batch, self.g.shape[1]))

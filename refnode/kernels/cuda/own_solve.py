@@ -8,8 +8,8 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.kernels.cuda.own import own
 from refnode.kernels.cuda.parts import check_room
-from refnode.kernels.cuda.shape import THREADS
-from refnode.kernels.cuda.solve import Run, Solved
+from refnode.kernels.cuda.run import Solved
+from refnode.kernels.cuda.solve import Run
 from refnode.kernels.tape import DONE, FULL
 from refnode.segments import segments
 from refnode.solver import Solver
@@ -60,7 +60,7 @@ def _segment(run: Run, i: int, y: Any, ds: Array, start: Array, end: Array) -> S
         tape_y, tape_s = device.empty((room + 1, S.width, b), S.real), run.to(np.ones((room + 1, b)))
         count, rejected, word = (device.empty((b,), np.int32) for _ in range(3))
         given = (run.x, theta, run.neurons, run.B, run.c, limits, *ends, step, np.int32(run.solver.max_steps))
-        device.launch(own, S, run.blocks, THREADS, (now, *given, tape_y, tape_s, count, rejected, word))
+        device.launch(own, S, run.blocks, S.threads, (now, *given, tape_y, tape_s, count, rejected, word))
         words = device.host(word)
         if not np.any(words == FULL):
             return now, (tape_y, tape_s), device.host(count), device.host(rejected), words, device.host(step)

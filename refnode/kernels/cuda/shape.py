@@ -59,6 +59,16 @@ class Shape:
         """The scalar type."""
         return np.dtype(self.dtype).type
 
+    @property
+    def rows(self) -> int:
+        """Trajectories of a block."""
+        return THREADS
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return THREADS
+
     # ---- where a neuron's numbers stand: W0[:, j] for z and x, for t, b0[j], W1[j, :]
 
     @property

@@ -10,18 +10,14 @@ from refnode.arrays import Array
 from refnode.bases import PiecewiseConstant
 from refnode.control import control_of
 from refnode.depth import Constant, Galerkin
-from refnode.dynamics import initial_y
 from refnode.field import MLP
 from refnode.kernels.cuda.device import Device
-from refnode.kernels.cuda.parts import check_room
-from refnode.kernels.cuda.problem import depth_weights, factors, stage_table
+from refnode.kernels.cuda.problem import depth_weights, stage_table
+from refnode.kernels.cuda.run import PartRun, Solved, Swept
 from refnode.kernels.cuda.shape import Keep
-from refnode.kernels.cuda.solve import Solved, Swept, given_solved
-from refnode.kernels.cuda.steps import butcher_of
 from refnode.kernels.cuda.tile import tile_forward
 from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_shape import LARGEST_WIDTH, TileShape
-from refnode.kernels.tape import DONE
 from refnode.problem import Problem
 from refnode.running import Kinetic, SquaredNorm
 from refnode.segments import segments
@@ -94,30 +90,17 @@ class TileSegment:
         return int(self.h.shape[0])
 
 
-class TileRun:
-    """Some trajectories of a problem with a wide network: the twin of `refnode.kernels.cuda.solve.Run`."""
+class TileRun(PartRun):
+    """Some trajectories of a problem with a wide network; one that is not finite ends as NaN, by itself."""
+
+    forward = staticmethod(tile_forward)
 
     def __init__(
         self, problem: Problem, solver: Solver, device: Device, dtype: Any, keep: Keep, fractions: Sequence[Array],
         part: slice | None = None,
     ):  # fmt: skip
-        self.problem, self.solver, self.device, self.values = problem, solver, device, problem.resolved
-        self.part = slice(0, problem.batch) if part is None else part
-        self.batch = self.part.stop - self.part.start
-        self.S, self.fractions = tile_shape_of(problem, solver, dtype, keep), list(fractions)
-        control = control_of(problem.model.control, self.values.x)
-        self.x = self.to(np.zeros((0, self.batch)) if control is None else control[self.part].T)
+        super().__init__(problem, solver, device, tile_shape_of(problem, solver, dtype, keep), fractions, part)
         self.layers = device.array(np.array(self.S.layers, np.int64))
-        self.B, self.c = self.to(butcher_of(self.S)), self.to(factors(problem))
-        self.blocks = -(-self.batch // self.S.rows)
-
-    def to(self, a: Array) -> Any:
-        """A copy on the device, in the kernels' precision."""
-        return self.device.array(np.ascontiguousarray(a, self.S.real))
-
-    def start(self) -> Array:
-        """y at t0 (b, w)."""
-        return initial_y(self.problem, self.values)[self.part]
 
     def segment(self, i: int) -> TileSegment:
         """Segment i's arrays, on the device."""
@@ -133,38 +116,19 @@ class TileRun:
         arrays = TileSegment(theta, turned(S, theta), slopes, table, *times, s, s_new)
         return TileSegment(*(self.to(getattr(arrays, field.name)) for field in fields(arrays)))
 
+    def given(self, segment: TileSegment) -> tuple[Any, ...]:
+        """What the forward kernel reads of a segment."""
+        return (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h)
+
     @property
     def bytes_held(self) -> int:
         """Of tapes, of theta at all stages, and of the blocks' own memory."""
-        S, N, lines = self.S, sum(len(s) - 1 for s in self.fractions), max(len(s) - 1 for s in self.fractions)
-        states = N + len(self.fractions) if S.keep != "nothing" else 1
-        rows = states + (N * S.butcher.stages if S.keep == "stages" else 0)
-        numbers = self.batch * S.width * (rows + 4) + 3 * S.size * (lines * S.butcher.stages if S.basis else 1)
+        S, rows = self.S, sum(sum(self.kept(steps)) for steps in self.steps)
+        lines = max(self.steps) * S.butcher.stages if S.basis else 1
+        numbers = self.batch * S.width * (rows + 4) + 3 * S.size * lines
         if S.keep != "nothing":
             numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)
         return numbers * np.dtype(S.real).itemsize
-
-    def tape(self, steps: int) -> tuple[Any, Any]:
-        """Room for states and stages of a segment, as far as they are kept."""
-        S = self.S
-        states = steps + 1 if S.keep != "nothing" else 1
-        stages = steps * S.butcher.stages if S.keep == "stages" else 1
-        return tuple(self.device.empty((n, S.width, self.batch), S.real) for n in (states, stages))
-
-    def solve(self) -> Solved:
-        """From t0 to T; a trajectory that is not finite ends as NaN, by itself. Raises MemoryError without room."""
-        check_room(self.device, self.bytes_held)
-        S, device, y = self.S, self.device, self.to(self.start().T)
-        at_bounds, tapes, ever = [self.start()], [], np.full(self.batch, -1, np.int32)
-        for i in range(len(self.fractions)):
-            segment = self.segment(i)
-            tape, stopped = self.tape(segment.steps), device.empty((self.batch,), np.int32)
-            given = (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h)
-            device.launch(tile_forward, S, self.blocks, S.threads, (y, *given, *tape, stopped))
-            ever = np.where(ever < 0, device.host(stopped), ever)
-            tapes.append(tape)
-            at_bounds.append(device.host(y).T.astype(np.float64))
-        return given_solved(self, at_bounds, tapes, ever)
 
     def sweep(self, i: int, g: Array, solved: Solved) -> Swept:
         """Segment i backwards, from the cotangent g (b, w) of y at its end."""
@@ -172,11 +136,10 @@ class TileRun:
         on_g, g_x = self.to(g.T), self.to(np.zeros((S.controls, b)))
         kept = device.empty((self.blocks, S.kept_size), S.real)
         part, depths = (device.empty((self.blocks, *rest), S.real) for rest in ((1 + S.basis, S.size), (4,)))
-        stopped = device.array(np.where(solved.word == DONE, -1, 0).astype(np.int32))
+        x, theta, *rest = self.given(segment)
         given = (
-            self.x, segment.theta, segment.turned, segment.slopes, self.layers, self.B, self.c, segment.t,
-            segment.t_new, segment.h, segment.table, segment.s, segment.s_new, *solved.tapes[i], stopped, kept, part,
-            depths,
+            x, theta, segment.turned, segment.slopes, *rest, segment.table, segment.s, segment.s_new,
+            *solved.tapes[i], self.stopped(solved), kept, part, depths,
         )  # fmt: skip
         device.launch(tile_gradient, S, self.blocks, S.threads, (on_g, g_x, *given))
         back, to_x = (device.host(a).astype(np.float64) for a in (on_g, g_x))

@@ -15,8 +15,9 @@ from refnode.kernels.cuda import problem as threads, tile_solve as tiles
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.own_solve import solve_own
 from refnode.kernels.cuda.parts import by_parts
+from refnode.kernels.cuda.run import PartRun, Solved, uniform
 from refnode.kernels.cuda.shape import Keep
-from refnode.kernels.cuda.solve import Run, Solved, uniform
+from refnode.kernels.cuda.solve import Run
 from refnode.kernels.cuda.tile_solve import TileRun
 from refnode.kernels.tape import NOT_FINITE, TOO_MANY, UNDERFLOW
 from refnode.problem import Problem
@@ -56,7 +57,7 @@ class Whole:
         """Whether trajectories choose their steps."""
         return self.solver.adaptive and self.grid is None
 
-    def run(self, part: slice, keep: Keep) -> Run | TileRun:
+    def run(self, part: slice, keep: Keep) -> PartRun:
         """The design for a part of the batch: a thread for each trajectory where it takes the problem, else tiles."""
         problem, solver = self.problem, self.solver
         fractions: Sequence[Array] = [np.zeros((1, part.stop - part.start))] * len(problem.layout.cells)
