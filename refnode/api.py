@@ -150,7 +150,8 @@ def gradient(
     ------
     InvalidArgument       for an unknown method, backend, dtype or option
     BackendUnavailable    for a backend that does not take this problem, method or solver, with the reason
-    NumericalError        for a computation that would have returned a wrong number (see refnode.errors)
+    NumericalError        for a computation that would have returned a wrong number (see refnode.errors); from a card
+                          with the status of each sample, and with the results of those that are done
     """
     _check(problem, solver)
     one_of("method", method, tuple(METHODS))

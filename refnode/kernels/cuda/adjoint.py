@@ -1,17 +1,21 @@
 """The discrete adjoint of a whole problem on a card, or wherever its kernels are launched."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from refnode.forward import Grid
+from refnode.arrays import Array
+from refnode.forward import Forward, Grid
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.cuda.backward import Backward
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.shape import Keep
-from refnode.kernels.cuda.whole import Whole, check_words
+from refnode.kernels.cuda.whole import OVERFLOWN, Whole, finished
+from refnode.kernels.tape import DONE
 from refnode.problem import Problem
 from refnode.solver import Solver
+from refnode.values import Values
 
 
 def discrete_adjoint(
@@ -30,7 +34,7 @@ def discrete_adjoint(
 
     Raises
     ------
-    NonFiniteState, StepUnderflow, TooManySteps    with the samples
+    NonFiniteState, StepUnderflow, TooManySteps    with the samples, and the result of those that worked (.finished)
     MemoryError                                    if the device has no room for one block of trajectories
 
     Error    exact, to round-off, for the computed solution with its accepted steps frozen.
@@ -39,20 +43,33 @@ def discrete_adjoint(
     """
     whole = Whole(problem, solver, device, dtype, grid)
     parts = whole.parts(store)
-    S = parts[0][1][0].S
-    adaptive, words = whole.adaptive, np.concatenate([solved.word for _, (_, solved) in parts])
-    check_words(words, float(np.ravel(problem.resolved.t0)[0]), adaptive)
-    forward = whole.joined([solved for _, (_, solved) in parts], S.butcher.stages - S.butcher.fsal)
-    back, held = Backward(problem, forward), 0
-    for part, (run, solved) in parts:
-        if not solved.tapes:
-            run, solved = whole.solve(part, store)
-        back.through(run, solved)
-        held = max(held, sum(tape.nbytes for pair in solved.tapes for tape in pair))
-    grads, adj_t0 = back.finish()
+    S, solved = parts[0][1][0].S, [one for _, (_, one) in parts]
+    forward = whole.joined(solved, S.butcher.stages - S.butcher.fsal)
+    word, where = np.concatenate([one.word for one in solved]), np.hstack([one.where for one in solved])
+    if not np.any(word == DONE):
+        raise whole.failure(word, where)
+    grads, adj_t0, held = _swept(whole, parts, forward, word, store)
+    overflown = (word == DONE) & ~np.isfinite(adj_t0).all(axis=1)
+    if overflown.any():
+        word = np.where(overflown, OVERFLOWN, word)
+        grads, adj_t0, held = _swept(whole, parts, forward, word, store)
+    if error := whole.failure(word, where):
+        error.finished = finished(problem, forward, word == DONE, grads, adj_t0)
+        raise error
     steps = sum(len(s) - 1 for s in forward.grid.fractions)
     again = S.butcher.stages if S.keep != "stages" else 0
     return gradient_result(
         problem, problem.resolved, forward, grads, method="discrete", solver=solver, peak_bytes=held, adj_t0=adj_t0,
         nfe_backward=steps * (S.butcher.stages - S.butcher.fsal + again),
     )  # fmt: skip
+
+
+def _swept(whole: Whole, parts: Any, forward: Forward, word: Array, store: Keep) -> tuple[Values, Array, int]:
+    """Gradients and a(t0) of the samples whose word is DONE, and the bytes of tapes held."""
+    back, held = Backward(whole.problem, forward, word == DONE), 0
+    for part, (run, solved) in parts:
+        if not solved.tapes:
+            run, solved = whole.solve(part, store)
+        back.through(run, replace(solved, word=word[part]))
+        held = max(held, sum(tape.nbytes for pair in solved.tapes for tape in pair))
+    return *back.finish(), held

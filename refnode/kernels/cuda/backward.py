@@ -17,11 +17,12 @@ from refnode.values import Values, resolved_vjp
 
 
 class Backward:
-    """The cotangent of y on its way from T to t0, and the gradients it gathers."""
+    """The cotangent of y on its way from T to t0, and the gradients it gathers, of samples that are done (b,)."""
 
-    def __init__(self, problem: Problem, solved: Forward) -> None:
+    def __init__(self, problem: Problem, solved: Forward, done: Array) -> None:
         values, depth, d, b = problem.resolved, problem.model.depth, problem.model.state_width, problem.batch
         self.problem, self.values, self.solved, self.d = problem, values, solved, d
+        self.scale = problem.loss.scale * done                      # cotangents of the samples' losses (b,)
         self.times, self.terms = bounds(problem, values), point_terms(problem)
         size = sum(int(np.prod(shape)) for shape in problem.model.field.shapes.values())
         self.g_theta = np.zeros((1 + (0 if not hasattr(depth, "basis") else depth.basis.m), size))
@@ -37,7 +38,7 @@ class Backward:
         z, w_y = self.solved.at_bounds[i][:, : self.d], self.values.w_y
         if term is None:
             return np.zeros_like(z)
-        g_w, g_t, g_z = point_loss_vjp(term, problem.model.h_y, w_y, self.times[i], z, problem.loss.scale)
+        g_w, g_t, g_z = point_loss_vjp(term, problem.model.h_y, w_y, self.times[i], z, self.scale)
         self.g_w_y, self.g_bounds[i] = self.g_w_y + g_w, self.g_bounds[i] + g_t
         return g_z
 
@@ -45,7 +46,7 @@ class Backward:
         """The cotangents of a part of the batch, from T to t0."""
         part, d = run.part, self.d
         g = np.zeros((run.batch, self.g.shape[1]))
-        g[:, d:] = self.problem.loss.scale
+        g[:, d:] = self.scale[part, None]
         to_x: Any = 0.0
         for i in reversed(range(len(solved.tapes))):
             g[:, :d] += self.jumps[i + 1][part]

@@ -10,7 +10,7 @@ from refnode.kernels.cuda.own import own
 from refnode.kernels.cuda.parts import check_room
 from refnode.kernels.cuda.run import Solved
 from refnode.kernels.cuda.solve import Run
-from refnode.kernels.tape import DONE, FULL
+from refnode.kernels.tape import DONE, FULL, TOO_MANY
 from refnode.segments import segments
 from refnode.solver import Solver
 
@@ -34,18 +34,24 @@ def solve_own(run: Run) -> Solved:
     spans, y = segments(run.problem, values), run.to(run.start().T)
     ever, wish = np.full(b, DONE, np.int32), np.full(b, run.solver.first_step or 0.0)
     at_bounds, tapes, accepted, rejected = [run.start()], [], np.zeros(b, np.int64), np.zeros(b, np.int64)
+    where = np.full((2, b), np.nan)
     for i, span in enumerate(spans):
         start, end = (np.broadcast_to(t, run.problem.batch)[run.part] for t in (span.start, span.end))
+        end = np.where(ever == DONE, end, start)                    # who has failed stays where it is
         length = np.abs(end - start)
         ds = np.where(length > 0, wish / np.where(length > 0, length, 1.0), 1.0)
         y, tape, count, refused, word, ds = _segment(run, i, y, ds, start, end)
+        fractions, attempts = run.device.host(tape[1]), accepted + rejected + count + refused
+        word = np.where((word == DONE) & (attempts > run.solver.max_steps), TOO_MANY, word)
+        at = start + fractions[count, np.arange(b)] * (end - start), ds * (end - start)
+        where = np.where((ever == DONE) & (word != DONE), at, where)
         ever = np.where(ever == DONE, word, ever)
-        run.fractions[i] = _fractions(run.device.host(tape[1]), count)
+        run.fractions[i] = _fractions(fractions, count)
         rows = run.device.empty((1, run.S.width, b), run.S.real)
         tapes.append((tape[0], rows))
         accepted, rejected, wish = accepted + count, rejected + refused, ds * length
         at_bounds.append(run.device.host(y).T.astype(np.float64))
-    return Solved(at_bounds, run.fractions, tapes, ever, accepted, rejected)
+    return Solved(at_bounds, run.fractions, tapes, ever, accepted, rejected, where)
 
 
 def _segment(run: Run, i: int, y: Any, ds: Array, start: Array, end: Array) -> Sequence[Any]:

@@ -30,7 +30,7 @@ class Solved:
 
     at_bounds  y (b, w) at t0, t_1, .., T;  fractions   of each segment (N + 1,) or (N + 1, b)
     tapes      of each segment, on the device;  word   (b,) DONE, or why a trajectory stopped
-    accepted, rejected    steps of each (b,)
+    accepted, rejected    steps of each (b,);  where   t and h at which it stopped (2, b), NaN if it did not
     """
 
     at_bounds: list[Array]
@@ -39,6 +39,7 @@ class Solved:
     word: Array
     accepted: Array
     rejected: Array
+    where: Array
 
 
 class Swept(NamedTuple):
@@ -74,8 +75,9 @@ class PartRun(ABC):
         self.B, self.c = self.to(butcher_of(S)), self.to(factors(problem))
 
     def to(self, a: Array) -> Any:
-        """A copy on the device, in the kernels' precision."""
-        return self.device.array(np.ascontiguousarray(a, self.S.real))
+        """A copy on the device, in the kernels' precision, where what is too large becomes infinite, which is found."""
+        with np.errstate(over="ignore"):
+            return self.device.array(np.ascontiguousarray(a, self.S.real))
 
     def start(self) -> Array:
         """y at t0 (b, w)."""
@@ -112,18 +114,26 @@ class PartRun(ABC):
         """From t0 to T. Raises MemoryError if the tapes do not fit."""
         check_room(self.device, self.bytes_held)
         S, device, y = self.S, self.device, self.to(self.start().T)
-        at_bounds, tapes, ever = [self.start()], [], np.full(self.batch, -1, np.int32)
+        at_bounds, tapes, word = [self.start()], [], np.full(self.batch, DONE, np.int32)
+        where = np.full((2, self.batch), np.nan)
         for i, steps in enumerate(self.steps):
             tape = tuple(device.empty((rows, S.width, self.batch), S.real) for rows in self.kept(steps))
             stopped = device.empty((self.batch,), np.int32)
-            given = self.given(self.segment(i))
-            device.launch(type(self).forward, S, self.blocks, S.threads, (y, *given, *tape, stopped))
-            ever = np.where(ever < 0, device.host(stopped), ever)
+            segment = self.segment(i)
+            device.launch(type(self).forward, S, self.blocks, S.threads, (y, *self.given(segment), *tape, stopped))
+            step = device.host(stopped)
+            first = (word == DONE) & (step >= 0)
+            where[:, first] = self._grid(segment)[:, step[first], first]
+            word[first] = NOT_FINITE
             tapes.append(tape)
             at_bounds.append(device.host(y).T.astype(np.float64))
-        steps = np.full(self.batch, sum(self.steps))
-        word = np.where(ever < 0, DONE, NOT_FINITE).astype(np.int32)
-        return Solved(at_bounds, self.fractions, tapes, word, steps, np.zeros_like(steps))
+        accepted = np.full(self.batch, sum(self.steps))
+        return Solved(at_bounds, self.fractions, tapes, word, accepted, np.zeros_like(accepted), where)
+
+    def _grid(self, segment: Any) -> Array:
+        """t and h of every step (2, N, b)."""
+        rows = (self.device.host(a).reshape(segment.steps, -1) for a in (segment.t, segment.h))
+        return np.array([np.broadcast_to(a, (segment.steps, self.batch)) for a in rows], np.float64)
 
     def stopped(self, solved: Solved) -> Any:
         """On the device, -1 for trajectories that have a gradient (b,)."""

@@ -1,15 +1,15 @@
 """A whole problem on a device: which design takes it, and its forward solve, part by part."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from refnode.arrays import Array
 from refnode.dynamics import dynamics_of
-from refnode.errors import NonFiniteState, NumericalError, StepUnderflow, TooManySteps
-from refnode.forward import Forward, Grid, right_hand_side
+from refnode.errors import Finished, NonFiniteState, NumericalError, StepUnderflow, TooManySteps
+from refnode.forward import Forward, Grid, loss_per_sample, right_hand_side
 from refnode.integrate import Statistics, Step, prescribed_steps
 from refnode.kernels.cuda import problem as threads, tile_solve as tiles
 from refnode.kernels.cuda.device import Device
@@ -19,15 +19,18 @@ from refnode.kernels.cuda.run import PartRun, Solved, uniform
 from refnode.kernels.cuda.shape import Keep
 from refnode.kernels.cuda.solve import Run
 from refnode.kernels.cuda.tile_solve import TileRun
-from refnode.kernels.tape import NOT_FINITE, TOO_MANY, UNDERFLOW
+from refnode.kernels.tape import DONE, NOT_FINITE, TOO_MANY, UNDERFLOW
 from refnode.problem import Problem
 from refnode.segments import segments
 from refnode.solver import Solver
+from refnode.values import Values, named
 
+OVERFLOWN = 100                                     # beside the words of a forward solve: on the way back
 FAULTS: dict[int, tuple[type[NumericalError], str]] = {
     UNDERFLOW: (StepUnderflow, "the step fell below the resolution of t without meeting the tolerance"),
     NOT_FINITE: (NonFiniteState, "the state is NaN or infinite however small the step"),
-    TOO_MANY: (TooManySteps, "more than max_steps steps"),
+    TOO_MANY: (TooManySteps, "more than max_steps = {} steps"),
+    OVERFLOWN: (NonFiniteState, "the costate a(t) is NaN or infinite"),
 }
 
 
@@ -78,13 +81,16 @@ class Whole:
         def work(part: slice) -> tuple[Any, Solved]:
             whole = part.stop - part.start == self.problem.batch
             run, solved = self.solve(part, keep)
-            return run, solved if whole else _without_tapes(solved)
+            return run, solved if whole else replace(solved, tapes=[])
 
         return by_parts(work, slice(0, self.problem.batch))
 
     def joined(self, solved: Sequence[Solved], evaluations_a_step: int) -> Forward:
-        """The story's record of the parts' solves."""
+        """The story's record of the parts' solves; in place of trajectories that failed stands the first that did not.
+        """
         at_bounds = [np.concatenate(rows) for rows in zip(*(part.at_bounds for part in solved), strict=True)]
+        done = np.concatenate([part.word == DONE for part in solved])
+        at_bounds = [np.where(done[:, None], y, y[np.argmax(done)]) for y in at_bounds]
         fractions = [_side_by_side(list(rows)) for rows in zip(*(part.fractions for part in solved), strict=True)]
         accepted, rejected = (np.concatenate([getattr(p, name) for p in solved]) for name in ("accepted", "rejected"))
         attempts = int(np.max(accepted + rejected))
@@ -93,9 +99,17 @@ class Whole:
         statistics = Statistics(len(fractions) + attempts * evaluations_a_step, accepted, rejected)
         return Forward(at_bounds, Grid(tuple(fractions)), [], statistics)
 
-
-def _without_tapes(solved: Solved) -> Solved:
-    return Solved(solved.at_bounds, solved.fractions, [], solved.word, solved.accepted, solved.rejected)
+    def failure(self, word: Array, where: Array) -> NumericalError | None:
+        """The gravest fault that there was, with its samples, t and h of the first, and the status of all; or None."""
+        for fault, (error, message) in FAULTS.items():
+            if bad := np.flatnonzero(word == fault).tolist():
+                if fault == NOT_FINITE and not self.adaptive:
+                    message = "the state is NaN or infinite"
+                t, h = (n if np.isfinite(n) else None for n in where[:, bad[0]].tolist())
+                found = error(message.format(self.solver.max_steps), t, h, bad)
+                found.status = tuple("done" if n == DONE else FAULTS[n][0].__name__ for n in word.tolist())
+                return found
+        return None
 
 
 def _side_by_side(parts: list[Array]) -> Array:
@@ -111,13 +125,16 @@ def solve_forward(
 ) -> tuple[Forward, Callable[[], list[list[Step]]]]:
     """The solve's record, and its accepted steps, which the story runs again when they are asked for.
 
-    Raises StepUnderflow, TooManySteps or NonFiniteState with the samples; MemoryError if the device has no room for one
-    block of trajectories.
+    Raises StepUnderflow, TooManySteps or NonFiniteState with the samples, and what the others gave; MemoryError if the
+    device has no room for one block of trajectories.
     """
     whole, values = Whole(problem, solver, device, dtype), problem.resolved
     solved = [one for _, (_, one) in whole.parts("nothing")]
-    check_words(np.concatenate([one.word for one in solved]), float(np.ravel(values.t0)[0]), whole.adaptive)
     forward = whole.joined(solved, solver.tableau.stages - solver.tableau.fsal)
+    word = np.concatenate([one.word for one in solved])
+    if error := whole.failure(word, np.hstack([one.where for one in solved])):
+        error.finished = finished(problem, forward, word == DONE) if np.any(word == DONE) else None
+        raise error
 
     def steps() -> list[list[Step]]:
         found = []
@@ -129,8 +146,16 @@ def solve_forward(
     return forward, steps
 
 
-def check_words(word: Array, t: float, adaptive: bool) -> None:
-    """Raises the gravest fault that there was, with the samples."""
-    for fault, (error, message) in FAULTS.items():
-        if bad := np.flatnonzero(word == fault).tolist():
-            raise error(message if adaptive else "the state is NaN or infinite", t, None, bad)
+def finished(
+    problem: Problem, forward: Forward, done: Array, grads: Values | None = None, adj_t0: Array | None = None
+) -> Finished | None:
+    """What the samples gave that are done (b,); None if it is not finite."""
+    def theirs(name: str, leaf: Array) -> Array:
+        return leaf[done] if name == "x" or (name in ("t0", "T") and leaf.ndim) else leaf
+
+    losses = loss_per_sample(problem, problem.resolved, forward.at_bounds)[done]
+    leaves = {} if grads is None else {name: theirs(name, g) for name, g in named(grads, problem).items()}
+    if not all(np.isfinite(a).all() for a in (losses, *leaves.values())):
+        return None
+    z_T = forward.at_bounds[-1][done, : problem.model.state_width]
+    return Finished(np.flatnonzero(done), z_T, losses, leaves, None if adj_t0 is None else adj_t0[done])
