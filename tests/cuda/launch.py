@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from refnode.kernels.cuda.card import Card
 from refnode.kernels.cuda.compile import ptx
+from refnode.kernels.cuda.driver import Driver
+from validation.ptx.driver import PtxDriver
 from validation.ptx.parse import parse
 from validation.ptx.run import Fault, Program, Room
 
@@ -42,6 +45,11 @@ def fault_of(kernel, launch, **words):
     except Fault as fault:
         return fault.kind
     return None
+
+
+def card(**words):
+    """A card whose driver is the PTX runner."""
+    return Card(Driver(PtxDriver(**words)))
 
 
 class OnCpu:

@@ -26,7 +26,7 @@ def launches(request):
         p, device = make(), OnCpu(remember=True)
         run = Run(p, solver, device, np.dtype(dtype).type, keep, uniform(p, solver))
         solved = run.solve()
-        run.sweep(len(solved.tapes) - 1, np.ones((p.batch, run.S.width)), solved)
+        run.sweep(len(solved.tapes) - 1, run.to(np.ones((run.S.width, p.batch))), solved)
         TOLD[request.param] = {build.__name__: (build, *rest) for build, *rest in device.launches}
     return TOLD[request.param]
 

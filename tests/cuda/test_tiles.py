@@ -85,8 +85,8 @@ def test_one_that_fails_does_not_poison_its_tile():
     assert np.isnan(ends[1][2]).all()
     np.testing.assert_array_equal(np.flatnonzero(runs[1][1].word), [2])
     g = np.where(np.arange(5)[:, None] == 2, 0.0, np.ones((5, 3)))
-    swept = [run.sweep(1, g, one) for run, one in runs]
-    np.testing.assert_array_equal(swept[0].g[alone], swept[1].g[alone])
+    swept = [run.sweep(1, run.to(g.T), one) for run, one in runs]
+    np.testing.assert_array_equal(swept[0].g[:, alone], swept[1].g[:, alone])
     np.testing.assert_array_equal(swept[0].g_theta, swept[1].g_theta)
 
 
@@ -95,7 +95,7 @@ def launches():
     """What the kernels of three layers were launched with."""
     p = wide(34, 2, 24, 20, 9, 2)
     run, one = solved(p)
-    run.sweep(1, np.ones((34, 3)), one)
+    run.sweep(1, run.to(np.ones((3, 34))), one)
     return {build.__name__: (build, *rest) for build, *rest in run.device.launches}
 
 

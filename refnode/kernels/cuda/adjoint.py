@@ -11,7 +11,7 @@ from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.cuda.backward import Backward
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.shape import Keep
-from refnode.kernels.cuda.whole import OVERFLOWN, Whole, finished
+from refnode.kernels.cuda.whole import OVERFLOWN, Parts, Whole, finished
 from refnode.kernels.tape import DONE
 from refnode.problem import Problem
 from refnode.solver import Solver
@@ -43,19 +43,9 @@ def discrete_adjoint(
     """
     whole = Whole(problem, solver, device, dtype, grid)
     parts = whole.parts(store)
-    S, solved = parts[0][1][0].S, [one for _, (_, one) in parts]
-    forward = whole.joined(solved, S.butcher.stages - S.butcher.fsal)
-    word, where = np.concatenate([one.word for one in solved]), np.hstack([one.where for one in solved])
-    if not np.any(word == DONE):
-        raise whole.failure(word, where)
-    grads, adj_t0, held = _swept(whole, parts, forward, word, store)
-    overflown = (word == DONE) & ~np.isfinite(adj_t0).all(axis=1)
-    if overflown.any():
-        word = np.where(overflown, OVERFLOWN, word)
-        grads, adj_t0, held = _swept(whole, parts, forward, word, store)
-    if error := whole.failure(word, where):
-        error.finished = finished(problem, forward, word == DONE, grads, adj_t0)
-        raise error
+    S = parts[0][1][0].S
+    forward = whole.joined([solved for _, (_, solved) in parts], S.butcher.stages - S.butcher.fsal)
+    grads, adj_t0, held = differentiated(whole, parts, forward, store)
     steps = sum(len(s) - 1 for s in forward.grid.fractions)
     again = S.butcher.stages if S.keep != "stages" else 0
     return gradient_result(
@@ -64,12 +54,41 @@ def discrete_adjoint(
     )  # fmt: skip
 
 
-def _swept(whole: Whole, parts: Any, forward: Forward, word: Array, store: Keep) -> tuple[Values, Array, int]:
-    """Gradients and a(t0) of the samples whose word is DONE, and the bytes of tapes held."""
-    back, held = Backward(whole.problem, forward, word == DONE), 0
+def differentiated(
+    whole: Whole, parts: Parts, forward: Forward, store: Keep, *, upstream: Any = None, to: Any = None
+) -> tuple[Values, Array, int]:
+    """Gradients with respect to the raw values, a(t0) (b, d), and the bytes of tapes held.
+
+    upstream    dloss/dz(T) (b, d) on the device, in place of the problem's loss;  to   a(t0) is copied there (b, d)
+
+    Raises NonFiniteState, StepUnderflow and TooManySteps, as `discrete_adjoint` does.
+    """
+    word, where = (np.concatenate([getattr(one, name) for _, (_, one) in parts], -1) for name in ("word", "where"))
+    if not np.any(word == DONE):
+        raise whole.failure(word, where)
+    grads, adj_t0, held = _swept(whole, parts, forward, word, store, upstream, to)
+    overflown = (word == DONE) & ~np.isfinite(adj_t0).all(axis=1)
+    if overflown.any():
+        word = np.where(overflown, OVERFLOWN, word)
+        grads, adj_t0, held = _swept(whole, parts, forward, word, store, upstream, to)
+    if error := whole.failure(word, where):
+        error.finished = finished(whole.problem, forward, word == DONE, grads, adj_t0)
+        raise error
+    return grads, adj_t0, held
+
+
+def _swept(
+    whole: Whole, parts: Parts, forward: Forward, word: Array, store: Keep, upstream: Any, to: Any
+) -> tuple[Values, Array, int]:
+    """What those samples give whose word is DONE."""
+    back = Backward(whole.problem, forward, word == DONE, of_loss=upstream is None, from_x=whole.z0 is None)
+    held = 0
     for part, (run, solved) in parts:
         if not solved.tapes:
             run, solved = whole.solve(part, store)
-        back.through(run, replace(solved, word=word[part]))
+        g = None if upstream is None else run.columns(upstream.rows(part))
+        g = back.through(run, replace(solved, word=word[part]), g)
+        if to is not None:
+            run.leave(g, to.rows(part))
         held = max(held, sum(tape.nbytes for pair in solved.tapes for tape in pair))
     return *back.finish(), held

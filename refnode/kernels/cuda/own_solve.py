@@ -31,9 +31,9 @@ def solve_own(run: Run) -> Solved:
     Raises MemoryError if the tapes do not fit.
     """
     b, values = run.batch, run.values
-    spans, y = segments(run.problem, values), run.to(run.start().T)
+    spans, (first, y) = segments(run.problem, values), run.start()
     ever, wish = np.full(b, DONE, np.int32), np.full(b, run.solver.first_step or 0.0)
-    at_bounds, tapes, accepted, rejected = [run.start()], [], np.zeros(b, np.int64), np.zeros(b, np.int64)
+    at_bounds, tapes, accepted, rejected = [first], [], np.zeros(b, np.int64), np.zeros(b, np.int64)
     where = np.full((2, b), np.nan)
     for i, span in enumerate(spans):
         start, end = (np.broadcast_to(t, run.problem.batch)[run.part] for t in (span.start, span.end))
@@ -50,8 +50,8 @@ def solve_own(run: Run) -> Solved:
         rows = run.device.empty((1, run.S.width, b), run.S.real)
         tapes.append((tape[0], rows))
         accepted, rejected, wish = accepted + count, rejected + refused, ds * length
-        at_bounds.append(run.device.host(y).T.astype(np.float64))
-    return Solved(at_bounds, run.fractions, tapes, ever, accepted, rejected, where)
+        at_bounds.append(run.of(y))
+    return Solved(at_bounds, run.fractions, tapes, ever, accepted, rejected, where, y)
 
 
 def _segment(run: Run, i: int, y: Any, ds: Array, start: Array, end: Array) -> Sequence[Any]:

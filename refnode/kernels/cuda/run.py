@@ -17,6 +17,8 @@ from refnode.integrate import uniform_fractions
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.parts import check_room
 from refnode.kernels.cuda.problem import factors
+from refnode.kernels.cuda.rows import Rows, rows
+from refnode.kernels.cuda.shape import THREADS
 from refnode.kernels.cuda.steps import butcher_of
 from refnode.kernels.tape import DONE, NOT_FINITE
 from refnode.problem import Problem
@@ -31,6 +33,7 @@ class Solved:
     at_bounds  y (b, w) at t0, t_1, .., T;  fractions   of each segment (N + 1,) or (N + 1, b)
     tapes      of each segment, on the device;  word   (b,) DONE, or why a trajectory stopped
     accepted, rejected    steps of each (b,);  where   t and h at which it stopped (2, b), NaN if it did not
+    end        y at T (w, b), on the device
     """
 
     at_bounds: list[Array]
@@ -40,13 +43,15 @@ class Solved:
     accepted: Array
     rejected: Array
     where: Array
+    end: Any
 
 
 class Swept(NamedTuple):
-    """What the backward pass of a segment gives: cotangents of y at its start (b, w), of the control (n_x, b), of the
-    segment's ends (2, b), of theta (rows, p), and of the segment's start and end, t0 and T by theta(t) (4,)."""
+    """What the backward pass of a segment gives: cotangents of y at its start (w, b), on the device, of the control
+    (n_x, b), of the segment's ends (2, b), of theta (rows, p), and of the segment's start and end, t0 and T by theta(t)
+    (4,)."""
 
-    g: Array
+    g: Any
     g_x: Array
     g_ends: Array
     g_theta: Array
@@ -58,18 +63,19 @@ class PartRun(ABC):
 
     S            what the kernels are compiled for, with blocks of S.threads for S.rows trajectories
     fractions    of each segment;  part   the trajectories, all of them if it is None
+    z0           their z at t0 (b, d), on the device; None: it comes from x
     """
 
     forward: ClassVar[Callable[..., Any]]                           # the design's kernel of a forward solve
 
     def __init__(
         self, problem: Problem, solver: Solver, device: Device, S: Any, fractions: Sequence[Array],
-        part: slice | None,
+        part: slice | None, z0: Any,
     ):  # fmt: skip
         self.problem, self.solver, self.device, self.values = problem, solver, device, problem.resolved
         self.part = slice(0, problem.batch) if part is None else part
         self.batch = self.part.stop - self.part.start
-        self.S, self.fractions, self.blocks = S, list(fractions), -(-self.batch // S.rows)
+        self.S, self.fractions, self.blocks, self.z0 = S, list(fractions), -(-self.batch // S.rows), z0
         control = control_of(problem.model.control, self.values.x)
         self.x = self.to(np.zeros((0, self.batch)) if control is None else control[self.part].T)
         self.B, self.c = self.to(butcher_of(S)), self.to(factors(problem))
@@ -79,9 +85,27 @@ class PartRun(ABC):
         with np.errstate(over="ignore"):
             return self.device.array(np.ascontiguousarray(a, self.S.real))
 
-    def start(self) -> Array:
-        """y at t0 (b, w)."""
-        return initial_y(self.problem, self.values)[self.part]
+    def start(self) -> tuple[Array, Any]:
+        """y at t0 (b, w), and on the device (w, b)."""
+        if self.z0 is None:
+            y = initial_y(self.problem, self.values)[self.part]
+            return y, self.to(y.T)
+        on_device = self.columns(self.z0)
+        return self.of(on_device), on_device
+
+    def of(self, y: Any) -> Array:
+        """An array (w, b) of the device on the host (b, w), in float64."""
+        return self.device.host(y).T.astype(np.float64)
+
+    def columns(self, a: Any) -> Any:
+        """An array (b, d) of the device as the kernels have it (w, b), beside zeros for the running loss."""
+        y = self.device.empty((self.S.width, self.batch), self.S.real)
+        self.device.launch(rows, Rows(self.S.dtype), -(-self.batch // THREADS), THREADS, (a, y.T))
+        return y
+
+    def leave(self, y: Any, to: Any) -> None:
+        """Copy y (w, b) of the device to rows (b, d) there."""
+        self.device.launch(rows, Rows(self.S.dtype), -(-self.batch // THREADS), THREADS, (y.T, to))
 
     @abstractmethod
     def segment(self, i: int) -> Any:
@@ -92,8 +116,8 @@ class PartRun(ABC):
         """What the forward kernel reads of a segment, between y and the tape."""
 
     @abstractmethod
-    def sweep(self, i: int, g: Array, solved: Solved) -> Swept:
-        """Segment i backwards, from the cotangent g (b, w) of y at its end."""
+    def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
+        """Segment i backwards, from the cotangent g (w, b) of y at its end, on the device, where it is overwritten."""
 
     @property
     @abstractmethod
@@ -113,11 +137,11 @@ class PartRun(ABC):
     def solve(self) -> Solved:
         """From t0 to T. Raises MemoryError if the tapes do not fit."""
         check_room(self.device, self.bytes_held)
-        S, device, y = self.S, self.device, self.to(self.start().T)
-        at_bounds, tapes, word = [self.start()], [], np.full(self.batch, DONE, np.int32)
+        S, device, (start, y) = self.S, self.device, self.start()
+        at_bounds, tapes, word = [start], [], np.full(self.batch, DONE, np.int32)
         where = np.full((2, self.batch), np.nan)
         for i, steps in enumerate(self.steps):
-            tape = tuple(device.empty((rows, S.width, self.batch), S.real) for rows in self.kept(steps))
+            tape = tuple(device.empty((n, S.width, self.batch), S.real) for n in self.kept(steps))
             stopped = device.empty((self.batch,), np.int32)
             segment = self.segment(i)
             device.launch(type(self).forward, S, self.blocks, S.threads, (y, *self.given(segment), *tape, stopped))
@@ -126,14 +150,14 @@ class PartRun(ABC):
             where[:, first] = self._grid(segment)[:, step[first], first]
             word[first] = NOT_FINITE
             tapes.append(tape)
-            at_bounds.append(device.host(y).T.astype(np.float64))
+            at_bounds.append(self.of(y))
         accepted = np.full(self.batch, sum(self.steps))
-        return Solved(at_bounds, self.fractions, tapes, word, accepted, np.zeros_like(accepted), where)
+        return Solved(at_bounds, self.fractions, tapes, word, accepted, np.zeros_like(accepted), where, y)
 
     def _grid(self, segment: Any) -> Array:
         """t and h of every step (2, N, b)."""
-        rows = (self.device.host(a).reshape(segment.steps, -1) for a in (segment.t, segment.h))
-        return np.array([np.broadcast_to(a, (segment.steps, self.batch)) for a in rows], np.float64)
+        grid = (self.device.host(a).reshape(segment.steps, -1) for a in (segment.t, segment.h))
+        return np.array([np.broadcast_to(a, (segment.steps, self.batch)) for a in grid], np.float64)
 
     def stopped(self, solved: Solved) -> Any:
         """On the device, -1 for trajectories that have a gradient (b,)."""

@@ -24,10 +24,10 @@ class Run(PartRun):
 
     def __init__(
         self, problem: Problem, solver: Solver, device: Device, dtype: Any, keep: Keep, fractions: Sequence[Array],
-        part: slice | None = None,
+        part: slice | None = None, z0: Any = None,
     ):  # fmt: skip
         own = any(s.ndim == 2 for s in fractions) or any(np.ndim(end) for end in problem.span or ())
-        super().__init__(problem, solver, device, shape_of(problem, solver, dtype, keep, own), fractions, part)
+        super().__init__(problem, solver, device, shape_of(problem, solver, dtype, keep, own), fractions, part, z0)
         self.neurons = np.int32(self.S.neurons * self.S.stride)
 
     def segment(self, i: int) -> Segment:
@@ -47,18 +47,18 @@ class Run(PartRun):
         numbers += self.blocks * ((1 + S.basis) * S.size + 4)
         return numbers * np.dtype(S.real).itemsize
 
-    def sweep(self, i: int, g: Array, solved: Solved) -> Swept:
-        """Segment i backwards, from the cotangent g (b, w) of y at its end."""
+    def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
+        """Segment i backwards, from the cotangent g (w, b) of y at its end."""
         S, device, segment, b = self.S, self.device, self.segment(i), self.batch
         numbers = (1 + S.basis) * S.size
-        on_g, g_x, g_ends = self.to(g.T), self.to(np.zeros((S.controls, b))), self.to(np.zeros((2, b)))
+        g_x, g_ends = self.to(np.zeros((S.controls, b))), self.to(np.zeros((2, b)))
         part = self.to(np.zeros((self.blocks, numbers + (4 if S.basis else 0))))    # neurons that are none stay zero
         longest, tape, stopped = np.int32(segment.steps), solved.tapes[i], self.stopped(solved)
         given = (*self.given(segment), segment.s, segment.s_new, longest, *tape, stopped, part)
-        device.launch(gradient, S, self.blocks, S.threads, (on_g, g_x, g_ends, *given))
+        device.launch(gradient, S, self.blocks, S.threads, (g, g_x, g_ends, *given))
         total = device.host(part).astype(np.float64).sum(axis=0)
         size = sum(int(np.prod(shape)) for shape in self.problem.model.field.shapes.values())
         theta = unpacked_gradient(S, total[:numbers].reshape(1 + S.basis, S.size), size)
         depths = total[numbers:] if S.basis else np.zeros(4)
-        back, to_x, ends = (device.host(a).astype(np.float64) for a in (on_g, g_x, g_ends))
-        return Swept(back.T, to_x, ends, theta, depths)
+        to_x, ends = (device.host(a).astype(np.float64) for a in (g_x, g_ends))
+        return Swept(g, to_x, ends, theta, depths)

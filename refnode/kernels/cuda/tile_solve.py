@@ -97,9 +97,9 @@ class TileRun(PartRun):
 
     def __init__(
         self, problem: Problem, solver: Solver, device: Device, dtype: Any, keep: Keep, fractions: Sequence[Array],
-        part: slice | None = None,
+        part: slice | None = None, z0: Any = None,
     ):  # fmt: skip
-        super().__init__(problem, solver, device, tile_shape_of(problem, solver, dtype, keep), fractions, part)
+        super().__init__(problem, solver, device, tile_shape_of(problem, solver, dtype, keep), fractions, part, z0)
         self.layers = device.array(np.array(self.S.layers, np.int64))
 
     def segment(self, i: int) -> TileSegment:
@@ -130,10 +130,10 @@ class TileRun(PartRun):
             numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)
         return numbers * np.dtype(S.real).itemsize
 
-    def sweep(self, i: int, g: Array, solved: Solved) -> Swept:
-        """Segment i backwards, from the cotangent g (b, w) of y at its end."""
+    def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
+        """Segment i backwards, from the cotangent g (w, b) of y at its end."""
         S, device, segment, b = self.S, self.device, self.segment(i), self.batch
-        on_g, g_x = self.to(g.T), self.to(np.zeros((S.controls, b)))
+        g_x = self.to(np.zeros((S.controls, b)))
         kept = device.empty((self.blocks, S.kept_size), S.real)
         part, depths = (device.empty((self.blocks, *rest), S.real) for rest in ((1 + S.basis, S.size), (4,)))
         x, theta, *rest = self.given(segment)
@@ -141,7 +141,7 @@ class TileRun(PartRun):
             x, theta, segment.turned, segment.slopes, *rest, segment.table, segment.s, segment.s_new,
             *solved.tapes[i], self.stopped(solved), kept, part, depths,
         )  # fmt: skip
-        device.launch(tile_gradient, S, self.blocks, S.threads, (on_g, g_x, *given))
-        back, to_x = (device.host(a).astype(np.float64) for a in (on_g, g_x))
+        device.launch(tile_gradient, S, self.blocks, S.threads, (g, g_x, *given))
+        to_x = device.host(g_x).astype(np.float64)
         theta, ends = (device.host(a).astype(np.float64).sum(axis=0) for a in (part, depths))
-        return Swept(back.T, to_x, np.zeros((2, b)), theta, ends)
+        return Swept(g, to_x, np.zeros((2, b)), theta, ends)

@@ -47,13 +47,16 @@ def refusal(problem: Problem, solver: Solver) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """What a problem is solved with: n_steps or own steps, or a grid of accepted steps to replay."""
+    """What a problem is solved with: n_steps or own steps, or a grid of accepted steps to replay; from h_x(x), or from
+    z0 (b, d) on the device.
+    """
 
     problem: Problem
     solver: Solver
     device: Device
     dtype: Any
     grid: Grid | None = None
+    z0: Any = None
 
     @property
     def adaptive(self) -> bool:
@@ -69,19 +72,24 @@ class Whole:
         elif not self.adaptive:
             fractions = uniform(problem, solver)
         design = TileRun if threads.refusal(problem, solver) else Run
-        return design(problem, solver, self.device, self.dtype, keep, fractions, part)
+        z0 = None if self.z0 is None else self.z0.rows(part)
+        return design(problem, solver, self.device, self.dtype, keep, fractions, part, z0)
 
-    def solve(self, part: slice, keep: Keep) -> tuple[Any, Solved]:
+    def solve(self, part: slice, keep: Keep) -> tuple[PartRun, Solved]:
         """A part's run and forward solve."""
         run = self.run(part, "states" if self.adaptive else keep)
         return run, solve_own(run) if self.adaptive else run.solve()
 
-    def parts(self, keep: Keep) -> list[tuple[slice, tuple[Any, Solved]]]:
-        """All parts that find room, with their solves; only the solve of a single part keeps its tapes."""
-        def work(part: slice) -> tuple[Any, Solved]:
-            whole = part.stop - part.start == self.problem.batch
+    def parts(self, keep: Keep, to: Any = None) -> "Parts":
+        """All parts that find room, with their solves; only the solve of a single part keeps its tapes. z(T) is copied
+        to rows on the device (b, d).
+        """
+        def work(part: slice) -> tuple[PartRun, Solved]:
             run, solved = self.solve(part, keep)
-            return run, solved if whole else replace(solved, tapes=[])
+            if to is not None:
+                run.leave(solved.end, to.rows(part))
+            whole = part.stop - part.start == self.problem.batch
+            return run, replace(solved, tapes=solved.tapes if whole else [], end=None)
 
         return by_parts(work, slice(0, self.problem.batch))
 
@@ -99,6 +107,19 @@ class Whole:
         statistics = Statistics(len(fractions) + attempts * evaluations_a_step, accepted, rejected)
         return Forward(at_bounds, Grid(tuple(fractions)), [], statistics)
 
+    def forward(self, parts: "Parts") -> Forward:
+        """The record of all parts' solves.
+
+        Raises the gravest fault, with what the trajectories gave that are done.
+        """
+        solved, tableau = [one for _, (_, one) in parts], self.solver.tableau
+        forward = self.joined(solved, tableau.stages - tableau.fsal)
+        word = np.concatenate([one.word for one in solved])
+        if error := self.failure(word, np.hstack([one.where for one in solved])):
+            error.finished = finished(self.problem, forward, word == DONE) if np.any(word == DONE) else None
+            raise error
+        return forward
+
     def failure(self, word: Array, where: Array) -> NumericalError | None:
         """The gravest fault that there was, with its samples, t and h of the first, and the status of all; or None."""
         for fault, (error, message) in FAULTS.items():
@@ -110,6 +131,9 @@ class Whole:
                 found.status = tuple("done" if n == DONE else FAULTS[n][0].__name__ for n in word.tolist())
                 return found
         return None
+
+
+Parts = list[tuple[slice, tuple[PartRun, Solved]]]
 
 
 def _side_by_side(parts: list[Array]) -> Array:
@@ -129,12 +153,7 @@ def solve_forward(
     device has no room for one block of trajectories.
     """
     whole, values = Whole(problem, solver, device, dtype), problem.resolved
-    solved = [one for _, (_, one) in whole.parts("nothing")]
-    forward = whole.joined(solved, solver.tableau.stages - solver.tableau.fsal)
-    word = np.concatenate([one.word for one in solved])
-    if error := whole.failure(word, np.hstack([one.where for one in solved])):
-        error.finished = finished(problem, forward, word == DONE) if np.any(word == DONE) else None
-        raise error
+    forward = whole.forward(whole.parts("nothing"))
 
     def steps() -> list[list[Step]]:
         found = []
