@@ -15,6 +15,7 @@ from validation.ptx.parse import parse, width
 from validation.ptx.run import ARRAY, Fault, Program
 
 PROGRAMS: dict[str, Program] = {}
+H100 = {16: 132, 13: 1_980_000, 36: 2_619_000, 37: 5120}        # multiprocessors, clocks, width of the memory's bus
 INVALID_VALUE, OUT_OF_MEMORY, NOT_FOUND = 1, 2, 500
 
 
@@ -58,7 +59,7 @@ class PtxDriver:
         return 0
 
     def cuDeviceGetAttribute(self, value: Any, attribute: Any, device: Any) -> int:
-        return _give(value, self.capability[attribute.value - 75])
+        return _give(value, {75: self.capability[0], 76: self.capability[1], **H100}[attribute.value])
 
     def cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> int:
         return _give(context, 1)

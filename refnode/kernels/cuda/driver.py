@@ -14,6 +14,7 @@ from refnode.errors import BackendUnavailable
 OLDEST = (8, 0)  # compute capability that kernels are proven for
 ARCHITECTURES = ((9, 0), (8, 0))  # those that they are compiled for, from the newest
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+PROCESSORS, CLOCK, MEMORY_CLOCK, BUS_WIDTH = 16, 13, 36, 37  # CU_DEVICE_ATTRIBUTE_.., clocks in kHz, width in bits
 OUT_OF_MEMORY, INVALID_VALUE, DEVICE_ORDINAL = 2, 1, 9  # errors, and CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 INSTALL = "pip install 'refnode[cuda]' and NVIDIA's driver 580 or newer (CUDA 13.0), or use 'numpy' or 'auto'"
 MEANINGS = {1: "invalid value", 2: "out of memory", 3: "not initialised", 100: "no device", 101: "invalid device",
@@ -63,12 +64,27 @@ class Driver:
                 f"backend='cuda': {self.name} has compute capability {was}; kernels need {least} or newer"
             )
         self.call("cuDevicePrimaryCtxRetain", byref(context), handle)
-        self._context = context
+        self._context, self._handle = context, handle
 
     @property
     def architecture(self) -> tuple[int, int]:
         """The newest that kernels are compiled for and the device runs."""
         return next(a for a in ARCHITECTURES if a <= self.capability)
+
+    @property
+    def processors(self) -> int:
+        """Multiprocessors."""
+        return self._attribute(PROCESSORS, self._handle)
+
+    @property
+    def ghz(self) -> float:
+        """Their highest clock."""
+        return self._attribute(CLOCK, self._handle) / 1e6
+
+    @property
+    def bandwidth(self) -> float:
+        """Of the memory, GB/s: two transfers a clock."""
+        return 2 * self._attribute(MEMORY_CLOCK, self._handle) * self._attribute(BUS_WIDTH, self._handle) / 8e6
 
     def _attribute(self, which: int, handle: Any) -> int:
         value = c_int()
