@@ -52,7 +52,7 @@ def test_bounds_are_those_of_the_estimate():
         loose = gpu_bound.counts(build, replace(shape, dtype="float64"), (9, 0))
         assert 0 < loose["all"] < found["all"]
     wide = [case for case in gpu.cases(False) if case.dtype == "float32" and len(case.widths) > 1]
-    for widths, store in {(case.widths, case.store) for case in wide}:                    # tiles whose stages are run again, and three layers
+    for widths, store in {(case.widths, case.store) for case in wide}:     # stages run again; three layers
         found = gpu_bound.counts(tile_gradient, TileShape("float32", 2, (*widths, 2), keep=store), (9, 0))
         again = store == "states"
         useful = sum(i * o for i, o, *_ in TileShape("float32", 2, (*widths, 2)).layers)
