@@ -122,7 +122,7 @@ def test_wide_products_and_64_bits():
 @pytest.mark.parametrize("bits", [32, 64])
 def test_bit_fields_are_inserted(bits):
     """The lowest bits of a stand in b from a place on: none, all, those that find room, place and length modulo 256."""
-    fields = [(0, 8), (4, 12), (bits - 1, 5), (7, 0), (0, bits), (0, 200), (bits, 3), (250, 9), (259, 261), (5, 1)]
+    fields = [(0, 8), (4, 12), (bits - 1, 5), (7, 0), (0, bits), (0, 200), (bits, 3), (250, 9), (259, 261), (3, 40)]
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 2**bits, (2, len(fields)), np.dtype(f"u{bits // 8}"))
     place, many = np.array(fields, np.uint32).T.copy()
