@@ -14,10 +14,8 @@ from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.field import field_of
-from refnode.kernels.cuda.shape import PITCH, THREADS, Shape, U
+from refnode.kernels.cuda.shape import LANES, PITCH, THREADS, Shape, U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of, step_back_of
-
-LANES = 32
 
 
 def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
