@@ -103,7 +103,7 @@ def backsolve(S: Costate) -> tuple[Callable[..., None], Any]:
 
 def _stage(S: Costate, stage_state: Any, gather: Any) -> Any:
     """Stage r of a step: its rates k_r, and what it adds to the integrals. All threads of the block take part."""
-    costate, scalar, real, one = costate_of(S, gathers=True), from_dtype(np.dtype(S.dtype)), S.real, S.real(1)
+    costate, scalar, one = costate_of(S, gathers=True), from_dtype(np.dtype(S.dtype)), S.real(1)
     w, d, o, n_x, s, first = (U(n) for n in (S.width, S.d, S.out, S.controls, S.butcher.stages, S.d - S.out))
     row_size, row_room, width, x_room = U(S.columns), max(1, S.columns), S.width, max(1, S.controls)
     t_at, g_at, threads, timed, depth = U(S.d + S.controls), U(column_count(S) - S.out), U(THREADS), any(S.timed), S.d

@@ -34,11 +34,11 @@ FAULTS: dict[int, tuple[type[NumericalError], str]] = {
 }
 
 
-def refusal(problem: Problem, solver: Solver) -> str:
+def refusal(problem: Problem, solver: Solver, method: str | None = None) -> str:
     """Why no design takes this problem with this solver; "" if one does."""
     why = threads.refusal(problem, solver)
-    if not why:
-        return ""
+    if not why or method == "backsolve":
+        return why
     wide = tiles.refusal(problem, solver)
     field = problem.model.field
     small = getattr(field, "depth", 0) == 2 and field.widths[1] <= threads.LARGEST_HIDDEN
