@@ -101,8 +101,19 @@ def test_backend_cuda(runner):
     np.testing.assert_allclose(mine.loss_per_sample, story.loss_per_sample, rtol=1e-12)
 
 
+def test_backsolve(runner):
+    """State and costate go back on the card, by a given grid and by steps of their own; all memory is given back."""
+    p = problem(70, 8)
+    for solver in (RK4, rn.Solver("dopri5", tol=1e-5, steps="own")):
+        got, want = (rn.gradient(p, "backsolve", solver, backend=name, limit=0.1) for name in ("cuda", "numpy"))
+        assert (got.backend, got.method) == ("cuda", "backsolve")
+        for name, g in want.grads.items():
+            np.testing.assert_allclose(got.grads[name], g, rtol=0, atol=1e-11 * max(1.0, np.abs(g).max()), err_msg=name)
+        assert runner.driver._library.used == 0
+
+
 @pytest.mark.parametrize(("words", "why"), [
-    ({"method": "backsolve"}, "method 'backsolve' is not compiled for a card"),
+    ({"method": "quadrature"}, "method 'quadrature' is not compiled for a card"),
     ({"store": "binomial"}, "store='binomial' is not compiled for a card"),
     ({"solver": rn.Solver("dopri5", tol=1e-3)}, "adaptive steps that samples share"),
 ])  # fmt: skip

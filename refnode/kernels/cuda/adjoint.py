@@ -29,7 +29,7 @@ def discrete_adjoint(
     problem, solver    that `refnode.kernels.cuda.whole.refusal` has nothing against
     device             that runs kernels
     dtype              np.float32 or np.float64, times included
-    grid               accepted steps to replay; None: n_steps, or steps of each trajectory's own
+    grid               accepted steps to replay; None: n_steps, or steps that trajectories share or have of their own
     store              "stages", or "states": stages are run again. Own steps keep states
 
     Raises
@@ -41,7 +41,7 @@ def discrete_adjoint(
     Cost     memory N s b w numbers for "stages", N b w for "states"; a vjp costs two evaluations. A batch for whose
              tapes there is no room is solved in parts, once to know the loss and once more to go back.
     """
-    whole = Whole(problem, solver, device, dtype, grid)
+    whole = Whole(problem, solver, device, dtype, grid).settled()
     parts = whole.parts(store)
     S = parts[0][1][0].S
     forward = whole.joined([solved for _, (_, solved) in parts], S.butcher.stages - S.butcher.fsal)

@@ -6,12 +6,12 @@ import numpy as np
 
 from refnode.arrays import Array, flag
 from refnode.control import control_vjp
-from refnode.forward import Forward
 from refnode.gradients.backsolve_adjoint import allowed_miss, check_return, unreliable_if_it_fails
 from refnode.gradients.continuous import BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.cuda.costate_solve import Down, Gathered
 from refnode.kernels.cuda.device import Device
+from refnode.kernels.cuda.shared_solve import Stepper, shared_fractions
 from refnode.kernels.cuda.whole import Whole, check_words
 from refnode.kernels.pack import gathered
 from refnode.problem import Problem
@@ -47,38 +47,34 @@ def backsolve_adjoint(
     """
     flag("check", check)
     allowed, values = allowed_miss(solver, limit), problem.resolved
-    whole = Whole(problem, solver, device, dtype)
-    parts = whole.parts("nothing")
-    words = np.concatenate([solved.word for _, (_, solved) in parts])
-    check_words(words, float(np.ravel(values.t0)[0]), whole.adaptive)
-    forward = whole.joined([solved for _, (_, solved) in parts], solver.tableau.stages - solver.tableau.fsal)
-    back = CardPass(whole, forward, parts, estimates=check and solver.adaptive)
-    d = back.d
-
-    def sweep(i: int, adj: Array) -> Array:
-        u = back.down(i, np.concatenate([forward.at_bounds[i + 1][:, :d], adj], axis=1))
-        if check:
-            check_return(u[:, :d], forward.at_bounds[i][:, :d], back.times[i], solver, allowed)
-        return u[:, d:]
-
+    back = CardPass(Whole(problem, solver, device, dtype).settled(), allowed if check else np.inf, check and solver.adaptive)
     with unreliable_if_it_fails():
-        grads, adj_t0 = back.run(sweep)
+        grads, adj_t0 = back.run(back.sweep)
     if check:
         back.check_integrals()
     return gradient_result(
-        problem, values, forward, grads, method="backsolve", solver=solver, nfe_backward=back.statistics.nfe,
-        peak_bytes=2 * sum(y.nbytes for y in forward.at_bounds), adj_t0=adj_t0,
+        problem, values, back.forward, grads, method="backsolve", solver=solver, nfe_backward=back.statistics.nfe,
+        peak_bytes=2 * sum(y.nbytes for y in back.forward.at_bounds), adj_t0=adj_t0,
     )  # fmt: skip
 
 
 class CardPass(BackwardPass):
-    """The story's backward pass, with the ways down segments and their integrals by kernels, part by part."""
+    """The story's backward pass, with the ways down segments and their integrals by kernels, part by part.
 
-    def __init__(self, whole: Whole, forward: Forward, parts: Any, estimates: bool) -> None:
-        super().__init__(whole.problem, whole.problem.resolved, forward, whole.solver)
-        self.whole, self.parts = whole, parts
-        self.ways = [Down(run, whole.adaptive, estimates) for _, (run, _) in parts]
-        self.adj_atol = self.costate_atol() if whole.adaptive else 0.0
+    allowed      how far z may be off;  estimates   whether the errors of the integrals are estimated
+    """
+
+    def __init__(self, whole: Whole, allowed: float, estimates: bool) -> None:
+        problem, solver, tableau = whole.problem, whole.solver, whole.solver.tableau
+        self.whole, self.allowed = whole, allowed
+        self.parts = whole.parts("states" if solver.adaptive and problem.loss.running else "nothing")
+        words = np.concatenate([solved.word for _, (_, solved) in self.parts])
+        check_words(words, float(np.ravel(problem.resolved.t0)[0]), whole.adaptive)
+        forward = whole.joined([solved for _, (_, solved) in self.parts], tableau.stages - tableau.fsal)
+        super().__init__(problem, problem.resolved, forward, solver)
+        self.ways = [Down(run, estimates) for _, (run, _) in self.parts]
+        self.adj_atol = max(self.costate_atol(), float(np.finfo(whole.dtype).tiny)) if solver.adaptive else 0.0
+        self.parts = []                                             # and with them the tapes
 
     def largest_slope(self) -> float:
         """The largest entry of g dl/dz along the solution."""
@@ -89,14 +85,29 @@ class CardPass(BackwardPass):
         self.statistics.nfe += max(sum(len(s) for s in run.fractions) for _, (run, _) in self.parts)
         return largest
 
-    def down(self, i: int, u: Array) -> Array:
-        """u = [z, a] (b, 2 d) from the end of segment i to its start; the parameter integrals are gathered."""
-        found = [way.down(i, u[way.part], self.adj_atol) for way in self.ways]
-        word, t = np.concatenate([one.word for one in found]), self.times[i]
+    def sweep(self, i: int, adj: Array) -> Array:
+        """adj (b, d) from the end of segment i to its start, with z beside it; the parameter integrals are gathered.
+
+        Raises UnreliableGradient if z does not come back; NonFiniteState, StepUnderflow, TooManySteps.
+        """
+        d, z, t = self.d, self.forward.at_bounds, self.times[i]
+        u = np.concatenate([z[i + 1][:, :d], adj], axis=1)
+        if self.solver.adaptive and not self.whole.adaptive:
+            run = self.whole.run(slice(0, len(u)), "nothing")
+            everyone = Down(run, estimates=False)
+            step = Stepper(run, everyone.S, everyone.c, i, True, self.adj_atol)
+            fractions, _ = shared_fractions(step, u, self.statistics)
+            found = [way.gather(i, u[way.part], fractions) for way in self.ways]
+        else:
+            found = [way.down(i, u[way.part], self.adj_atol) for way in self.ways]
+        word = np.concatenate([one.word for one in found])
         check_words(word, float(np.ravel(t)[0]), self.whole.adaptive)
         self._take(i, found)
         self.statistics.nfe += max(one.nfe for one in found)
-        return np.concatenate([one.u for one in found])
+        u = np.concatenate([one.u for one in found])
+        if self.allowed < np.inf:
+            check_return(u[:, :d], z[i][:, :d], t, self.solver, self.allowed)
+        return u[:, d:]
 
     def _take(self, i: int, found: list[Gathered]) -> None:
         """Move what was gathered on segment i to the gradients."""

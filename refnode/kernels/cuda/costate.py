@@ -103,8 +103,10 @@ def costate_of(S: Costate, gathers: bool) -> Any:
     return costate
 
 
-def costate_rate_of(S: Costate) -> Any:
-    """Device function rate(W, end, psi, c, t, u, x, k), as `refnode.kernels.cuda.field` has one of y: k = u'."""
+def rate_of(S: Shape) -> Any:
+    """Device function rate(W, end, psi, c, t, y, x, k): k = y', or, for a costate's shape, k = u'."""
+    if not isinstance(S, Costate):
+        return field_of(S).rate
     costate, scalar, d, share = costate_of(S, gathers=False), from_dtype(np.dtype(S.dtype)), S.d, S.real(1)
 
     @device

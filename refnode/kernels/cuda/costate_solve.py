@@ -14,7 +14,7 @@ from refnode.kernels.cuda.backsolve import backsolve
 from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.largest import largest
 from refnode.kernels.cuda.layout import places, unpacked_gradient
-from refnode.kernels.cuda.own import costate_own
+from refnode.kernels.cuda.own import own
 from refnode.kernels.cuda.own_solve import System, fractions_of, limits_of, own_steps
 from refnode.kernels.cuda.problem import factors, segment_of, stage_table
 from refnode.kernels.cuda.shape import LANES, Shape
@@ -45,12 +45,11 @@ class Gathered(NamedTuple):
 class Down:
     """A part's ways down, after its forward solve.
 
-    adaptive     whether trajectories choose their steps
     estimates    whether the integrals' errors are estimated
     """
 
-    def __init__(self, run: Run, adaptive: bool, estimates: bool) -> None:
-        self.run, self.part, self.adaptive, self.problem = run, run.part, adaptive, run.problem
+    def __init__(self, run: Run, estimates: bool) -> None:
+        self.run, self.part, self.problem = run, run.part, run.problem
         shape = {f.name: getattr(run.S, f.name) for f in fields(Shape)} | {"keep": "nothing"}
         self.S = Costate(**shape, estimates=estimates)
         self.c = run.to(np.append(factors(run.problem), run.problem.loss.scale))
@@ -58,30 +57,30 @@ class Down:
         self.wish = np.full(run.batch, run.solver.first_step or 0.0)
 
     def down(self, i: int, u: Array, adj_atol: float) -> Gathered:
-        """From u = [z, a] (b, 2 d) at the end of segment i."""
-        chosen, word, nfe = self.run.fractions[i], np.full(self.run.batch, DONE), 0
-        if self.adaptive:
-            chosen, word, nfe = self._choose(i, u, adj_atol)
-            if np.any(word != DONE):
-                nothing = np.zeros((1, 1))
-                return Gathered(u, nothing, nothing, nothing, np.zeros(2), 0.0, word, nfe)
-        return self._gather(i, u, chosen, nfe)
+        """From u = [z, a] (b, 2 d) at the end of segment i, by fixed steps or by each trajectory's own."""
+        if not self.run.solver.adaptive:
+            return self.gather(i, u, self.run.fractions[i])
+        fractions, word, nfe = self.choose(i, u, adj_atol)
+        if np.any(word != DONE):
+            nothing = np.zeros((1, 1))
+            return Gathered(u, nothing, nothing, nothing, np.zeros(2), 0.0, word, nfe)
+        return self.gather(i, u, fractions, nfe)
 
-    def _choose(self, i: int, u: Array, adj_atol: float) -> tuple[Array, Array, int]:
+    def choose(self, i: int, u: Array, adj_atol: float) -> tuple[Array, Array, int]:
         """Fractions (N + 1, b) of each trajectory's own steps, words, evaluations."""
         run, S = self.run, self.S
         span = segments(self.problem, run.values)[i]
         start, end = (np.broadcast_to(t, self.problem.batch)[self.part] for t in (span.end, span.start))
         length = np.abs(end - start)
         ds = np.where(length > 0, self.wish / np.where(length > 0, length, 1.0), 1.0)
-        limits = run.to(limits_of(run.solver, max(adj_atol, float(np.finfo(S.real).tiny))))
-        system = System(costate_own, S, self.c, limits, run.segment(i).theta)
+        limits = run.to(limits_of(run.solver, adj_atol))
+        system = System(own, S, self.c, limits, run.segment(i).theta)
         _, tape, count, rejected, word, ds = own_steps(run, system, run.to(u.T), ds, start, end)
         self.wish = ds * length
         attempts = int(np.max(count + rejected))
         return fractions_of(run.device.host(tape[1]), count), word, 1 + attempts * (S.butcher.stages - 1)
 
-    def _gather(self, i: int, u: Array, fractions: Array, nfe: int) -> Gathered:
+    def gather(self, i: int, u: Array, fractions: Array, nfe: int = 0) -> Gathered:
         """Down a grid of fractions, with the integrals."""
         run, S, device, problem, b = self.run, self.S, self.run.device, self.problem, self.run.batch
         segment = segment_of(S, problem, run.values, i, fractions, self.part, down=True).on(device)

@@ -7,7 +7,7 @@ import numpy as np
 from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of
-from refnode.kernels.cuda.costate import Costate, costate_rate_of
+from refnode.kernels.cuda.costate import Costate, rate_of
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import load_of
 
@@ -20,7 +20,7 @@ def largest(S: Costate) -> tuple[Callable[..., None], Any]:
     t, table        depths of the steps' ends (N + 1, 1) or (N + 1, b), and psi there
     tape_y          (N + 1, w, b) states;  count   steps (1,) or (b,)
     """
-    load, rate, scalar, real = load_of(), costate_rate_of(S), from_dtype(np.dtype(S.dtype)), S.real
+    load, rate, scalar, real = load_of(), rate_of(S), from_dtype(np.dtype(S.dtype)), S.real
     theta_size, width, x_room, psi_room = (1 + S.basis) * S.size, S.width, max(1, S.controls), max(1, S.basis)
     d, n_x, m, own = U(S.d), U(S.controls), U(S.basis), U(S.own)
 

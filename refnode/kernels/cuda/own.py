@@ -13,8 +13,7 @@ from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.advance import step_factor
 from refnode.kernels.cuda.compile import array_of, device, shared
-from refnode.kernels.cuda.costate import Costate, costate_rate_of
-from refnode.kernels.cuda.field import field_of
+from refnode.kernels.cuda.costate import Costate, rate_of
 from refnode.kernels.cuda.shape import Shape, U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TOO_MANY, UNDERFLOW
@@ -34,7 +33,7 @@ class Limits(NamedTuple):
 
 
 def own(S: Shape) -> tuple[Callable[..., None], Any]:
-    """The kernel that solves one segment, and its signature.
+    """The kernel that solves one segment, of y, or of u = [z, a] by the error of both; and its signature.
 
     y               (w, b) at the segment's start, and at its end
     x .. c          as in `refnode.kernels.cuda.forward`
@@ -46,23 +45,14 @@ def own(S: Shape) -> tuple[Callable[..., None], Any]:
     count           steps (b,);  rejected   (b,)
     word            (b,) DONE, or why it stopped: FULL, UNDERFLOW, TOO_MANY, NOT_FINITE
     """
-    return _steps(S, field_of(S).rate)
-
-
-def costate_own(S: Costate) -> tuple[Callable[..., None], Any]:
-    """The same of u = [z, a], whose error is that of z and of a together, on a segment's way down."""
-    return _steps(S, costate_rate_of(S))
-
-
-def _steps(S: Shape, rate: Any) -> tuple[Callable[..., None], Any]:
-    """The kernel for a system with these rates."""
+    rate = rate_of(S)
     load, factor, states = load_of(), shared(step_factor, S.real), S.keep != "nothing"
     _, runge_kutta = stages_of(S, rate)
-    error, hairer = _error(S), _first_step(S, rate)
+    squares, hairer = squares_of(S), _first_step(S, rate)
     scalar, real, zero, one = from_dtype(np.dtype(S.dtype)), S.real, S.real(0), S.real(1)
     ahead, smallest, last = S.real(1.01), S.real(16 * np.finfo(S.real).eps), U((S.butcher.stages - 1) * S.width)
     w, n_x, theta_size, tableau_size = U(S.width), U(S.controls), S.size, butcher_of(S).size
-    width, stage_size, x_room = S.width, S.butcher.stages * S.width, max(1, S.controls)
+    numbers, width, stage_size, x_room = S.real(S.width), S.width, S.butcher.stages * S.width, max(1, S.controls)
 
     def kernel(y, x, theta, neurons, B, c, limits, start, end, ds, max_steps, tape_y, tape_s, count, rejected, word):
         W = cuda.shared.array(theta_size, scalar, alignment=16)
@@ -95,7 +85,7 @@ def _steps(S: Shape, rate: Any) -> tuple[Callable[..., None], Any]:
             s_new = one if s + ahead * step >= one else s + step
             t, t_new = (one - s) * first + s * end[i], (one - s_new) * first + s_new * end[i]
             runge_kutta(W, last_weight, y, U(0), c, tableau, t, t_new, (s_new - s) * length, now, mine, 1, mine, k, u)
-            err = error(tableau, L, (s_new - s) * length, now, u, k)
+            err = math.sqrt(squares(tableau, L, (s_new - s) * length, now, u, k) / numbers)
             good = err <= one and s_new > s
             times = factor(L, err, err_before)
             wish = (s_new - s) * (min(times, one) if good and not grow else times)
@@ -137,14 +127,13 @@ def atol_of(S: Shape) -> Any:
     return atol
 
 
-def _error(S: Shape) -> Any:
-    """The error of a step relative to its tolerance; NaN if the new state is not finite."""
-    atol = atol_of(S)
+def squares_of(S: Shape) -> Any:
+    """The sum of squares of a step's errors relative to their tolerances; NaN if the new state is not finite."""
     real, w, s, error_at = S.real, U(S.width), U(S.butcher.stages), U(S.butcher.stages**2 + 2 * S.butcher.stages)
-    count, nan = S.real(S.width), S.real(np.nan)
+    nan, atol = S.real(np.nan), atol_of(S)
 
     @device
-    def error(B, L, h, y, y_new, k):
+    def squares(B, L, h, y, y_new, k):
         total = real(0)
         for j in range(w):
             e = real(0)
@@ -152,9 +141,9 @@ def _error(S: Shape) -> Any:
                 e += B[error_at + r] * k[r * w + j]
             e = h * e / (atol(L, j) + L.rtol * max(abs(y[j]), abs(y_new[j])))
             total += e * e if math.isfinite(y_new[j]) else nan
-        return math.sqrt(total / count)
+        return total
 
-    return error
+    return squares
 
 
 def _first_step(S: Shape, rate: Any) -> Any:

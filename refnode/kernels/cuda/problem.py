@@ -33,8 +33,8 @@ def refusal(problem: Problem, solver: Solver) -> str:
     for term in running:
         if type(term) not in (SquaredNorm, Kinetic):
             return f"the running loss {type(term).__name__} is not compiled"
-    if solver.adaptive and (solver.steps != "own" or not solver.tableau.fsal):
-        return "adaptive steps that samples share, or of a tableau without FSAL, are not compiled"
+    if solver.adaptive and not solver.tableau.fsal:
+        return "adaptive steps of a tableau without FSAL are not compiled"
     if type(depth) not in (Constant, Galerkin):
         return f"the depth {type(depth).__name__} is not compiled"
     follows = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant

@@ -17,6 +17,7 @@ from refnode.kernels.cuda.own_solve import solve_own
 from refnode.kernels.cuda.parts import by_parts
 from refnode.kernels.cuda.run import PartRun, Solved, uniform
 from refnode.kernels.cuda.shape import Keep
+from refnode.kernels.cuda.shared_solve import shared_grid
 from refnode.kernels.cuda.solve import Run
 from refnode.kernels.cuda.tile_solve import TileRun
 from refnode.kernels.tape import DONE, NOT_FINITE, TOO_MANY, UNDERFLOW
@@ -49,6 +50,8 @@ def refusal(problem: Problem, solver: Solver, method: str | None = None) -> str:
 class Whole:
     """What a problem is solved with: n_steps or own steps, or a grid of accepted steps to replay; from h_x(x), or from
     z0 (b, d) on the device.
+
+    chosen    what it cost to choose the grid, if that was the device's work
     """
 
     problem: Problem
@@ -57,11 +60,19 @@ class Whole:
     dtype: Any
     grid: Grid | None = None
     z0: Any = None
+    chosen: Statistics | None = None
 
     @property
     def adaptive(self) -> bool:
-        """Whether trajectories choose their steps."""
-        return self.solver.adaptive and self.grid is None
+        """Whether trajectories choose their own steps."""
+        return self.solver.adaptive and self.solver.steps == "own" and self.grid is None
+
+    def settled(self) -> "Whole":
+        """With a grid, if trajectories share steps that are still to be chosen."""
+        if not self.solver.adaptive or self.adaptive or self.grid is not None:
+            return self
+        grid, chosen = shared_grid(self.run(slice(0, self.problem.batch), "nothing"))
+        return replace(self, grid=grid, chosen=chosen)
 
     def run(self, part: slice, keep: Keep) -> PartRun:
         """The design for a part of the batch: a thread for each trajectory where it takes the problem, else tiles."""
@@ -69,8 +80,10 @@ class Whole:
         fractions: Sequence[Array] = [np.zeros((1, part.stop - part.start))] * len(problem.layout.cells)
         if self.grid is not None:
             fractions = [s if s.ndim == 1 else s[:, part] for s in self.grid.fractions]
-        elif not self.adaptive:
+        elif not self.solver.adaptive:
             fractions = uniform(problem, solver)
+        elif solver.steps == "shared":
+            fractions = [np.array([0.0, 1.0])] * len(fractions)     # until they are chosen
         design = TileRun if threads.refusal(problem, solver) else Run
         z0 = None if self.z0 is None else self.z0.rows(part)
         return design(problem, solver, self.device, self.dtype, keep, fractions, part, z0)
@@ -105,7 +118,7 @@ class Whole:
         if all(s.ndim == 1 for s in fractions):
             accepted, rejected = np.array(accepted[0]), np.array(0)
         statistics = Statistics(len(fractions) + attempts * evaluations_a_step, accepted, rejected)
-        return Forward(at_bounds, Grid(tuple(fractions)), [], statistics)
+        return Forward(at_bounds, Grid(tuple(fractions)), [], self.chosen or statistics)
 
     def forward(self, parts: "Parts") -> Forward:
         """The record of all parts' solves.
@@ -152,7 +165,7 @@ def solve_forward(
     Raises StepUnderflow, TooManySteps or NonFiniteState with the samples, and what the others gave; MemoryError if the
     device has no room for one block of trajectories.
     """
-    whole, values = Whole(problem, solver, device, dtype), problem.resolved
+    whole, values = Whole(problem, solver, device, dtype).settled(), problem.resolved
     forward = whole.forward(whole.parts("nothing"))
 
     def steps() -> list[list[Step]]:
