@@ -12,7 +12,6 @@ import refnode as rn
 from refnode.gradients.continuous import BackwardPass
 from refnode.integrate import prescribed_steps
 from refnode.kernels.cuda.backsolve import backsolve
-from refnode.kernels.cuda.compile import ptx
 from refnode.kernels.cuda.continuous import CardPass, backsolve_adjoint
 from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.costate_solve import Down
@@ -23,13 +22,15 @@ from refnode.span import Span
 from refnode.steps import stages_of_step
 from refnode.values import named
 from tests.cuda.cases import CASES, DOPRI5, RK4, problem
-from tests.cuda.launch import OnCpu, copied, fault_of, prepared
+from tests.cuda.launch import OnCpu
+from tests.cuda.proof import (
+    assert_every_barrier_is_needed,
+    assert_machine_code,
+    assert_ranges,
+    assert_unwritten_is_found,
+)
 from tests.cuda.test_twins import ROUNDINGS
-from validation.ptx.assemble import assemble
-from validation.ptx.mutate import barriers, with_number_for
-from validation.ptx.parse import parse
 from validation.ptx.roofline import evaluation
-from validation.ptx.run import Fault, Program, Room
 
 OWN = rn.Solver("dopri5", tol=1e-5, steps="own")
 
@@ -224,48 +225,21 @@ def launches():
 
 
 KERNELS = [("own", "backsolve"), ("own", "own"), ("own", "largest"), ("galerkin", "backsolve")]
-UNUSED = {"backsolve": (), "own": (11,), "largest": ()}     # no states are kept on the way down
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
-def test_every_barrier_is_needed(launches, kernel):
-    """Each one removed is a race or a read of what nobody wrote; so are threads that take each other for themselves."""
-    launch = launches[kernel]
-    text = parse(ptx(*launch[:2], (9, 0)))
-    for order in (0, 5):
-        assert fault_of(text, launch, order=order) is None
-    assert barriers(text)
-    for line in barriers(text):
-        assert fault_of(text, launch, removed=line) in ("race", "uninitialised"), line
-    assert fault_of(with_number_for(text, "%tid.x", 0), launch) == "race"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
-def test_arrays_too_short(launches, kernel):
-    """Every array in turn without its last row is read or written out of range; tapes have room to spare."""
-    build, shape, blocks, threads, arguments = launches[kernel]
-    program = Program(parse(ptx(build, shape, (9, 0))))
-    for k, a in enumerate(arguments):
-        if not isinstance(a, np.ndarray) or not a.size or k in UNUSED[kernel[1]]:
-            continue
-        if kernel == ("galerkin", "backsolve") and k in (12, 14, 15):   # what only estimates of errors need
-            continue
-        spare = {("own", 12): len(a) - 1, ("largest", 7): len(a) - 2}.get((kernel[1], k), 1)
-        number = sum(isinstance(b, np.ndarray) for b in arguments[:k])
-        with pytest.raises(Fault, match=rf"range: .* of array {number},"):
-            program.launch(blocks, threads, prepared(build, copied(arguments)), short={number: spare * a[-1].size})
-
-
-@pytest.mark.slow
-def test_what_is_not_written_is_not_read(launches):
-    """A tape that nobody wrote is noticed where slopes of the running loss are looked for."""
-    build, shape, blocks, threads, arguments = launches["own", "largest"]
-    ready = list(prepared(build, copied(arguments)))
-    ready[7] = Room(ready[7])
-    with pytest.raises(Fault, match="uninitialised"):
-        Program(parse(ptx(build, shape, (9, 0)))).launch(blocks, threads, ready)
+def test_broken_kernels_are_found(launches, kernel):
+    """Without a barrier, with threads that take each other for themselves, with arrays too short, unwritten."""
+    launch, (_, name) = launches[kernel], kernel
+    assert_every_barrier_is_needed(launch)
+    unused = {"own": (11,)}.get(name, ())           # no states are kept on the way down
+    if kernel == ("galerkin", "backsolve"):
+        unused = (12, 14, 15)                       # what only estimates of errors need
+    rows = len(launch[4][12 if name == "own" else 7])
+    assert_ranges(launch, unused, {"own": {12: rows - 1}, "largest": {7: rows - 2}}.get(name))     # room to spare
+    if name == "largest":
+        assert_unwritten_is_found(launch, 7)
 
 
 PLAIN, EMBEDDED = Costate("float32", 2, 32, 2), Costate("float32", 2, 32, 2, tableau="dopri5", own=True, estimates=True)
@@ -285,12 +259,7 @@ OTHERS = (
 ], ids=lambda x: x.__name__ if callable(x) else f"{x.dtype} {x.tableau} {x.basis}")  # fmt: skip
 def test_machine_code(build, shape, architecture):
     """No spills, at most 48 KB of shared memory, no atomics; no float64 in float32; instructions within budgets."""
-    text = ptx(build, shape, architecture)
-    machine = assemble(text)
-    assert machine.spills == 0
-    assert machine.shared <= 48 * 1024
-    assert machine.mix()["atomic"] == parse(text).count("atom", "red") == 0
-    assert shape.dtype == "float64" or machine.mix()["FP64"] == 0
+    machine = assert_machine_code(build, shape, architecture)
     if build is backsolve and shape in BUDGETS:
         registers, instructions = BUDGETS[shape]
         assert machine.registers <= registers

@@ -115,7 +115,7 @@ def test_backsolve(runner):
 @pytest.mark.parametrize(("words", "why"), [
     ({"method": "quadrature"}, "method 'quadrature' is not compiled for a card"),
     ({"store": "binomial"}, "store='binomial' is not compiled for a card"),
-    ({"solver": rn.Solver("dopri5", tol=1e-3)}, "adaptive steps that samples share"),
+    ({"solver": rn.Solver("dop853", tol=1e-3)}, "adaptive steps of a tableau without FSAL"),
 ])  # fmt: skip
 def test_what_a_card_does_not_compute_is_refused(runner, words, why):
     """With the reason, before anything is launched."""

@@ -50,6 +50,7 @@ CASES = {
     ),
     "control, stacked": (lambda: wide(5, 4, 40, 2, theta=rn.Stacked(2), control="x"), RK4, "float64", "stages"),
     "softplus": (lambda: wide(5, 2, 24, 16, 2, act="softplus"), RK4, "float64", "states"),
+    "sin": (lambda: wide(5, 2, 24, 16, 2, act="sin"), RK4, "float32", "states"),
 }  # fmt: skip
 
 
@@ -143,9 +144,11 @@ NAMES = (
     (tile_forward, TileShape("float32", 2, (64, 64, 2))), (tile_forward, TileShape("float32", 2, (128, 128, 2))),
     (tile_gradient, TileShape("float32", 2, (64, 64, 2), keep="stages")),
     (tile_gradient, TileShape("float32", 2, (128, 128, 2), keep="stages")),
+    (tile_gradient, TileShape("float32", 2, (64, 32, 2), "sin", keep="states")),
     (tile_forward, TileShape("float64", 2, (128, 128, 128, 2), tableau="dopri5", keep="states")),
     (tile_gradient, TileShape("float64", 2, (128, 128, 128, 2), tableau="dopri5", keep="states")),
-], ids=["forward 64", "forward 128", "gradient 64", "gradient 128", "forward float64", "gradient float64"])  # fmt: skip
+], ids=["forward 64", "forward 128", "gradient 64", "gradient 128", "sin",
+        "forward float64", "gradient float64"])  # fmt: skip
 def test_machine_code(build, shape, architecture):
     """No spills, at most 48 KB, no atomics; in float32 no float64, and 64 multiplications for four loads in the inner
     loops.

@@ -12,7 +12,7 @@ from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.cuda.costate_solve import Down, Gathered
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.shared_solve import Stepper, shared_fractions
-from refnode.kernels.cuda.whole import Whole, check_words
+from refnode.kernels.cuda.whole import Whole
 from refnode.kernels.pack import gathered
 from refnode.problem import Problem
 from refnode.segments import like_end
@@ -47,7 +47,8 @@ def backsolve_adjoint(
     """
     flag("check", check)
     allowed, values = allowed_miss(solver, limit), problem.resolved
-    back = CardPass(Whole(problem, solver, device, dtype).settled(), allowed if check else np.inf, check and solver.adaptive)
+    whole = Whole(problem, solver, device, dtype).settled()
+    back = CardPass(whole, allowed if check else np.inf, check and solver.adaptive)
     with unreliable_if_it_fails():
         grads, adj_t0 = back.run(back.sweep)
     if check:
@@ -68,9 +69,11 @@ class CardPass(BackwardPass):
         problem, solver, tableau = whole.problem, whole.solver, whole.solver.tableau
         self.whole, self.allowed = whole, allowed
         self.parts = whole.parts("states" if solver.adaptive and problem.loss.running else "nothing")
-        words = np.concatenate([solved.word for _, (_, solved) in self.parts])
-        check_words(words, float(np.ravel(problem.resolved.t0)[0]), whole.adaptive)
-        forward = whole.joined([solved for _, (_, solved) in self.parts], tableau.stages - tableau.fsal)
+        solved = [one for _, (_, one) in self.parts]
+        word, where = np.concatenate([one.word for one in solved]), np.hstack([one.where for one in solved])
+        if error := whole.failure(word, where):
+            raise error
+        forward = whole.joined(solved, tableau.stages - tableau.fsal)
         super().__init__(problem, problem.resolved, forward, solver)
         self.ways = [Down(run, estimates) for _, (run, _) in self.parts]
         self.adj_atol = max(self.costate_atol(), float(np.finfo(whole.dtype).tiny)) if solver.adaptive else 0.0
@@ -92,22 +95,29 @@ class CardPass(BackwardPass):
         """
         d, z, t = self.d, self.forward.at_bounds, self.times[i]
         u = np.concatenate([z[i + 1][:, :d], adj], axis=1)
-        if self.solver.adaptive and not self.whole.adaptive:
-            run = self.whole.run(slice(0, len(u)), "nothing")
-            everyone = Down(run, estimates=False)
-            step = Stepper(run, everyone.S, everyone.c, i, True, self.adj_atol)
-            fractions, _ = shared_fractions(step, u, self.statistics)
-            found = [way.gather(i, u[way.part], fractions) for way in self.ways]
-        else:
-            found = [way.down(i, u[way.part], self.adj_atol) for way in self.ways]
-        word = np.concatenate([one.word for one in found])
-        check_words(word, float(np.ravel(t)[0]), self.whole.adaptive)
+        found = self._down(i, u)
+        if error := self.whole.failure(np.concatenate([one.word for one in found]), self._where(i)):
+            raise error
         self._take(i, found)
         self.statistics.nfe += max(one.nfe for one in found)
         u = np.concatenate([one.u for one in found])
         if self.allowed < np.inf:
             check_return(u[:, :d], z[i][:, :d], t, self.solver, self.allowed)
         return u[:, d:]
+
+    def _down(self, i: int, u: Array) -> list[Gathered]:
+        """The parts' ways down segment i, by fixed steps, by own ones, or by shared ones, which all choose together."""
+        if self.whole.adaptive or not self.solver.adaptive:
+            return [way.down(i, u[way.part], self.adj_atol) for way in self.ways]
+        everyone = Down(self.whole.run(slice(0, len(u)), "nothing"), estimates=False)
+        stepper = Stepper(everyone.run, everyone.S, everyone.c, i, True, self.adj_atol)
+        fractions, _ = shared_fractions(stepper, u, self.statistics)
+        return [way.gather(i, u[way.part], fractions) for way in self.ways]
+
+    def _where(self, i: int) -> Array:
+        """The t of segment i's end, from which all samples came down, and no h (2, b)."""
+        t = np.broadcast_to(self.times[i + 1], self.problem.batch)
+        return np.array([t, np.full(len(t), np.nan)])
 
     def _take(self, i: int, found: list[Gathered]) -> None:
         """Move what was gathered on segment i to the gradients."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from refnode.kernels.cuda.compile import device
 from refnode.kernels.cuda.shape import AT_ONCE, PITCH, Shape, U
+from refnode.kernels.cuda.sine import sine_32
 from refnode.kernels.cuda.tanh import tanh_32
 
 
@@ -143,4 +144,7 @@ def activation(S: Any) -> tuple[Any, Any]:
         "identity": (lambda a: a, lambda a, h: one),
     }
     act, slope = table[S.act]
+    if (S.act, S.dtype) == ("sin", "float32"):
+        sin, cos = sine_32()
+        return sin, device(lambda a, h: cos(a))
     return tanh_32() if (S.act, S.dtype) == ("tanh", "float32") else device(act), device(slope)

@@ -29,8 +29,6 @@ def refusal(problem: Problem, solver: Solver) -> str:
     field, depth = problem.model.field, problem.model.depth
     if type(field) is not MLP or field.depth < 2 or max(field.widths[1:-1]) > LARGEST_WIDTH or field.skip:
         return f"the field is no MLP of hidden layers up to {LARGEST_WIDTH} wide without a skip term"
-    if field.act == "sin":
-        return "sin in a wide network is not compiled"
     for term in problem.loss.running:
         if type(term) not in (SquaredNorm, Kinetic):
             return f"the running loss {type(term).__name__} is not compiled"

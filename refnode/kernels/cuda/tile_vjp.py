@@ -34,10 +34,11 @@ def tile_vjp_of(S: TileShape) -> Any:
     """
     layer, last_vjp, offsets_vjp = product_of(S).layer, _last_vjp(S), _offsets_vjp(S)
     (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S)
-    act, slope_of = activation(S)                       # the slope follows from the value; it does not for sin
+    act, slope_of = activation(S)
     scalar, zero, squared, enter = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, enter_of(S)
     square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
     hidden, plane, one = U(S.hidden), U(S.rows * S.columns), U(1)
+    slopes_kept, planes = S.slopes_kept, U(S.kept_size // (S.rows * S.columns))
 
     @device
     def keep(x, k, r0, c0, held, kept):
@@ -47,6 +48,8 @@ def tile_vjp_of(S: TileShape) -> Any:
                 at, a = k * plane + (r0 + m) * columns + c0 + j, x[m * square + j]
                 x[m * square + j] = act(a)
                 kept[block, at] = x[m * square + j]
+                if slopes_kept:
+                    kept[block, at + hidden * plane] = slope_of(a, x[m * square + j])
         for j in range(square):
             for m in range(square):
                 held[(c0 + j) * rows + r0 + m] = x[m * square + j]
@@ -57,8 +60,8 @@ def tile_vjp_of(S: TileShape) -> Any:
         for m in range(square):
             for j in range(square):
                 at = k * plane + (r0 + m) * columns + c0 + j
-                h = kept[block, at]
-                held[(r0 + m) * columns + c0 + j] = x[m * square + j] * slope_of(zero, h)
+                slope = kept[block, at + hidden * plane] if slopes_kept else slope_of(zero, kept[block, at])
+                held[(r0 + m) * columns + c0 + j] = x[m * square + j] * slope
 
     @device
     def turn_over(x, r0, c0, held):
@@ -81,7 +84,7 @@ def tile_vjp_of(S: TileShape) -> Any:
         c0, r0 = tid % across * square, tid // across * square
         busy, square_of = r0 < rows, cuda.local.array(squared, scalar)
         turn[0], turn[1] = zero, zero
-        many = uint64(kept.shape[1]) // (hidden * columns)  # rows, but at run time only, lest a loop be unrolled
+        many = uint64(kept.shape[1]) // (planes * columns)  # rows, but at run time only, lest a loop be unrolled
         enter(u, x, i, there, held)
         for k in range(hidden):
             layer(theta, line, layers, k, t, held, chunk, c0, r0, square_of)
