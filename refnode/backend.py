@@ -83,7 +83,7 @@ def _why_no_card(problem: Problem, solver: Solver, method: str | None, options: 
         return f"method {method!r} is not compiled for a card"
     if options.get("store") == "binomial":
         return "store='binomial' is not compiled for a card, where a batch is solved in parts that find room"
-    return refusal(problem, solver, method)
+    return refusal(problem, solver)
 
 
 def compiled(method: str) -> Callable[..., Any] | None:

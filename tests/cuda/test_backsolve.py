@@ -67,7 +67,7 @@ def test_twins(name):
     """Depth variance, order 2, control, time input, activations, tableaux, precisions, on uniform grids."""
     make, solver, dtype, _ = CASES[name]
     p = make()
-    assert refusal(p, solver, "backsolve") == ""
+    assert refusal(p, solver) == ""
     assert_twins(p, solver, dtype)
 
 
@@ -127,7 +127,7 @@ def test_steps_of_their_own(grids, dtype):
     batch here. In float64 the story chooses the same grids.
     """
     p, kind = problem(32, 8), np.dtype(dtype).type
-    assert refusal(p, OWN, "backsolve") == ""
+    assert refusal(p, OWN) == ""
     back = CardPass(Whole(p, OWN, OnCpu(), kind), np.inf, True)
     grads, adj_t0 = back.run(back.sweep)
     assert len({tuple(column) for column in grids[1].T}) == 32      # each its own

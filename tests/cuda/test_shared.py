@@ -43,7 +43,7 @@ def test_the_grid_is_the_storys(name):
     make, solver = CASES[name]
     p = make()
     for method, adjoint in (("discrete", discrete_adjoint), ("backsolve", backsolve_adjoint)):
-        assert refusal(p, solver, method) == ""
+        assert refusal(p, solver) == ""
         got, want = adjoint(p, solver, OnCpu(), np.float64), rn.gradient(p, method, solver, backend="numpy")
         assert (got.stats.nfe, got.stats.accepted, got.stats.rejected) == (
             want.stats.nfe, want.stats.accepted, want.stats.rejected,

@@ -11,7 +11,10 @@ from refnode.gradients.continuous import BackwardPass
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.cuda.costate_solve import Down, Gathered
 from refnode.kernels.cuda.device import Device
+from refnode.kernels.cuda.run import PartRun
 from refnode.kernels.cuda.shared_solve import Stepper, shared_fractions
+from refnode.kernels.cuda.tile_costate_solve import TileDown
+from refnode.kernels.cuda.tile_solve import TileRun
 from refnode.kernels.cuda.whole import Whole
 from refnode.kernels.pack import gathered
 from refnode.problem import Problem
@@ -59,6 +62,11 @@ def backsolve_adjoint(
     )  # fmt: skip
 
 
+def down_of(run: PartRun, estimates: bool) -> Down | TileDown:
+    """A part's ways down, by its design."""
+    return TileDown(run, estimates) if isinstance(run, TileRun) else Down(run, estimates)
+
+
 class CardPass(BackwardPass):
     """The story's backward pass, with the ways down segments and their integrals by kernels, part by part.
 
@@ -75,7 +83,7 @@ class CardPass(BackwardPass):
             raise error
         forward = whole.joined(solved, tableau.stages - tableau.fsal)
         super().__init__(problem, problem.resolved, forward, solver)
-        self.ways = [Down(run, estimates) for _, (run, _) in self.parts]
+        self.ways = [down_of(run, estimates) for _, (run, _) in self.parts]
         self.adj_atol = max(self.costate_atol(), float(np.finfo(whole.dtype).tiny)) if solver.adaptive else 0.0
         self.parts = []                                             # and with them the tapes
 
@@ -109,7 +117,7 @@ class CardPass(BackwardPass):
         """The parts' ways down segment i, by fixed steps, by own ones, or by shared ones, which all choose together."""
         if self.whole.adaptive or not self.solver.adaptive:
             return [way.down(i, u[way.part], self.adj_atol) for way in self.ways]
-        everyone = Down(self.whole.run(slice(0, len(u)), "nothing"), estimates=False)
+        everyone = down_of(self.whole.run(slice(0, len(u)), "nothing"), False)
         stepper = Stepper(everyone.run, everyone.S, everyone.c, i, True, self.adj_atol)
         fractions, _ = shared_fractions(stepper, u, self.statistics)
         return [way.gather(i, u[way.part], fractions) for way in self.ways]

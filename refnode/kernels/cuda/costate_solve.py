@@ -16,7 +16,7 @@ from refnode.kernels.cuda.largest import largest
 from refnode.kernels.cuda.layout import places, unpacked_gradient
 from refnode.kernels.cuda.own import own
 from refnode.kernels.cuda.own_solve import System, fractions_of, limits_of, own_steps
-from refnode.kernels.cuda.problem import factors, segment_of, stage_table
+from refnode.kernels.cuda.problem import factors, stage_table
 from refnode.kernels.cuda.shape import LANES, Shape
 from refnode.kernels.cuda.solve import Run
 from refnode.kernels.pack import varying
@@ -82,8 +82,8 @@ class Down:
 
     def gather(self, i: int, u: Array, fractions: Array, nfe: int = 0) -> Gathered:
         """Down a grid of fractions, with the integrals."""
-        run, S, device, problem, b = self.run, self.S, self.run.device, self.problem, self.run.batch
-        segment = segment_of(S, problem, run.values, i, fractions, self.part, down=True).on(device)
+        run, S, device, b = self.run, self.S, self.run.device, self.run.batch
+        segment = run.segment(i, fractions, down=True)
         numbers, on_u, g_x = (1 + S.basis) * S.size, run.to(u.T), run.to(np.zeros((S.controls, b)))
         part = run.to(np.zeros((run.blocks, numbers + 2)))              # neurons that are none stay zero
         sizes = run.to(np.zeros((run.blocks, numbers) if S.estimates else (1, 1)))

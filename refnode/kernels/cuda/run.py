@@ -108,8 +108,8 @@ class PartRun(ABC):
         self.device.launch(rows, Rows(self.S.dtype), -(-self.batch // THREADS), THREADS, (y.T, to))
 
     @abstractmethod
-    def segment(self, i: int) -> Any:
-        """Segment i's arrays, on the device."""
+    def segment(self, i: int, fractions: Array | None = None, down: bool = False) -> Any:
+        """Segment i's arrays, on the device; or those of its way down, or on other fractions."""
 
     @abstractmethod
     def given(self, segment: Any) -> tuple[Any, ...]:

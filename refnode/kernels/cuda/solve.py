@@ -30,9 +30,10 @@ class Run(PartRun):
         super().__init__(problem, solver, device, shape_of(problem, solver, dtype, keep, own), fractions, part, z0)
         self.neurons = np.int32(self.S.neurons * self.S.stride)
 
-    def segment(self, i: int) -> Segment:
-        """Segment i's arrays, on the device."""
-        return segment_of(self.S, self.problem, self.values, i, self.fractions[i], self.part).on(self.device)
+    def segment(self, i: int, fractions: Array | None = None, down: bool = False) -> Segment:
+        """Segment i's arrays, on the device; or those of its way down, or on other fractions."""
+        grid = self.fractions[i] if fractions is None else fractions
+        return segment_of(self.S, self.problem, self.values, i, grid, self.part, down).on(self.device)
 
     def given(self, segment: Segment) -> tuple[Any, ...]:
         """What the kernels read of a segment."""

@@ -12,7 +12,7 @@ from refnode.control import control_of
 from refnode.depth import Constant, Galerkin
 from refnode.field import MLP
 from refnode.kernels.cuda.device import Device
-from refnode.kernels.cuda.problem import depth_weights, stage_table
+from refnode.kernels.cuda.problem import depth_weights, stage_table, way
 from refnode.kernels.cuda.run import PartRun, Solved, Swept
 from refnode.kernels.cuda.shape import Keep
 from refnode.kernels.cuda.tile import tile_forward
@@ -20,7 +20,6 @@ from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_shape import LARGEST_WIDTH, TileShape
 from refnode.problem import Problem
 from refnode.running import Kinetic, SquaredNorm
-from refnode.segments import segments
 from refnode.solver import Solver
 
 
@@ -100,13 +99,14 @@ class TileRun(PartRun):
         super().__init__(problem, solver, device, tile_shape_of(problem, solver, dtype, keep), fractions, part, z0)
         self.layers = device.array(np.array(self.S.layers, np.int64))
 
-    def segment(self, i: int) -> TileSegment:
-        """Segment i's arrays, on the device."""
+    def segment(self, i: int, fractions: Array | None = None, down: bool = False) -> TileSegment:
+        """Segment i's arrays, on the device; or those of its way down, or on other fractions."""
         S, problem, values = self.S, self.problem, self.values
-        span, cell, m = segments(problem, values)[i], problem.layout.cells[i], S.basis
-        s, s_new = self.fractions[i][:-1], self.fractions[i][1:]
+        span, cell, m = way(problem, values, i, down), problem.layout.cells[i], S.basis
+        grid = self.fractions[i] if fractions is None else fractions
+        s, s_new = grid[:-1], grid[1:]
         still, A = depth_weights(problem, values)
-        table = stage_table(m, S.butcher, problem, values, i, s, s_new)
+        table = stage_table(m, S.butcher, problem, values, i, s, s_new, down)
         theta, slopes = (still + A[cell] if len(A) else still)[None], np.zeros((1, 1))
         if m:
             theta, slopes = still + table[:, :m] @ A, table[:, m : 2 * m] @ A

@@ -35,10 +35,10 @@ FAULTS: dict[int, tuple[type[NumericalError], str]] = {
 }
 
 
-def refusal(problem: Problem, solver: Solver, method: str | None = None) -> str:
+def refusal(problem: Problem, solver: Solver) -> str:
     """Why no design takes this problem with this solver; "" if one does."""
     why = threads.refusal(problem, solver)
-    if not why or method == "backsolve":
+    if not why:
         return why
     wide = tiles.refusal(problem, solver)
     field = problem.model.field
