@@ -108,7 +108,7 @@ def solve(problem: Problem, solver: Solver, z0: Any, *, store: str = "stages") -
     choose("cuda", "float64", lambda kernels: why_no_kernels(kernels, problem, solver, "discrete", {}))
     card = cards.the_card()
     start = _state(card, problem, "z0", z0, None)
-    return CardSolution(Whole(problem, solver, card, start.dtype.type, z0=start), store)
+    return CardSolution(Whole(problem, solver, card, start.dtype.type, z0=start).settled(), store)
 
 
 def _state(card: Any, problem: Problem, name: str, array: Any, dtype: Any) -> Any:

@@ -74,14 +74,10 @@ class CardPass(BackwardPass):
     """
 
     def __init__(self, whole: Whole, allowed: float, estimates: bool) -> None:
-        problem, solver, tableau = whole.problem, whole.solver, whole.solver.tableau
+        problem, solver = whole.problem, whole.solver
         self.whole, self.allowed = whole, allowed
         self.parts = whole.parts("states" if solver.adaptive and problem.loss.running else "nothing")
-        solved = [one for _, (_, one) in self.parts]
-        word, where = np.concatenate([one.word for one in solved]), np.hstack([one.where for one in solved])
-        if error := whole.failure(word, where):
-            raise error
-        forward = whole.joined(solved, tableau.stages - tableau.fsal)
+        forward = whole.forward(self.parts)
         super().__init__(problem, problem.resolved, forward, solver)
         self.ways = [down_of(run, estimates) for _, (run, _) in self.parts]
         self.adj_atol = max(self.costate_atol(), float(np.finfo(whole.dtype).tiny)) if solver.adaptive else 0.0

@@ -143,7 +143,7 @@ def _check_progress(stepper: Stepper, s: float, s_new: float, err: float) -> Non
 
 def shared_grid(run: Run) -> tuple[Grid, Statistics]:
     """The grid of a forward solve by steps that all trajectories share, and what it cost to choose it."""
-    statistics, grids, y = Statistics(), [], run.start()
+    statistics, grids, (y, _) = Statistics(), [], run.start()
     check_finite(y, run.values.t0, None)
     for i in range(len(run.fractions)):
         fractions, y = shared_fractions(Stepper(run, run.S, run.c, i), y, statistics)

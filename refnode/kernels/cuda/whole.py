@@ -8,7 +8,7 @@ import numpy as np
 
 from refnode.arrays import Array
 from refnode.dynamics import dynamics_of
-from refnode.errors import Finished, NonFiniteState, NumericalError, StepUnderflow, TooManySteps
+from refnode.errors import Finished, InvalidArgument, NonFiniteState, NumericalError, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid, loss_per_sample, right_hand_side
 from refnode.integrate import Statistics, Step, prescribed_steps
 from refnode.kernels.cuda import problem as threads, tile_solve as tiles
@@ -67,23 +67,32 @@ class Whole:
         """Whether trajectories choose their own steps."""
         return self.solver.adaptive and self.solver.steps == "own" and self.grid is None
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether trajectories share steps that are still to be chosen."""
+        return self.solver.adaptive and self.solver.steps == "shared" and self.grid is None
+
     def settled(self) -> "Whole":
         """With a grid, if trajectories share steps that are still to be chosen."""
-        if not self.solver.adaptive or self.adaptive or self.grid is not None:
+        if not self.unsettled:
             return self
-        grid, chosen = shared_grid(self.run(slice(0, self.problem.batch), "nothing"))
+        unknown = [np.array([0.0, 1.0])] * len(self.problem.layout.cells)
+        grid, chosen = shared_grid(self._run(slice(0, self.problem.batch), "nothing", unknown))
         return replace(self, grid=grid, chosen=chosen)
 
     def run(self, part: slice, keep: Keep) -> PartRun:
         """The design for a part of the batch: a thread for each trajectory where it takes the problem, else tiles."""
-        problem, solver = self.problem, self.solver
-        fractions: Sequence[Array] = [np.zeros((1, part.stop - part.start))] * len(problem.layout.cells)
+        if self.unsettled:
+            raise InvalidArgument("whole", "shared steps that nobody chose", "settled() first")
+        fractions: Sequence[Array] = [np.zeros((1, part.stop - part.start))] * len(self.problem.layout.cells)
         if self.grid is not None:
             fractions = [s if s.ndim == 1 else s[:, part] for s in self.grid.fractions]
         elif not self.solver.adaptive:
-            fractions = uniform(problem, solver)
-        elif solver.steps == "shared":
-            fractions = [np.array([0.0, 1.0])] * len(fractions)     # until they are chosen
+            fractions = uniform(self.problem, self.solver)
+        return self._run(part, keep, fractions)
+
+    def _run(self, part: slice, keep: Keep, fractions: Sequence[Array]) -> PartRun:
+        problem, solver = self.problem, self.solver
         design = TileRun if threads.refusal(problem, solver) else Run
         z0 = None if self.z0 is None else self.z0.rows(part)
         return design(problem, solver, self.device, self.dtype, keep, fractions, part, z0)
