@@ -3,8 +3,10 @@
     python -m benchmarks.gpu [--dry-run] [--into FOLDER]
 
 One command for a machine with an NVIDIA card and `pip install 'refnode[cuda,figures]'`; it takes less than 10 minutes.
-Nothing is timed before all gradients are right. Kernels are timed by the device's events, gradients as a whole by the
-clock, which copies and the host's part belong to. torchdiffeq and diffrax take part where they are installed for CUDA.
+Nothing is timed before all gradients are right. Kernels are timed by the device's events, and stand beside the least
+that the card could take by its clock, its multiprocessors and the kernels' instructions (gpu_bound.py); gradients as a
+whole are timed by the clock, which copies and the host's part belong to. torchdiffeq and diffrax take part where they
+are installed for CUDA.
 
 --dry-run needs no card: a CPU runs the kernels' PTX on a few trajectories. Its times mean nothing, and nothing is
 written unless --into says where.
@@ -26,6 +28,7 @@ import numpy as np
 
 import refnode as rn
 from benchmarks import of_jax, of_torch
+from benchmarks.gpu_bound import bound
 from benchmarks.machine import machine
 from benchmarks.script import RESULTS, picture, whole_page, write
 from benchmarks.tasks import Task, error_against, problem as wide_problem
@@ -39,17 +42,20 @@ WITHIN = {"float32": 1e-3, "float64": 1e-9}         # of a leaf's largest entry;
 
 
 class TimedCard(Card):
-    """A card that adds up the milliseconds of each kernel."""
+    """A card that adds up the milliseconds of each kernel, and the least that it could take."""
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(driver)
         self.milliseconds: dict[str, float] = defaultdict(float)
+        self.bounds: dict[str, float] | None = None     # None: not wanted
 
     def launch(self, build: Any, shape: Any, blocks: int, threads: int, arguments: Any) -> None:
         """Launch between two events."""
         with Stopwatch(self.driver) as watch:
             super().launch(build, shape, blocks, threads, arguments)
         self.milliseconds[build.__name__] += watch.milliseconds
+        if self.bounds is not None and (least := bound(self, build, shape, arguments)) is not None:
+            self.bounds[build.__name__] += least
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,9 @@ def timed(card: TimedCard, case: Case, dry: bool) -> dict[str, Any]:
     """Seconds of the gradient as a whole, milliseconds of each kernel, seconds of the CPU and of other libraries."""
     p = case.problem
     call = on(card, case, p)
+    card.bounds = defaultdict(float)
     call()
+    bounds, card.bounds = dict(card.bounds), None
     rounds, kernels = [], []
     for _ in range(1 if dry else ROUNDS):
         card.milliseconds.clear()
@@ -139,6 +147,7 @@ def timed(card: TimedCard, case: Case, dry: bool) -> dict[str, Any]:
         kernels.append(dict(card.milliseconds))
     found = {
         "title": case.title, "whole": statistics.median(rounds), "rounds": rounds, "others": {},
+        "bounds": bounds,
         "kernels": {name: statistics.median(k[name] for k in kernels) for name in kernels[0]},
     }  # fmt: skip
     if dry:
@@ -197,14 +206,24 @@ def page(data: Mapping[str, Any]) -> str:
     """Tables: what was right, and how long it took."""
     facts = ", ".join(f"{name} {value}" for name, value in data["card"].items())
     lines = [facts, "", "A dry run: a CPU ran the kernels' PTX, and times mean nothing.\n" if data["dry"] else "",
-             "| gradient | error | whole ms | kernels ms | others ms |", "|---|---|---|---|---|"]  # fmt: skip
+             "| gradient | error | whole ms | kernels ms | at least ms | share of the bound | others ms |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
     for one in data["times"]:
         kernels = ", ".join(f"{name} {ms:.2f}" for name, ms in one["kernels"].items())
+        least = ", ".join(f"{name} {ms:.3g}" for name, ms in one["bounds"].items())
+        shares = ", ".join(f"{name} {share(one, name)}" for name in one["bounds"])
         rivals = ", ".join(f"{name} {1e3 * s:.1f}" for name, s in one["others"].items())
         lines.append(
-            f"| {one['title']} | {data['errors'][one['title']]:.1e} | {1e3 * one['whole']:.2f} | {kernels} | {rivals} |"
+            f"| {one['title']} | {data['errors'][one['title']]:.1e} | {1e3 * one['whole']:.2f} | {kernels} | {least} "
+            f"| {shares} | {rivals} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def share(one: Mapping[str, Any], name: str) -> str:
+    """How near a kernel comes to its bound."""
+    ms = one["kernels"][name]
+    return f"{one['bounds'][name] / ms:.0%}" if ms else "-"
 
 
 def draw(data: Mapping[str, Any], figure: Any) -> None:

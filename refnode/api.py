@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refnode.arrays import Array, finite, float64, one_of, rectangular
-from refnode.backend import Backend, DType, choose, compiled, why_no_kernels
+from refnode.backend import Backend, DType, choose, compiled, compiled_for_a_card, why_no_kernels
 from refnode.dense import DenseSegment, by_row, segment_of
 from refnode.errors import InvalidArgument, NonFiniteState
 from refnode.forward import Forward, dense_segment, loss_per_sample, solve_forward
@@ -141,7 +141,7 @@ def gradient(
                "complex_step", "central" or "richardson"; print(refnode.method_table()) tells them apart
     solver     Solver
     backend    "numpy", the story; "cpu", compiled kernels; "auto", these if they take the problem, else the story;
-               "cuda", kernels for an NVIDIA card: "discrete" for an MLP (see docs/cuda.md).
+               "cuda", kernels for an NVIDIA card: "discrete" and "backsolve" for an MLP (see docs/cuda.md).
                The environment variable REFNODE_BACKEND=numpy makes "auto" the story. The result says which ran, and why
     dtype      "float64", or "float32" for states and parameters in the kernels; the result is float64
     options    of the method, such as store="states" for "discrete"
@@ -150,7 +150,8 @@ def gradient(
     ------
     InvalidArgument       for an unknown method, backend, dtype or option
     BackendUnavailable    for a backend that does not take this problem, method or solver, with the reason
-    NumericalError        for a computation that would have returned a wrong number (see refnode.errors)
+    NumericalError        for a computation that would have returned a wrong number (see refnode.errors); from a card
+                          with the status of each sample, and with the results of those that are done
     """
     _check(problem, solver)
     one_of("method", method, tuple(METHODS))
@@ -162,11 +163,10 @@ def gradient(
     if chosen == "numpy":
         return replace(METHODS[method].function(problem, solver, **options), backend="numpy", reason=reason)
     if chosen == "cuda":
-        from refnode.kernels.cuda.adjoint import discrete_adjoint
         from refnode.kernels.cuda.card import the_card
 
         card = the_card()
-        on_card = discrete_adjoint(problem, solver, card, np.dtype(dtype).type, **options)
+        on_card = compiled_for_a_card(method)(problem, solver, card, np.dtype(dtype).type, **options)  # type: ignore[misc]
         return replace(on_card, backend="cuda", reason=f"{reason}, on {card.name}")
     from refnode.kernels.progress import announced
 

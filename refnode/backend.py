@@ -77,7 +77,7 @@ def why_no_kernels(
 def _why_no_card(problem: Problem, solver: Solver, method: str | None, options: Mapping[str, Any]) -> str:
     from refnode.kernels.cuda.whole import refusal
 
-    if method not in (None, "discrete"):
+    if method is not None and compiled_for_a_card(method) is None:
         return f"method {method!r} is not compiled for a card"
     if options.get("store") == "binomial":
         return "store='binomial' is not compiled for a card, where a batch is solved in parts that find room"
@@ -102,4 +102,17 @@ def compiled(method: str) -> Callable[..., Any] | None:
         from refnode.kernels.sensitivity import forward_continuous, forward_discrete
 
         return forward_discrete if method == "forward_discrete" else forward_continuous
+    return None
+
+
+def compiled_for_a_card(method: str) -> Callable[..., Any] | None:
+    """The kernels of a method for a card, if it has some; each is imported when it is asked for."""
+    if method == "discrete":
+        from refnode.kernels.cuda.adjoint import discrete_adjoint
+
+        return discrete_adjoint
+    if method == "backsolve":
+        from refnode.kernels.cuda.continuous import backsolve_adjoint
+
+        return backsolve_adjoint
     return None

@@ -1,6 +1,7 @@
 """Every error refnode raises on purpose, each saying what was wrong, where, and what would be right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,6 +52,25 @@ class NotProvable(RefnodeError, ValueError):
     """A problem that an oracle's method does not take, with the reason."""
 
 
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """What the samples that came to T gave, k of a batch of b in which others failed: not the batch's loss or gradient.
+
+    samples           their numbers in the batch (k,)
+    z_T               z(T) (k, d)
+    loss_per_sample   what each adds to the loss, weighted as in the whole batch: a mean divides by b (k,)
+    grads             leaf name -> gradient of the sum of these; x, and t0 and T of a sample's own, have k rows.
+                      Empty after a solve
+    adj_t0            dloss/dz(t0) (k, d); None after a solve
+    """
+
+    samples: np.ndarray
+    z_T: np.ndarray
+    loss_per_sample: np.ndarray
+    grads: Mapping[str, np.ndarray]
+    adj_t0: np.ndarray | None
+
+
 class NumericalError(RefnodeError, ArithmeticError):
     """A computation that would have returned a wrong number. Carries where it happened.
 
@@ -58,7 +78,13 @@ class NumericalError(RefnodeError, ArithmeticError):
     ----------
     t, h : float               depth and step at which it happened (units of depth)
     samples : tuple of int     the samples of the batch concerned
+    status : tuple of str      for each sample "done", or the name of the error that it would raise alone; from a card,
+                               which takes every sample as far as it comes, else ()
+    finished : Finished        what those that are done gave, from a card; None if there are none
     """
+
+    status: tuple[str, ...] = ()
+    finished: Finished | None = None
 
     def __init__(self, message: str, t: float | None = None, h: float | None = None, samples: Sequence[int] = ()):
         self.t, self.h, self.samples = t, h, tuple(int(i) for i in samples)
@@ -69,7 +95,8 @@ class NumericalError(RefnodeError, ArithmeticError):
         if self.samples:
             shown = ", ".join(map(str, self.samples[:8])) + (", .." if len(self.samples) > 8 else "")
             where.append(f"samples {shown}")
-        return str(self.args[0]) + (f" (at {', '.join(where)})" if where else "")
+        others = f"; {len(self.finished.samples)} others are done, see .finished" if self.finished is not None else ""
+        return str(self.args[0]) + (f" (at {', '.join(where)})" if where else "") + others
 
 
 class StepUnderflow(NumericalError):

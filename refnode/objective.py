@@ -22,10 +22,10 @@ def point_loss_jvp(
 
 
 def point_loss_vjp(
-    term: PointLoss, h_y: Map, w_y: Array, t: Array, z: Array, g: float
+    term: PointLoss, h_y: Map, w_y: Array, t: Array, z: Array, g: float | Array
 ) -> tuple[Array, Array, Array]:
-    """Cotangents of w_y (p,), t (b,) and z (b, d), for the cotangent g of every sample's loss."""
-    c = g * term.factor(len(z))
+    """Cotangents of w_y (p,), t (b,) and z (b, d), for the cotangent g of every sample's loss, () or (b,)."""
+    c = g * np.full(len(z), term.factor(len(z)))
     g_t, g_y = term.grad(t, h_y.forward(w_y, z))
-    g_w, g_z = h_y.vjp(w_y, z, c * g_y)
+    g_w, g_z = h_y.vjp(w_y, z, c[:, None] * g_y)
     return g_w, c * np.asarray(g_t), g_z

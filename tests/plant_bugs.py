@@ -13,6 +13,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,7 +97,7 @@ BUGS = (
     Bug("kinetic: forgotten 2", "running.py", "_replace(rate=2 * column(g) * at.rate)", "_replace(rate=column(g) * at.rate)", RUNNING),
     Bug("parameter norm: mean for sum", "running.py", "(g.sum() if at.theta.ndim == 1", "(g.mean() if at.theta.ndim == 1", RUNNING),
     Bug("tracking: dropped dbeta/dt", "running.py", "_replace(t=-(g_z * self.beta.slope(at.t)).sum(axis=1), z=g_z)", "_replace(z=g_z)", RUNNING),
-    Bug("point loss: forgotten upstream factor", "objective.py", "c = g * term.factor(len(z))", "c = term.factor(len(z))", OBJECTIVE),
+    Bug("point loss: forgotten upstream factor", "objective.py", "c = g * np.full(", "c = np.full(", OBJECTIVE),
     # dynamics
     Bug("dynamics: dropped path dl/df", "dynamics.py", "g_rate = g_rate + self._seen_vjp(r, back.rate)", "pass", DYNAMICS),
     Bug("dynamics: dropped dl/dtheta", "dynamics.py", "g_theta + f_theta)", "f_theta)", DYNAMICS),
@@ -355,6 +356,20 @@ BUGS = (
     Bug("proof: t0 does not move theta(t)", "oracle/proof/sample.py", "T, t0 = (H + since) / tau, H_t - (H + since) / tau", "T, t0 = (H + since) / tau, t0", PROOFS + "::test_float64_agrees[stacked]"),
 )  # fmt: skip
 
+STATUS, LENT = "-m slow tests/cuda/test_status.py", "-m slow tests/cuda/test_lent.py"
+TWINS = "tests/cuda/test_twins.py"
+CUDA_BUGS = (                                       # they need `pip install 'refnode[cuda]'`
+    Bug("cuda: what t gives by the first layer dropped from the vjp", "kernels/cuda/field.py", "g_t += weight(W, psi, at + d + n_x) * back", "g_t += t - t", f"{TWINS}::test_twins[constant]"),
+    Bug("cuda: stages at the step's end", "kernels/cuda/steps.py", "rate(W, end, psi, c, t_new if node == one else t + node * h, u, x, slope)", "rate(W, end, psi, c, t_new, u, x, slope)", f"{TWINS}::test_twins[constant]"),
+    Bug("cuda: a warp's last trajectory left out of the weights' sums", "kernels/cuda/gradient.py", "lane * pitch + column + lanes", "lane * pitch + column + lanes - one", f"{TWINS}::test_twins[constant]"),
+    Bug("cuda: one thread too many in the last block", "kernels/cuda/forward.py", "if i >= uint64(y.shape[1]):", "if i > uint64(y.shape[1]):", f"{TWINS}::test_twins[constant]"),
+    Bug("cuda: a state that is not finite passed over", "kernels/cuda/run.py", "            word[first] = NOT_FINITE\n", "", f"{STATUS}::test_a_state_that_overflows_on_a_grid[threads]"),
+    Bug("cuda: max_steps for every segment anew", "kernels/cuda/own_solve.py", "(attempts > run.solver.max_steps)", "(attempts < 0)", f"{STATUS}::test_max_steps_are_those_of_the_whole_solve"),
+    Bug("cuda: failed samples' losses among the others'", "kernels/cuda/backward.py", "self.scale = problem.loss.scale * done", "self.scale = problem.loss.scale * (done | True)", f"{STATUS}::test_a_state_that_overflows_on_a_grid[threads]"),
+    Bug("cuda: strides of a lent array ignored", "kernels/cuda/card_array.py", "array, strides=strides, readonly=bool(readonly)", "array, readonly=bool(readonly)", f"{LENT}::test_arrays_are_read_where_they_lie"),
+    Bug("cuda: a stream not waited for", "kernels/cuda/card.py", "if found.stream not in (None, LEGACY):", "if found.stream == 2:", f"{LENT}::test_streams_are_waited_for"),
+)  # fmt: skip
+
 
 def copy_with(bug: Bug, folder: Path) -> None:
     """A copy of the repository's code in folder, with the bug planted."""
@@ -388,8 +403,8 @@ def plant(bug: Bug) -> tuple[bool, str]:
 
 def main() -> int:
     """Plant all bugs, or those named, two at a time; 0 if every one is caught."""
-    words = sys.argv[1:]
-    bugs = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    words, every = sys.argv[1:], BUGS + (CUDA_BUGS if find_spec("numba_cuda") else ())
+    bugs = [bug for bug in every if not words or any(word in bug.name for word in words)]
     missed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for bug, (caught, tail) in zip(bugs, pool.map(plant, bugs), strict=True):

@@ -38,6 +38,7 @@ CASES = {
     "control": (lambda: problem(5, 5, inputs=4, control="x"), RK4, "float64", "states"),
     "time in every layer": (lambda: problem(5, 4, time="every", act="softplus", bias=False), RK4, "float64", "states"),
     "sigmoid": (lambda: problem(5, 4, act="sigmoid", time="none"), RK4, "float64", "states"),
+    "sin": (lambda: problem(5, 4, act="sin", time="none"), RK4, "float32", "states"),
     "relu": (lambda: problem(5, 4, act="relu", time="none"), RK4, "float64", "states"),
 }  # fmt: skip
 

@@ -2,15 +2,19 @@
 
 import numpy as np
 
+from refnode.kernels.cuda.card import Card
 from refnode.kernels.cuda.compile import ptx
+from refnode.kernels.cuda.driver import Driver
+from validation.ptx.driver import PtxDriver
 from validation.ptx.parse import parse
-from validation.ptx.run import Program, Room
+from validation.ptx.run import Fault, Program, Room
 
 PROGRAMS = {}
 # arguments that a kernel writes and need not read
 WRITTEN = {
     "forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15), "tile_forward": (9, 10, 11),
-    "tile_gradient": (18, 19, 20),
+    "tile_gradient": (18, 19, 20), "backsolve": (13, 14, 15), "largest": (0,), "rates": (1,),
+    "attempt": (1, 3, 14), "tile_backsolve": (15, 16, 17, 18, 20),
 }  # fmt: skip
 
 
@@ -27,6 +31,26 @@ def prepared(build, arguments):
     return tuple(
         Room(a) if k in WRITTEN[build.__name__] and isinstance(a, np.ndarray) else a for k, a in enumerate(arguments)
     )
+
+
+def copied(arguments):
+    """Arguments whose arrays a launch may change."""
+    return [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
+
+
+def fault_of(kernel, launch, **words):
+    """The kind of fault that a kernel raises in a launch (build, shape, blocks, threads, arguments), or None."""
+    build, _, blocks, threads, arguments = launch
+    try:
+        Program(kernel).launch(blocks, threads, prepared(build, copied(arguments)), **words)
+    except Fault as fault:
+        return fault.kind
+    return None
+
+
+def card(**words):
+    """A card whose driver is the PTX runner."""
+    return Card(Driver(PtxDriver(**words)))
 
 
 class OnCpu:
@@ -50,6 +74,5 @@ class OnCpu:
 
     def launch(self, build, shape, blocks, threads, arguments):
         if self.remember:                           # with copies of the arguments as they were before
-            copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-            self.launches.append((build, shape, blocks, threads, copies))
+            self.launches.append((build, shape, blocks, threads, copied(arguments)))
         program(build, shape).launch(blocks, threads, prepared(build, arguments), order=self.order)

@@ -7,19 +7,13 @@ pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
 import refnode as rn
 from refnode.kernels.cuda.adjoint import discrete_adjoint
-from refnode.kernels.cuda.card import Card, CardArray, here
 from refnode.kernels.cuda.driver import Driver, Stopwatch, library, ptx_needs
 from tests.cuda.cases import CASES, RK4, problem
-from tests.cuda.launch import OnCpu
+from tests.cuda.launch import OnCpu, card
 from validation.ptx.driver import PtxDriver
 from validation.ptx.run import Fault
 
 pytestmark = pytest.mark.slow
-
-
-def card(**words):
-    """A card whose driver is the PTX runner."""
-    return Card(Driver(PtxDriver(**words)))
 
 
 def assert_same(got, want):
@@ -75,26 +69,6 @@ def test_copies():
     assert watch.milliseconds == 0.0
 
 
-def test_arrays_of_other_libraries():
-    """What has __cuda_array_interface__ is read where it lies; other arrays and strided ones are refused."""
-    device = card()
-    mine = device.array(np.arange(6.0).reshape(2, 3))
-
-    class Other:
-        def __init__(self, **words):
-            self.__cuda_array_interface__ = mine.__cuda_array_interface__ | words
-
-    theirs = here(Other())
-    assert isinstance(theirs, CardArray)
-    assert theirs.pointer == mine.pointer
-    np.testing.assert_array_equal(device.host(Other()), np.arange(6.0).reshape(2, 3))
-    np.testing.assert_array_equal(device.host(Other(strides=(24, 8))), np.arange(6.0).reshape(2, 3))
-    with pytest.raises(rn.InvalidArgument, match=r"strides \(8, 16\)"):
-        here(Other(strides=(8, 16)))
-    with pytest.raises(rn.InvalidArgument, match="got ndarray; must be an array on a card"):
-        here(np.zeros(3))
-
-
 def test_what_must_be_there_first():
     """A machine without a driver, a card too old, and a driver older than the kernels' PTX say so."""
     with pytest.raises(rn.BackendUnavailable, match=r"compute capability 7\.5; kernels need 8\.0 or newer"):
@@ -113,14 +87,6 @@ def test_what_must_be_there_first():
         assert "no NVIDIA driver" in str(error)     # noqa: PT017  on a machine with a card there is none to raise
 
 
-@pytest.fixture
-def runner(monkeypatch):
-    """backend="cuda" on the PTX runner."""
-    device = card()
-    monkeypatch.setattr("refnode.kernels.cuda.card.the_card", lambda: device)
-    return device
-
-
 def test_backend_cuda(runner):
     """rn.gradient and rn.solve run on the card and say so; dense output follows the accepted steps."""
     p, solver = problem(70, 8), rn.Solver("rk4", n_steps=3)
@@ -135,10 +101,21 @@ def test_backend_cuda(runner):
     np.testing.assert_allclose(mine.loss_per_sample, story.loss_per_sample, rtol=1e-12)
 
 
+def test_backsolve(runner):
+    """State and costate go back on the card, by a given grid and by steps of their own; all memory is given back."""
+    p = problem(70, 8)
+    for solver in (RK4, rn.Solver("dopri5", tol=1e-5, steps="own")):
+        got, want = (rn.gradient(p, "backsolve", solver, backend=name, limit=0.1) for name in ("cuda", "numpy"))
+        assert (got.backend, got.method) == ("cuda", "backsolve")
+        for name, g in want.grads.items():
+            np.testing.assert_allclose(got.grads[name], g, rtol=0, atol=1e-11 * max(1.0, np.abs(g).max()), err_msg=name)
+        assert runner.driver._library.used == 0
+
+
 @pytest.mark.parametrize(("words", "why"), [
-    ({"method": "backsolve"}, "method 'backsolve' is not compiled for a card"),
+    ({"method": "quadrature"}, "method 'quadrature' is not compiled for a card"),
     ({"store": "binomial"}, "store='binomial' is not compiled for a card"),
-    ({"solver": rn.Solver("dopri5", tol=1e-3)}, "adaptive steps that samples share"),
+    ({"solver": rn.Solver("dop853", tol=1e-3)}, "adaptive steps of a tableau without FSAL"),
 ])  # fmt: skip
 def test_what_a_card_does_not_compute_is_refused(runner, words, why):
     """With the reason, before anything is launched."""

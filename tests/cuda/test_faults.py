@@ -6,9 +6,10 @@ import pytest
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
 from refnode.kernels.cuda.compile import ptx
-from refnode.kernels.cuda.solve import Run, uniform
+from refnode.kernels.cuda.run import uniform
+from refnode.kernels.cuda.solve import Run
 from tests.cuda.cases import CASES
-from tests.cuda.launch import OnCpu, prepared
+from tests.cuda.launch import OnCpu, copied, fault_of, prepared
 from validation.ptx.mutate import barriers, with_number_for
 from validation.ptx.parse import parse
 from validation.ptx.run import Fault, Program, Room
@@ -25,41 +26,30 @@ def launches(request):
         p, device = make(), OnCpu(remember=True)
         run = Run(p, solver, device, np.dtype(dtype).type, keep, uniform(p, solver))
         solved = run.solve()
-        run.sweep(len(solved.tapes) - 1, np.ones((p.batch, run.S.width)), solved)
+        run.sweep(len(solved.tapes) - 1, run.to(np.ones((run.S.width, p.batch))), solved)
         TOLD[request.param] = {build.__name__: (build, *rest) for build, *rest in device.launches}
     return TOLD[request.param]
-
-
-def kind_of_fault(kernel, build, blocks, threads, arguments, **words):
-    """The fault that a changed kernel raises, or None."""
-    copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    try:
-        Program(kernel).launch(blocks, threads, prepared(build, copies), **words)
-    except Fault as fault:
-        return fault.kind
-    return None
 
 
 @pytest.mark.parametrize("name", ["forward", "gradient"])
 @pytest.mark.parametrize("architecture", [(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
 def test_every_barrier_is_needed(launches, name, architecture):
     """Each barrier, removed, is a race or a read of what nobody wrote; with all of them there is neither."""
-    build, shape, blocks, threads, arguments = launches[name]
+    build, shape, *_ = launches[name]
     kernel = parse(ptx(build, shape, architecture))
     for order in (0, 5):
-        assert kind_of_fault(kernel, build, blocks, threads, arguments, order=order) is None
+        assert fault_of(kernel, launches[name], order=order) is None
     assert barriers(kernel)
     for line in barriers(kernel):
-        kind = kind_of_fault(kernel, build, blocks, threads, arguments, removed=line)
-        assert kind in ("race", "uninitialised"), line
+        assert fault_of(kernel, launches[name], removed=line) in ("race", "uninitialised"), line
 
 
 @pytest.mark.parametrize("name", ["forward", "gradient"])
 def test_threads_that_take_each_other_for_themselves(launches, name):
     """All threads with one number write the same places: a race."""
-    build, shape, blocks, threads, arguments = launches[name]
+    build, shape, *_ = launches[name]
     kernel = with_number_for(parse(ptx(build, shape, (9, 0))), "%tid.x", 0)
-    assert kind_of_fault(kernel, build, blocks, threads, arguments) == "race"
+    assert fault_of(kernel, launches[name]) == "race"
 
 
 @pytest.mark.parametrize("name", ["forward", "gradient"])
@@ -70,7 +60,7 @@ def test_arrays_too_short(launches, name):
     for k, a in enumerate(arguments):
         if not isinstance(a, np.ndarray) or not a.size or unused(name, k, shape):
             continue
-        copies = [np.copy(b) if isinstance(b, np.ndarray) else b for b in arguments]
+        copies = copied(arguments)
         number, rows = sum(isinstance(b, np.ndarray) for b in arguments[:k]), 2 if (name, k) == ("gradient", 16) else 1
         with pytest.raises(Fault, match=rf"range: .* of array {number},"):
             Program(kernel).launch(blocks, threads, prepared(build, copies), short={number: rows * a[-1].size})
@@ -87,7 +77,7 @@ def test_what_is_not_written_is_not_read(launches):
     """A tape that nobody wrote is noticed by the gradient."""
     build, shape, blocks, threads, arguments = launches["gradient"]
     kernel = parse(ptx(build, shape, (9, 0)))
-    ready = list(prepared(build, [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]))
+    ready = list(prepared(build, copied(arguments)))
     ready[16] = Room(ready[16])
     with pytest.raises(Fault, match="uninitialised"):
         Program(kernel).launch(blocks, threads, ready)

@@ -8,12 +8,12 @@ pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 import refnode as rn
 from refnode.kernels.cuda.adjoint import discrete_adjoint
 from refnode.kernels.cuda.compile import ptx
-from refnode.kernels.cuda.solve import uniform
+from refnode.kernels.cuda.run import uniform
 from refnode.kernels.cuda.tile import tile_forward
 from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_solve import TileRun, refusal
-from tests.cuda.launch import OnCpu, prepared
+from tests.cuda.launch import OnCpu, copied, fault_of, prepared
 from tests.cuda.test_twins import assert_twins
 from validation.ptx.assemble import assemble
 from validation.ptx.mutate import barriers, with_number_for
@@ -50,6 +50,7 @@ CASES = {
     ),
     "control, stacked": (lambda: wide(5, 4, 40, 2, theta=rn.Stacked(2), control="x"), RK4, "float64", "stages"),
     "softplus": (lambda: wide(5, 2, 24, 16, 2, act="softplus"), RK4, "float64", "states"),
+    "sin": (lambda: wide(5, 2, 24, 16, 2, act="sin"), RK4, "float32", "states"),
 }  # fmt: skip
 
 
@@ -85,8 +86,8 @@ def test_one_that_fails_does_not_poison_its_tile():
     assert np.isnan(ends[1][2]).all()
     np.testing.assert_array_equal(np.flatnonzero(runs[1][1].word), [2])
     g = np.where(np.arange(5)[:, None] == 2, 0.0, np.ones((5, 3)))
-    swept = [run.sweep(1, g, one) for run, one in runs]
-    np.testing.assert_array_equal(swept[0].g[alone], swept[1].g[alone])
+    swept = [run.sweep(1, run.to(g.T), one) for run, one in runs]
+    np.testing.assert_array_equal(swept[0].g[:, alone], swept[1].g[:, alone])
     np.testing.assert_array_equal(swept[0].g_theta, swept[1].g_theta)
 
 
@@ -95,19 +96,8 @@ def launches():
     """What the kernels of three layers were launched with."""
     p = wide(34, 2, 24, 20, 9, 2)
     run, one = solved(p)
-    run.sweep(1, np.ones((34, 3)), one)
+    run.sweep(1, run.to(np.ones((3, 34))), one)
     return {build.__name__: (build, *rest) for build, *rest in run.device.launches}
-
-
-def again(kernel, launch, **words):
-    """The kind of fault that a launch raises, or None."""
-    build, _, blocks, threads, arguments = launch
-    copies = [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    try:
-        Program(kernel).launch(blocks, threads, prepared(build, copies), **words)
-    except Fault as fault:
-        return fault.kind
-    return None
 
 
 @pytest.mark.parametrize("name", ["tile_forward", "tile_gradient"])
@@ -115,11 +105,11 @@ def test_every_barrier_is_needed(launches, name):
     """Each one removed is a race or a read of what nobody wrote; so are threads that take each other for themselves."""
     build, shape, *_ = launches[name]
     kernel = parse(ptx(build, shape, (9, 0)))
-    assert again(kernel, launches[name]) is None
+    assert fault_of(kernel, launches[name]) is None
     assert len(barriers(kernel)) >= 4
     for line in barriers(kernel):
-        assert again(kernel, launches[name], removed=line) in ("race", "uninitialised"), line
-    assert again(with_number_for(kernel, "%tid.x", 0), launches[name]) == "race"
+        assert fault_of(kernel, launches[name], removed=line) in ("race", "uninitialised"), line
+    assert fault_of(with_number_for(kernel, "%tid.x", 0), launches[name]) == "race"
 
 
 def test_arrays_too_short(launches):
@@ -133,11 +123,11 @@ def test_arrays_too_short(launches):
         if not a.size or name in ("slopes", "table", "tape_k"):     # of theta(t), and stages that are not kept
             continue
         number = sum(isinstance(b, np.ndarray) for b in arguments[:k])
-        copies = [np.copy(b) if isinstance(b, np.ndarray) else b for b in arguments]
+        copies = copied(arguments)
         rows = 2 if name == "tape_y" else 1
         with pytest.raises(Fault, match=rf"range: .* of array {number},"):
             program.launch(blocks, threads, prepared(build, copies), short={number: rows * a[-1].size})
-    ready = list(prepared(build, [np.copy(a) for a in arguments]))
+    ready = list(prepared(build, copied(arguments)))
     ready[names["tape_y"]] = Room(ready[names["tape_y"]])
     with pytest.raises(Fault, match="uninitialised"):
         program.launch(blocks, threads, ready)
@@ -154,9 +144,11 @@ NAMES = (
     (tile_forward, TileShape("float32", 2, (64, 64, 2))), (tile_forward, TileShape("float32", 2, (128, 128, 2))),
     (tile_gradient, TileShape("float32", 2, (64, 64, 2), keep="stages")),
     (tile_gradient, TileShape("float32", 2, (128, 128, 2), keep="stages")),
+    (tile_gradient, TileShape("float32", 2, (64, 32, 2), "sin", keep="states")),
     (tile_forward, TileShape("float64", 2, (128, 128, 128, 2), tableau="dopri5", keep="states")),
     (tile_gradient, TileShape("float64", 2, (128, 128, 128, 2), tableau="dopri5", keep="states")),
-], ids=["forward 64", "forward 128", "gradient 64", "gradient 128", "forward float64", "gradient float64"])  # fmt: skip
+], ids=["forward 64", "forward 128", "gradient 64", "gradient 128", "sin",
+        "forward float64", "gradient float64"])  # fmt: skip
 def test_machine_code(build, shape, architecture):
     """No spills, at most 48 KB, no atomics; in float32 no float64, and 64 multiplications for four loads in the inner
     loops.

@@ -10,7 +10,8 @@ import refnode as rn
 from refnode.forward import solve_forward
 from refnode.kernels.cuda.adjoint import discrete_adjoint
 from refnode.kernels.cuda.problem import refusal
-from refnode.kernels.cuda.solve import Run, uniform
+from refnode.kernels.cuda.run import uniform
+from refnode.kernels.cuda.solve import Run
 from tests.cuda.cases import CASES, RK4, problem
 from tests.cuda.launch import OnCpu
 
@@ -111,8 +112,8 @@ def test_one_that_fails_does_not_poison_others():
     runs = [Run(q, RK4, OnCpu(), np.float32, "states", uniform(q, RK4)) for q in (p, far)]
     solved = [run.solve() for run in runs]
     g = np.where(np.arange(5)[:, None] == 2, 0.0, np.ones((5, 3)))
-    swept = [run.sweep(1, g, one) for run, one in zip(runs, solved, strict=True)]
+    swept = [run.sweep(1, run.to(g.T), one) for run, one in zip(runs, solved, strict=True)]
     ends = [one.at_bounds[-1][alone] for one in solved]
     np.testing.assert_array_equal(*ends)
-    np.testing.assert_array_equal(swept[0].g[alone], swept[1].g[alone])
+    np.testing.assert_array_equal(swept[0].g[:, alone], swept[1].g[:, alone])
     np.testing.assert_array_equal(swept[0].g_theta, swept[1].g_theta)

@@ -119,6 +119,28 @@ def test_wide_products_and_64_bits():
     np.testing.assert_array_equal(low, long * (long + 1) + long - 5)      # NumPy wraps round, as the card does
 
 
+@pytest.mark.parametrize("bits", [32, 64])
+def test_bit_fields_are_inserted(bits):
+    """The lowest bits of a stand in b from a place on: none, all, those that find room, place and length modulo 256."""
+    fields = [(0, 8), (4, 12), (bits - 1, 5), (7, 0), (0, bits), (0, 200), (bits, 3), (250, 9), (259, 261), (3, 40)]
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 2**bits, (2, len(fields)), np.dtype(f"u{bits // 8}"))
+    place, many = np.array(fields, np.uint32).T.copy()
+    got = np.zeros_like(b)
+    text = elementwise(f"bfi.b{bits}", (f"b{bits}", f"b{bits}", "u32", "u32"), f"b{bits}")
+    Program(parse(text)).launch(1, len(fields), (a, b, place, many, Room(got)))
+
+    def inserted(a, b, place, many):
+        for k in range(many % 256):
+            if place % 256 + k < bits:
+                bit = 1 << (place % 256 + k)
+                b = b | bit if a >> k & 1 else b & ~bit
+        return b
+
+    want = [inserted(*map(int, row)) for row in zip(a, b, place, many, strict=True)]
+    np.testing.assert_array_equal(got, np.array(want, b.dtype))
+
+
 FLOATS = {
     "add.rn": np.add, "sub.rn": np.subtract, "mul.rn": np.multiply, "div.rn": np.divide, "min": np.fmin, "max": np.fmax,
     "copysign": lambda x, y: np.copysign(y, x),

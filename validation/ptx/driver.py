@@ -15,7 +15,8 @@ from validation.ptx.parse import parse, width
 from validation.ptx.run import ARRAY, Fault, Program
 
 PROGRAMS: dict[str, Program] = {}
-OUT_OF_MEMORY, NOT_FOUND = 2, 500
+H100 = {16: 132, 13: 1_980_000, 36: 2_619_000, 37: 5120}        # multiprocessors, clocks, width of the memory's bus
+INVALID_VALUE, OUT_OF_MEMORY, NOT_FOUND = 1, 2, 500
 
 
 class PtxDriver:
@@ -23,6 +24,7 @@ class PtxDriver:
 
     memory        bytes of the card;  capability   its compute capability;  version   1000 major + 10 minor
     order         seed of the order in which threads run
+    elsewhere     addresses that are another device's;  waited   streams that were waited for, and launches before
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class PtxDriver:
         self.memory, self.capability, self.version, self.order = memory, capability, version, order
         self.arrays: dict[int, tuple[np.ndarray, np.ndarray]] = {}      # bytes, and which words are known
         self.programs: dict[int, Program] = {}
-        self.next, self.launches, self.clock = 1, 0, 0
+        self.next, self.launches = 1, 0
+        self.elsewhere: set[int] = set()
+        self.waited: list[tuple[int, int]] = []
 
     @property
     def used(self) -> int:
@@ -55,7 +59,7 @@ class PtxDriver:
         return 0
 
     def cuDeviceGetAttribute(self, value: Any, attribute: Any, device: Any) -> int:
-        return _give(value, self.capability[attribute.value - 75])
+        return _give(value, {75: self.capability[0], 76: self.capability[1], **H100}[attribute.value])
 
     def cuDevicePrimaryCtxRetain(self, context: Any, device: Any) -> int:
         return _give(context, 1)
@@ -93,6 +97,15 @@ class PtxDriver:
         if not known[start // 4 : -(-(start + size.value) // 4)].all():
             raise Fault("uninitialised", "copy to the host of what nobody wrote")
         ctypes.memmove(host, data.ctypes.data + start, size.value)
+        return 0
+
+    def cuPointerGetAttribute(self, value: Any, attribute: Any, pointer: Any) -> int:
+        if pointer.value // ARRAY not in self.arrays:
+            return INVALID_VALUE
+        return _give(value, int(pointer.value in self.elsewhere))
+
+    def cuStreamSynchronize(self, stream: Any) -> int:
+        self.waited.append((stream.value, self.launches))
         return 0
 
     def cuModuleLoadData(self, module: Any, text: Any) -> int:

@@ -40,6 +40,17 @@ class Card:
 A100 = Card("A100", 108, 1.41, fma=2.0, fp64=1.0, memory=163 * 1024)
 H100 = Card("H100", 132, 1.98)
 
+RATES = {                                           # float32 and float64, as above, by compute capability
+    (8, 0): (2.0, 1.0), (8, 6): (4.0, 1 / 16), (8, 7): (4.0, 1 / 16), (8, 9): (4.0, 1 / 16), (9, 0): (4.0, 2.0),
+    (10, 0): (4.0, 2.0), (12, 0): (4.0, 1 / 16),
+}  # fmt: skip
+
+
+def card_of(name: str, capability: tuple[int, int], processors: int, ghz: float) -> Card:
+    """A card by what its driver says; one that is not in the table has the highest rates of those that are."""
+    fma, fp64 = RATES.get(capability, (4.0, 2.0))
+    return Card(name, processors, ghz, fma=fma, fp64=fp64)
+
 
 def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> Counter[str]:
     """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.

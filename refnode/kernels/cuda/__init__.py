@@ -11,7 +11,10 @@
     gradient.py     the discrete adjoint, with weight gradients summed in one fixed order
     tile_shape.py, tile.py    steps on a given grid for wide networks, a block for a tile of trajectories
 
-    problem.py, solve.py, own_solve.py, tile_solve.py, backward.py, adjoint.py    whole problems, whoever launches
+    problem.py, run.py        a part of a batch, whoever launches; solve.py, own_solve.py, tile_solve.py    by design
+    whole.py, backward.py, adjoint.py    whole problems, part by part
+    device.py, card.py, driver.py        who launches
+    card_array.py, rows.py    arrays of other libraries on a card, and copies between them and the kernels' columns
 
 No card is needed to compile them; tests run the PTX on a CPU (validation/ptx).
 """

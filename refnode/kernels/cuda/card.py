@@ -12,30 +12,12 @@ import numpy as np
 
 from refnode.arrays import Array
 from refnode.errors import BackendUnavailable, InvalidArgument
+from refnode.kernels.cuda.card_array import LEGACY, CardArray, lent
 from refnode.kernels.cuda.compile import ptx
 from refnode.kernels.cuda.driver import INSTALL, Driver, the_driver
 
 SCALARS = {np.dtype(np.int32): ctypes.c_int32, np.dtype(np.int64): ctypes.c_int64,
            np.dtype(np.float32): ctypes.c_float, np.dtype(np.float64): ctypes.c_double}  # fmt: skip
-
-
-class CardArray:
-    """A C-contiguous array in a card's memory; other libraries read it by `__cuda_array_interface__`."""
-
-    def __init__(self, pointer: int, shape: tuple[int, ...], dtype: Any, owner: Any = None) -> None:
-        self.pointer, self.shape, self.dtype, self.owner = pointer, tuple(shape), np.dtype(dtype), owner
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes."""
-        return prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        return {
-            "shape": self.shape, "typestr": self.dtype.str, "data": (self.pointer, False), "version": 3,
-            "strides": None, "stream": None,
-        }  # fmt: skip
 
 
 class Card:
@@ -62,10 +44,25 @@ class Card:
 
     def host(self, array: Any) -> Array:
         """A copy on the host; waits for the kernels before."""
-        array = here(array)
+        array = self.here("array", array)
+        if not array.contiguous:
+            raise InvalidArgument("array", f"strides {array.strides}", f"C-contiguous, {array.packed}")
         host = np.empty(array.shape, array.dtype)
         self.driver.to_host(host, array.pointer)
         return host
+
+    def here(self, name: str, array: Any) -> CardArray:
+        """An array of any library in this card's memory, in place, when the work of its stream is done.
+
+        Raises InvalidArgument if it does not live here.
+        """
+        found = lent(name, array)
+        if found.nbytes and (at := self.driver.device_of(found.pointer)) != self.driver.device:
+            was = "memory that is no card's" if at is None else f"memory of device {at}"
+            raise InvalidArgument(name, was, f"an array on device {self.driver.device}, {self.name}")
+        if found.stream not in (None, LEGACY):       # our own stream is the legacy default one, which waits by itself
+            self.driver.wait_for(found.stream)
+        return found
 
     def free(self) -> int:
         """Bytes of memory."""
@@ -88,27 +85,9 @@ def words(arguments: Sequence[Any]) -> list[Any]:
         if not isinstance(argument, CardArray):
             found.append(SCALARS[np.asarray(argument).dtype](argument.item()))
             continue
-        strides = [prod(argument.shape[k + 1 :]) * argument.dtype.itemsize for k in range(len(argument.shape))]
         size = prod(argument.shape), argument.dtype.itemsize
-        found += [ctypes.c_uint64(n) for n in (0, 0, *size, argument.pointer, *argument.shape, *strides)]
+        found += [ctypes.c_uint64(n) for n in (0, 0, *size, argument.pointer, *argument.shape, *argument.strides)]
     return found
-
-
-def here(array: Any) -> CardArray:
-    """An array of any library that lives on a card, in place: CuPy, PyTorch, JAX, Numba.
-
-    Raises InvalidArgument if it does not, or is not C-contiguous.
-    """
-    if isinstance(array, CardArray):
-        return array
-    said = getattr(array, "__cuda_array_interface__", None)
-    if said is None:
-        raise InvalidArgument("array", type(array).__name__, "an array on a card, with __cuda_array_interface__")
-    shape, dtype = tuple(said["shape"]), np.dtype(said["typestr"])
-    packed = tuple(prod(shape[k + 1 :]) * dtype.itemsize for k in range(len(shape)))
-    if said.get("strides") not in (None, packed):
-        raise InvalidArgument("array", f"strides {said['strides']}", f"C-contiguous, {packed}")
-    return CardArray(said["data"][0], shape, dtype, array)
 
 
 def the_card() -> Card:

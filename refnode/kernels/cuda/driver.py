@@ -14,7 +14,8 @@ from refnode.errors import BackendUnavailable
 OLDEST = (8, 0)  # compute capability that kernels are proven for
 ARCHITECTURES = ((9, 0), (8, 0))  # those that they are compiled for, from the newest
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
-OUT_OF_MEMORY = 2
+PROCESSORS, CLOCK, MEMORY_CLOCK, BUS_WIDTH = 16, 13, 36, 37  # CU_DEVICE_ATTRIBUTE_.., clocks in kHz, width in bits
+OUT_OF_MEMORY, INVALID_VALUE, DEVICE_ORDINAL = 2, 1, 9  # errors, and CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 INSTALL = "pip install 'refnode[cuda]' and NVIDIA's driver 580 or newer (CUDA 13.0), or use 'numpy' or 'auto'"
 MEANINGS = {1: "invalid value", 2: "out of memory", 3: "not initialised", 100: "no device", 101: "invalid device",
             201: "invalid context", 218: "invalid PTX", 222: "PTX of a newer version than the driver knows",
@@ -38,13 +39,13 @@ def library() -> Any:
 class Driver:
     """A card by its driver. The context is the device's primary one, which CuPy, PyTorch and JAX use as well.
 
-    name          of the device;  capability   (9, 0) is sm_90;  version   of CUDA that the driver speaks, (13, 0)
+    device, name  of the card;  capability   (9, 0) is sm_90;  version   of CUDA that the driver speaks, (13, 0)
 
     Raises BackendUnavailable if there is no card, or one that the kernels are not compiled for.
     """
 
     def __init__(self, libcuda: Any, device: int = 0) -> None:
-        self._library = libcuda
+        self._library, self.device = libcuda, device
         if code := libcuda.cuInit(c_uint(0)):
             raise BackendUnavailable(f"backend='cuda': the driver does not start: {meaning(code)}; {INSTALL}")
         count = c_int()
@@ -63,12 +64,27 @@ class Driver:
                 f"backend='cuda': {self.name} has compute capability {was}; kernels need {least} or newer"
             )
         self.call("cuDevicePrimaryCtxRetain", byref(context), handle)
-        self._context = context
+        self._context, self._handle = context, handle
 
     @property
     def architecture(self) -> tuple[int, int]:
         """The newest that kernels are compiled for and the device runs."""
         return next(a for a in ARCHITECTURES if a <= self.capability)
+
+    @property
+    def processors(self) -> int:
+        """Multiprocessors."""
+        return self._attribute(PROCESSORS, self._handle)
+
+    @property
+    def ghz(self) -> float:
+        """Their highest clock."""
+        return self._attribute(CLOCK, self._handle) / 1e6
+
+    @property
+    def bandwidth(self) -> float:
+        """Of the memory, GB/s: two transfers a clock."""
+        return 2 * self._attribute(MEMORY_CLOCK, self._handle) * self._attribute(BUS_WIDTH, self._handle) / 8e6
 
     def _attribute(self, which: int, handle: Any) -> int:
         value = c_int()
@@ -80,7 +96,11 @@ class Driver:
 
         Raises MemoryError for want of memory; BackendUnavailable for every other error.
         """
-        if code := getattr(self._library, function)(*arguments):
+        self.check(function, getattr(self._library, function)(*arguments))
+
+    def check(self, function: str, code: int) -> None:
+        """Raise for what a function returned that is not 0, as `call` does."""
+        if code:
             error = MemoryError if code == OUT_OF_MEMORY else BackendUnavailable
             raise error(f"backend='cuda': {function} failed: {meaning(code)}")
 
@@ -113,6 +133,19 @@ class Driver:
         """Fill a contiguous NumPy array; waits for the kernels before."""
         if host.nbytes:
             self.call("cuMemcpyDtoH_v2", c_void_p(host.ctypes.data), c_uint64(pointer), c_size_t(host.nbytes))
+
+    def device_of(self, pointer: int) -> int | None:
+        """The number of the device in whose memory an address lies; None if it is no device's."""
+        number = c_int()
+        code = self._library.cuPointerGetAttribute(byref(number), c_int(DEVICE_ORDINAL), c_uint64(pointer))
+        if code == INVALID_VALUE:
+            return None
+        self.check("cuPointerGetAttribute", code)
+        return number.value
+
+    def wait_for(self, stream: int) -> None:
+        """Wait for the work of a stream, by its handle."""
+        self.call("cuStreamSynchronize", c_void_p(stream))
 
     def function(self, ptx: str, name: str) -> Any:
         """A kernel of a PTX module.

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 from refnode.kernels.cuda.compile import device
 from refnode.kernels.cuda.shape import AT_ONCE, PITCH, Shape, U
+from refnode.kernels.cuda.sine import sine_32
 from refnode.kernels.cuda.tanh import tanh_32
 
 
 class Field(NamedTuple):
     """Device functions.
 
+    neuron(W, psi, t, y, x, q)          the input of the neuron whose weights begin at W[q]
     rate(W, end, psi, c, t, y, x, k)    k = y'; the neurons' weights end at W[end]
     rate_vjp(W, end, psi, c, t, y, x, k, g, g_y, g_x, held, column)
                                         the cotangent of t for that of y', g, which the running loss adds to; g_y is
@@ -27,13 +29,14 @@ class Field(NamedTuple):
                                         held[(neurons + j) PITCH + column] its input's cotangent
     """
 
+    neuron: Any
     rate: Any
     rate_vjp: Any
 
 
 def field_of(S: Shape) -> Field:
     """The device functions for a shape; W is theta in the order of `Shape`, once for still and for each coefficient."""
-    act, slope, weight = *activation(S), _weight(S)
+    act, slope, weight = *activation(S), weight_of(S)
     d, o, n_x, stride = (U(n) for n in (S.d, S.out, S.controls, S.stride))
     bias, to_output, tail, first = (U(n) for n in (S.inputs, S.inputs + 1, S.neurons * S.stride, S.d - S.out))
     early, late, running, real, two = S.timed[0], S.timed[1], S.running, S.real, S.real(2)
@@ -109,10 +112,10 @@ def field_of(S: Shape) -> Field:
             place += at_once * pitch
         return g_t
 
-    return Field(rate, rate_vjp)
+    return Field(neuron, rate, rate_vjp)
 
 
-def _weight(S: Shape) -> Any:
+def weight_of(S: Shape) -> Any:
     """Number q of theta(t) = still + sum_r psi_r A_r, the sum taken where it is read."""
     size, m, one = U(S.size), U(S.basis), U(1)
 
@@ -141,4 +144,7 @@ def activation(S: Any) -> tuple[Any, Any]:
         "identity": (lambda a: a, lambda a, h: one),
     }
     act, slope = table[S.act]
+    if (S.act, S.dtype) == ("sin", "float32"):
+        sin, cos = sine_32()
+        return sin, device(lambda a, h: cos(a))
     return tanh_32() if (S.act, S.dtype) == ("tanh", "float32") else device(act), device(slope)

@@ -14,10 +14,8 @@ from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.field import field_of
-from refnode.kernels.cuda.shape import PITCH, THREADS, Shape, U
-from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
-
-LANES = 32
+from refnode.kernels.cuda.shape import LANES, PITCH, THREADS, Shape, U
+from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of, step_back_of
 
 
 def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
@@ -33,8 +31,8 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
                     what theta'(t) gives to the segment's start and end, t0 and T
     """
     F, load, finish = field_of(S), load_of(), _finish(S)
-    stage_state, runge_kutta = stages_of(S, F.rate)
-    step_back = _step_back(S, F.rate_vjp, stage_state, _gather(S))
+    _, runge_kutta = stages_of(S, F.rate)
+    step_back = step_back_of(S, _stage_vjp(S, F.rate_vjp))
     scalar, real, own, stored = from_dtype(np.dtype(S.dtype)), S.real, U(S.own), S.keep == "stages"
     w, stages, n_x = (U(n) for n in (S.width, S.butcher.stages, S.controls))
     theta_size, tableau_size, width = (1 + S.basis) * S.size, butcher_of(S).size, S.width
@@ -87,10 +85,8 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
                         k[r * w + j] = tape_k[n * stages + r, j, i] if moving else real(0)
             else:
                 runge_kutta(W, end, table, row, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u)
-            step_back(
-                W, end, table, row, c, tableau, t[n, at], t_new[n, at], length, s_old, s_next, y, mine, k,
-                adj, g_mine, ends, psi, held, columns, total, tail,
-            )  # fmt: skip
+            rest = (W, end, table, row, c, mine, g_mine, psi, held, columns, total, tail)
+            step_back(tableau, t[n, at], t_new[n, at], length, s_old, s_next, y, k, adj, ends, rest)
         if live:
             for j in range(w):
                 g[j, i] = adj[j]
@@ -106,69 +102,33 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     return kernel, void(two, two, two, two, one, int32, one, one, *grid, three, three, whole, two)
 
 
-def _step_back(S: Shape, rate_vjp: Any, stage_state: Any, gather: Any) -> Any:
-    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`; a thread that stands still has h = s_old = s_new = 0.
-    """
-    scalar, real, one, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width
-    w, d, o, n_x, s, row_size = (U(n) for n in (S.width, S.d, S.out, S.controls, S.butcher.stages, S.columns))
+def _stage_vjp(S: Shape, rate_vjp: Any) -> Any:
+    """The vjp of F at a stage, as `refnode.kernels.cuda.steps.step_back_of` has it; then the block turns round."""
+    gather = _gather(S)
+    d, o, n_x, row_size = (U(n) for n in (S.d, S.out, S.controls, S.columns))
     first, inputs, early, pitch = U(S.d - S.out), U(S.inputs), S.timed[0], U(THREADS)
-    used = U(S.butcher.stages - S.butcher.fsal)  # the FSAL stage has no vjp
-    b_at, node_at, stage_size = s * s, s * s + s, S.butcher.stages * S.width
 
     @device
-    def step_back(
-        W, end, table, row, c, B, t, t_new, h, s_old, s_new, y, x, k, adj, g_x, ends, psi, held, columns, total, tail
-    ):
+    def stage_vjp(r, t, u, rate, g, g_u, ends, rest):
+        W, end, table, row, c, x, g_x, psi, held, columns, total, tail = rest
         tid = uint64(cuda.threadIdx.x)
-        g_Y, rate = cuda.local.array(stage_size, scalar), cuda.local.array(width, scalar)
-        u, g, g_u = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(width, scalar)
-        g_t, g_t_new, g_h = real(0), real(0), real(0)
-        i = used
-        while i > U(0):
-            i -= U(1)
-            stage_state(B, i, h, y, k, u)
-            for j in range(w):
-                rate[j] = k[i * w + j]
-                g[j] = B[b_at + i] * adj[j]
-            at, place = (i + U(1)) * s + i, (i + U(1)) * w
-            while place < used * w:
-                for j in range(w):
-                    g[j] += B[at] * g_Y[place + j]
-                at += s
-                place += w
-            for j in range(w):
-                g_h += g[j] * rate[j]
-                g[j] *= h
-            for r in range(row_size):
-                psi[r] = table[row + i, r]
-            node = B[node_at + i]
-            tau = t_new if node == one else t + node * h
-            cuda.syncthreads()
-            g_tau = rate_vjp(W, end, psi, c, tau, u, x, rate, g, g_u, g_x, held, tid)
-            for j in range(w):
-                g_Y[i * w + j] = g_u[j]
-            if node == one:
-                g_t_new += g_tau
-            else:
-                g_t += g_tau
-                g_h += node * g_tau
-            for j in range(d):
-                columns[j * pitch + tid] = u[j]
-            for j in range(n_x):
-                columns[(d + j) * pitch + tid] = x[j]
-            if early:
-                columns[(d + n_x) * pitch + tid] = tau
-            for j in range(o):
-                columns[(inputs + j) * pitch + tid] = g[first + j]
-            cuda.syncthreads()
-            gather(W, psi, tau, held, columns, total, tail, g)
-        for i in range(used):
-            for j in range(w):
-                adj[j] += g_Y[i * w + j]
-        ends[0] += g_t * (one - s_old) + g_t_new * (one - s_new) - g_h * (s_new - s_old)
-        ends[1] += g_t * s_old + g_t_new * s_new + g_h * (s_new - s_old)
+        for q in range(row_size):
+            psi[q] = table[row + r, q]
+        cuda.syncthreads()
+        g_t = rate_vjp(W, end, psi, c, t, u, x, rate, g, g_u, g_x, held, tid)
+        for j in range(d):
+            columns[j * pitch + tid] = u[j]
+        for j in range(n_x):
+            columns[(d + j) * pitch + tid] = x[j]
+        if early:
+            columns[(d + n_x) * pitch + tid] = t
+        for j in range(o):
+            columns[(inputs + j) * pitch + tid] = g[first + j]
+        cuda.syncthreads()
+        gather(W, psi, t, held, columns, total, tail, g)
+        return g_t
 
-    return step_back
+    return stage_vjp
 
 
 def _gather(S: Shape) -> Any:

@@ -33,8 +33,8 @@ def refusal(problem: Problem, solver: Solver) -> str:
     for term in running:
         if type(term) not in (SquaredNorm, Kinetic):
             return f"the running loss {type(term).__name__} is not compiled"
-    if solver.adaptive and (solver.steps != "own" or not solver.tableau.fsal):
-        return "adaptive steps that samples share, or of a tableau without FSAL, are not compiled"
+    if solver.adaptive and not solver.tableau.fsal:
+        return "adaptive steps of a tableau without FSAL are not compiled"
     if type(depth) not in (Constant, Galerkin):
         return f"the depth {type(depth).__name__} is not compiled"
     follows = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
@@ -101,10 +101,12 @@ class Segment:
         return Segment(*(device.array(getattr(self, field.name)) for field in fields(self)))
 
 
-def segment_of(S: Shape, problem: Problem, values: Values, i: int, fractions: Array, part: slice) -> Segment:
+def segment_of(
+    S: Shape, problem: Problem, values: Values, i: int, fractions: Array, part: slice, down: bool = False
+) -> Segment:
     """Segment i for the samples of a part, on a grid of fractions (N + 1,), or (N + 1, b) of the part's own, where a
-    sample that has arrived waits at 1."""
-    span, cell = segments(problem, values)[i], problem.layout.cells[i]
+    sample that has arrived waits at 1; of its way down they begin at its end."""
+    span, cell = way(problem, values, i, down), problem.layout.cells[i]
     grid = fractions if fractions.ndim == 2 else fractions[:, None]
     if S.own:
         grid = _moves_first(np.broadcast_to(grid, (len(grid), part.stop - part.start)))
@@ -115,9 +117,15 @@ def segment_of(S: Shape, problem: Problem, values: Values, i: int, fractions: Ar
     still, A = depth_weights(problem, values)
     theta = np.vstack([still, A]) if S.basis else still + A[cell] if len(A) else still
     count = np.sum(s_new > s, axis=0, dtype=np.int32)
-    table = stage_table(S.basis, S.butcher, problem, values, i, s[:, 0], s_new[:, 0])
+    table = stage_table(S.basis, S.butcher, problem, values, i, s[:, 0], s_new[:, 0], down)
     arrays = (np.ascontiguousarray(a, S.real) for a in (t, t_new, h, s, s_new))
     return Segment(packed_theta(S, theta), *arrays, count, table.astype(S.real))
+
+
+def way(problem: Problem, values: Values, i: int, down: bool) -> Span:
+    """Segment i from its start to its end, or down from its end to its start."""
+    span = segments(problem, values)[i]
+    return Span(span.end, span.start) if down else span
 
 
 def _moves_first(grid: Array) -> Array:
@@ -126,13 +134,14 @@ def _moves_first(grid: Array) -> Array:
 
 
 def stage_table(
-    m: int, tableau: Tableau, problem: Problem, values: Values, i: int, s: Array, s_new: Array
+    m: int, tableau: Tableau, problem: Problem, values: Values, i: int, s: Array, s_new: Array, down: bool = False
 ) -> Array:
-    """psi, psi' and the derivatives of u by the segment's start and end, t0 and T, at every stage (N s, 2 m + 4)."""
+    """psi, psi' and the derivatives of u by where the segment's way begins and ends, t0 and T, at every stage
+    (N s, 2 m + 4)."""
     rows = np.zeros((len(s) * tableau.stages, 2 * m + 4 if m else 0))
     if not m:
         return rows
-    depth, span, cell = problem.model.depth, segments(problem, values)[i], problem.layout.cells[i]
+    depth, span, cell = problem.model.depth, way(problem, values, i, down), problem.layout.cells[i]
     sigma = (s[:, None] + tableau.c * (s_new - s)[:, None]).ravel()
     u = coordinate(depth, span.at(sigma), values.t0, values.T)
     if depth.interval == "span":

@@ -11,6 +11,7 @@ Keep = Literal["nothing", "states", "stages"]
 ACTS = ("tanh", "softplus", "sin", "sigmoid", "relu", "identity")
 LARGEST_HIDDEN = 32  # lanes of a warp: in the backward pass each lane owns a neuron
 THREADS = 64  # of a block: 2 * 32 * 65 numbers of shared memory stay below 48 KB in float64
+LANES = 32  # threads of a warp
 PITCH = THREADS + 1  # from one neuron's column in shared memory to the next: lanes meet no bank twice
 AT_ONCE = 4  # neurons at a turn of the loop over them, so that loads of one overlap with arithmetic of another
 U = np.uint64  # of indices: a signed one might be counted from the end, which costs instructions
@@ -58,6 +59,16 @@ class Shape:
     def real(self) -> Any:
         """The scalar type."""
         return np.dtype(self.dtype).type
+
+    @property
+    def rows(self) -> int:
+        """Trajectories of a block."""
+        return THREADS
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return THREADS
 
     # ---- where a neuron's numbers stand: W0[:, j] for z and x, for t, b0[j], W1[j, :]
 

@@ -130,15 +130,25 @@ def enter_of(S: TileShape) -> Any:
 
 def _rate(S: TileShape) -> Any:
     """slope = y' of the thread's trajectory; all threads of the block take part. `held` begins with the inputs."""
-    product, hidden = _hidden_layer(S), U(S.hidden)
-    rows, d, o, first = U(S.rows), U(S.d), U(S.out), U(S.d - S.out)
-    real, zero, running = S.real, S.real(0), S.running
+    product, last, hidden = _hidden_layer(S), last_of(S), U(S.hidden)
 
     @device
     def rate(theta, stage, layers, c, t, u, held, chunk, slope):
-        tid = uint64(cuda.threadIdx.x)
         for layer in range(hidden):
             product(theta, stage, layers, layer, t, held, chunk)
+        last(theta, stage, layers, c, t, u, held, slope)
+
+    return rate
+
+
+def last_of(S: TileShape) -> Any:
+    """Device function: slope = y' of the thread's trajectory, from what the hidden layers return, in `held`."""
+    rows, d, o, first, hidden = U(S.rows), U(S.d), U(S.out), U(S.d - S.out), U(S.hidden)
+    real, zero, running = S.real, S.real(0), S.running
+
+    @device
+    def last(theta, stage, layers, c, t, u, held, slope):
+        tid = uint64(cuda.threadIdx.x)
         if tid < rows:
             i, W, row, bias = layers[hidden, 0], uint64(layers[hidden, 2]), layers[hidden, 3], layers[hidden, 4]
             for j in range(o):
@@ -160,7 +170,7 @@ def _rate(S: TileShape) -> Any:
                     total += c[0] * u[j] * u[j] + (c[2] + (c[1] if j >= first else zero)) * slope[j] * slope[j]
                 slope[d] = total
 
-    return rate
+    return last
 
 
 def _hidden_layer(S: TileShape) -> Any:
@@ -182,3 +192,40 @@ def _hidden_layer(S: TileShape) -> Any:
         cuda.syncthreads()
 
     return hidden_layer
+
+
+def ahead_of(S: TileShape) -> Any:
+    """Device function: what the hidden layers return stands in `kept`, and that of the last one in `held` (o, rows),
+    as soon as all threads are there.
+    """
+    (act, slope_of), layer, enter = activation(S), product_of(S).layer, enter_of(S)
+    scalar, squared, slopes_kept = from_dtype(np.dtype(S.dtype)), S.square**2, S.slopes_kept
+    square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
+    hidden, plane = U(S.hidden), U(S.rows * S.columns)
+
+    @device
+    def keep(x, k, r0, c0, held, kept):
+        block = uint64(cuda.blockIdx.x)
+        for m in range(square):
+            for j in range(square):
+                at, a = k * plane + (r0 + m) * columns + c0 + j, x[m * square + j]
+                x[m * square + j] = act(a)
+                kept[block, at] = x[m * square + j]
+                if slopes_kept:
+                    kept[block, at + hidden * plane] = slope_of(a, x[m * square + j])
+        for j in range(square):
+            for m in range(square):
+                held[(c0 + j) * rows + r0 + m] = x[m * square + j]
+
+    @device
+    def ahead(theta, line, layers, t, u, x, i, there, held, chunk, kept):
+        tid = uint64(cuda.threadIdx.x)
+        c0, r0 = tid % across * square, tid // across * square
+        square_of = cuda.local.array(squared, scalar)
+        enter(u, x, i, there, held)
+        for k in range(hidden):
+            layer(theta, line, layers, k, t, held, chunk, c0, r0, square_of)
+            if r0 < rows:
+                keep(square_of, k, r0, c0, held, kept)
+
+    return ahead

@@ -12,7 +12,7 @@ from numba import cuda, from_dtype, uint64, void
 
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.shape import U
-from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
+from refnode.kernels.cuda.steps import butcher_of, load_of, step_back_of
 from refnode.kernels.cuda.tile import tile_stages
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_vjp import tile_vjp_of
@@ -33,7 +33,7 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
     part            (blocks, 1 + m, p) each block's gradient of theta and its coefficients
     depths          (blocks, 4) each block's gradient of the segment's start and end, t0 and T
     """
-    load, stages, step_back, finish = load_of(), tile_stages(S), _step_back(S), _finish(S)
+    load, stages, step_back, finish = load_of(), tile_stages(S), step_back_of(S, _stage_vjp(S)), _finish(S)
     scalar, real, stored = from_dtype(np.dtype(S.dtype)), S.real, S.keep == "stages"
     w, s, rows, used = (U(n) for n in (S.width, S.butcher.stages, S.rows, S.butcher.stages - S.butcher.fsal))
     width, stage_size, tableau_size = S.width, S.butcher.stages * S.width, butcher_of(S).size
@@ -78,10 +78,10 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
                     theta, n * s * varies, layers, c, tableau, t[n], t_new[n], h[n], y, x, i, live, U(0), used, k, u,
                     held, chunk,
                 )  # fmt: skip
-            step_back(
-                theta, turned, slopes, n * s, layers, c, tableau, t[n], t_new[n], h[n], s_old[n], s_new[n], y, x, i,
-                live, k, adj, g_x, table, held, chunk, kept, part, ends,
+            rest = (
+                theta, turned, slopes, n * s, layers, c, x, i, live, g_x, table, held, chunk, kept, part,
             )  # fmt: skip
+            step_back(tableau, t[n], t_new[n], h[n], s_old[n], s_new[n], y, k, adj, ends, rest)
         if live:
             for j in range(w):
                 g[j, i] = adj[j]
@@ -94,18 +94,18 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
     )  # fmt: skip
 
 
-def _step_back(S: TileShape) -> Any:
-    """The vjp of a step: the twin of `refnode.steps.rk_step_vjp`. ends gains the thread's share of the cotangents of
-    the segment's start and end, t0 and T.
+def _stage_vjp(S: TileShape) -> Any:
+    """The vjp of F at a stage, as `refnode.kernels.cuda.steps.step_back_of` has it; ends gains the thread's share of
+    the cotangents of the segment's start and end, t0 and T by theta(t).
     """
-    (stage_state, _), vjp = stages_of(S, None), tile_vjp_of(S)
-    scalar, real, one, width = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width
-    w, d, o, s, first = (U(n) for n in (S.width, S.d, S.out, S.butcher.stages, S.d - S.out))
-    used, varies, depths, m = U(S.butcher.stages - S.butcher.fsal), U(bool(S.basis)), U(4), U(S.basis)
-    b_at, node_at, stage_size, running, two = s * s, s * s + s, S.butcher.stages * S.width, S.running, S.real(2)
+    vjp, scalar, real, width, two = tile_vjp_of(S), from_dtype(np.dtype(S.dtype)), S.real, S.width, S.real(2)
+    w, d, o, first, m = (U(n) for n in (S.width, S.d, S.out, S.d - S.out, S.basis))
+    varies, depths, running = U(bool(S.basis)), U(4), S.running
 
     @device
-    def rate_vjp(c, u, rate, g, g_u):
+    def stage_vjp(r, t, u, rate, g, g_u, ends, rest):
+        theta, turned, slopes, row, layers, c, x, i, there, g_x, table, held, chunk, kept, part = rest
+        g_f, turn = cuda.local.array(width, scalar), cuda.local.array(2, scalar)
         for j in range(w):
             g_u[j] = real(0)
         if running:
@@ -114,57 +114,18 @@ def _step_back(S: TileShape) -> Any:
                 g[j] += two * (c[2] + (c[1] if j >= first else real(0))) * g[d] * rate[j]
         for j in range(first):
             g_u[o + j] += g[j]
+        for j in range(o):
+            g_f[j] = g[first + j]
+        vjp(
+            theta, turned, slopes, (row + r) * varies, layers, t, u, x, i, there, g_f, g_u, g_x, table, row + r, held,
+            chunk, kept, part, turn,
+        )  # fmt: skip
+        if m:
+            for q in range(depths):
+                ends[q] += table[row + r, m + m + q] * turn[1]
+        return turn[0]
 
-    @device
-    def step_back(
-        theta, turned, slopes, row, layers, c, B, t, t_new, h, s_old, s_new, y, x, i, there, k, adj, g_x, table, held,
-        chunk, kept, part, ends,
-    ):
-        g_Y, rate = cuda.local.array(stage_size, scalar), cuda.local.array(width, scalar)
-        u, g, g_u = cuda.local.array(width, scalar), cuda.local.array(width, scalar), cuda.local.array(width, scalar)
-        g_f, turn = cuda.local.array(width, scalar), cuda.local.array(2, scalar)
-        g_t, g_t_new, g_h = real(0), real(0), real(0)
-        r = used
-        while r > U(0):
-            r -= U(1)
-            stage_state(B, r, h, y, k, u)
-            for j in range(w):
-                rate[j] = k[r * w + j]
-                g[j] = B[b_at + r] * adj[j]
-            at, place = (r + U(1)) * s + r, (r + U(1)) * w
-            while place < used * w:
-                for j in range(w):
-                    g[j] += B[at] * g_Y[place + j]
-                at += s
-                place += w
-            for j in range(w):
-                g_h += g[j] * rate[j]
-                g[j] *= h
-            rate_vjp(c, u, rate, g, g_u)
-            for j in range(o):
-                g_f[j] = g[first + j]
-            node = B[node_at + r]
-            vjp(
-                theta, turned, slopes, (row + r) * varies, layers, t_new if node == one else t + node * h, u, x, i,
-                there, g_f, g_u, g_x, table, row + r, held, chunk, kept, part, turn,
-            )  # fmt: skip
-            for j in range(w):
-                g_Y[r * w + j] = g_u[j]
-            if node == one:
-                g_t_new += turn[0]
-            else:
-                g_t += turn[0]
-                g_h += node * turn[0]
-            if m:
-                for q in range(depths):
-                    ends[q] += table[row + r, m + m + q] * turn[1]
-        for r in range(used):
-            for j in range(w):
-                adj[j] += g_Y[r * w + j]
-        ends[0] += g_t * (one - s_old) + g_t_new * (one - s_new) - g_h * (s_new - s_old)
-        ends[1] += g_t * s_old + g_t_new * s_new + g_h * (s_new - s_old)
-
-    return step_back
+    return stage_vjp
 
 
 def _finish(S: TileShape) -> Any:

@@ -108,9 +108,14 @@ class TileShape:
         return (held + max(chunk * self.columns, ends)) * np.dtype(self.dtype).itemsize
 
     @property
+    def slopes_kept(self) -> bool:
+        """Whether the activation's slope is kept beside its value, from which it does not follow."""
+        return self.act == "sin"
+
+    @property
     def kept_size(self) -> int:
         """Numbers of a block's memory for what its hidden layers return."""
-        return self.hidden * self.rows * self.columns
+        return (1 + self.slopes_kept) * self.hidden * self.rows * self.columns
 
     @property
     def threads(self) -> int:

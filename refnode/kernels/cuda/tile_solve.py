@@ -10,21 +10,16 @@ from refnode.arrays import Array
 from refnode.bases import PiecewiseConstant
 from refnode.control import control_of
 from refnode.depth import Constant, Galerkin
-from refnode.dynamics import initial_y
 from refnode.field import MLP
 from refnode.kernels.cuda.device import Device
-from refnode.kernels.cuda.parts import check_room
-from refnode.kernels.cuda.problem import depth_weights, factors, stage_table
+from refnode.kernels.cuda.problem import depth_weights, stage_table, way
+from refnode.kernels.cuda.run import PartRun, Solved, Swept
 from refnode.kernels.cuda.shape import Keep
-from refnode.kernels.cuda.solve import Solved, Swept, given_solved
-from refnode.kernels.cuda.steps import butcher_of
 from refnode.kernels.cuda.tile import tile_forward
 from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_shape import LARGEST_WIDTH, TileShape
-from refnode.kernels.tape import DONE
 from refnode.problem import Problem
 from refnode.running import Kinetic, SquaredNorm
-from refnode.segments import segments
 from refnode.solver import Solver
 
 
@@ -33,8 +28,6 @@ def refusal(problem: Problem, solver: Solver) -> str:
     field, depth = problem.model.field, problem.model.depth
     if type(field) is not MLP or field.depth < 2 or max(field.widths[1:-1]) > LARGEST_WIDTH or field.skip:
         return f"the field is no MLP of hidden layers up to {LARGEST_WIDTH} wide without a skip term"
-    if field.act == "sin":
-        return "sin in a wide network is not compiled"
     for term in problem.loss.running:
         if type(term) not in (SquaredNorm, Kinetic):
             return f"the running loss {type(term).__name__} is not compiled"
@@ -94,38 +87,26 @@ class TileSegment:
         return int(self.h.shape[0])
 
 
-class TileRun:
-    """Some trajectories of a problem with a wide network: the twin of `refnode.kernels.cuda.solve.Run`."""
+class TileRun(PartRun):
+    """Some trajectories of a problem with a wide network; one that is not finite ends as NaN, by itself."""
+
+    forward = staticmethod(tile_forward)
 
     def __init__(
         self, problem: Problem, solver: Solver, device: Device, dtype: Any, keep: Keep, fractions: Sequence[Array],
-        part: slice | None = None,
+        part: slice | None = None, z0: Any = None,
     ):  # fmt: skip
-        self.problem, self.solver, self.device, self.values = problem, solver, device, problem.resolved
-        self.part = slice(0, problem.batch) if part is None else part
-        self.batch = self.part.stop - self.part.start
-        self.S, self.fractions = tile_shape_of(problem, solver, dtype, keep), list(fractions)
-        control = control_of(problem.model.control, self.values.x)
-        self.x = self.to(np.zeros((0, self.batch)) if control is None else control[self.part].T)
+        super().__init__(problem, solver, device, tile_shape_of(problem, solver, dtype, keep), fractions, part, z0)
         self.layers = device.array(np.array(self.S.layers, np.int64))
-        self.B, self.c = self.to(butcher_of(self.S)), self.to(factors(problem))
-        self.blocks = -(-self.batch // self.S.rows)
 
-    def to(self, a: Array) -> Any:
-        """A copy on the device, in the kernels' precision."""
-        return self.device.array(np.ascontiguousarray(a, self.S.real))
-
-    def start(self) -> Array:
-        """y at t0 (b, w)."""
-        return initial_y(self.problem, self.values)[self.part]
-
-    def segment(self, i: int) -> TileSegment:
-        """Segment i's arrays, on the device."""
+    def segment(self, i: int, fractions: Array | None = None, down: bool = False) -> TileSegment:
+        """Segment i's arrays, on the device; or those of its way down, or on other fractions."""
         S, problem, values = self.S, self.problem, self.values
-        span, cell, m = segments(problem, values)[i], problem.layout.cells[i], S.basis
-        s, s_new = self.fractions[i][:-1], self.fractions[i][1:]
+        span, cell, m = way(problem, values, i, down), problem.layout.cells[i], S.basis
+        grid = self.fractions[i] if fractions is None else fractions
+        s, s_new = grid[:-1], grid[1:]
         still, A = depth_weights(problem, values)
-        table = stage_table(m, S.butcher, problem, values, i, s, s_new)
+        table = stage_table(m, S.butcher, problem, values, i, s, s_new, down)
         theta, slopes = (still + A[cell] if len(A) else still)[None], np.zeros((1, 1))
         if m:
             theta, slopes = still + table[:, :m] @ A, table[:, m : 2 * m] @ A
@@ -133,52 +114,32 @@ class TileRun:
         arrays = TileSegment(theta, turned(S, theta), slopes, table, *times, s, s_new)
         return TileSegment(*(self.to(getattr(arrays, field.name)) for field in fields(arrays)))
 
+    def given(self, segment: TileSegment) -> tuple[Any, ...]:
+        """What the forward kernel reads of a segment."""
+        return (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h)
+
     @property
     def bytes_held(self) -> int:
         """Of tapes, of theta at all stages, and of the blocks' own memory."""
-        S, N, lines = self.S, sum(len(s) - 1 for s in self.fractions), max(len(s) - 1 for s in self.fractions)
-        states = N + len(self.fractions) if S.keep != "nothing" else 1
-        rows = states + (N * S.butcher.stages if S.keep == "stages" else 0)
-        numbers = self.batch * S.width * (rows + 4) + 3 * S.size * (lines * S.butcher.stages if S.basis else 1)
+        S, rows = self.S, sum(sum(self.kept(steps)) for steps in self.steps)
+        lines = max(self.steps) * S.butcher.stages if S.basis else 1
+        numbers = self.batch * S.width * (rows + 4) + 3 * S.size * lines
         if S.keep != "nothing":
             numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)
         return numbers * np.dtype(S.real).itemsize
 
-    def tape(self, steps: int) -> tuple[Any, Any]:
-        """Room for states and stages of a segment, as far as they are kept."""
-        S = self.S
-        states = steps + 1 if S.keep != "nothing" else 1
-        stages = steps * S.butcher.stages if S.keep == "stages" else 1
-        return tuple(self.device.empty((n, S.width, self.batch), S.real) for n in (states, stages))
-
-    def solve(self) -> Solved:
-        """From t0 to T; a trajectory that is not finite ends as NaN, by itself. Raises MemoryError without room."""
-        check_room(self.device, self.bytes_held)
-        S, device, y = self.S, self.device, self.to(self.start().T)
-        at_bounds, tapes, ever = [self.start()], [], np.full(self.batch, -1, np.int32)
-        for i in range(len(self.fractions)):
-            segment = self.segment(i)
-            tape, stopped = self.tape(segment.steps), device.empty((self.batch,), np.int32)
-            given = (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h)
-            device.launch(tile_forward, S, self.blocks, S.threads, (y, *given, *tape, stopped))
-            ever = np.where(ever < 0, device.host(stopped), ever)
-            tapes.append(tape)
-            at_bounds.append(device.host(y).T.astype(np.float64))
-        return given_solved(self, at_bounds, tapes, ever)
-
-    def sweep(self, i: int, g: Array, solved: Solved) -> Swept:
-        """Segment i backwards, from the cotangent g (b, w) of y at its end."""
+    def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
+        """Segment i backwards, from the cotangent g (w, b) of y at its end."""
         S, device, segment, b = self.S, self.device, self.segment(i), self.batch
-        on_g, g_x = self.to(g.T), self.to(np.zeros((S.controls, b)))
+        g_x = self.to(np.zeros((S.controls, b)))
         kept = device.empty((self.blocks, S.kept_size), S.real)
         part, depths = (device.empty((self.blocks, *rest), S.real) for rest in ((1 + S.basis, S.size), (4,)))
-        stopped = device.array(np.where(solved.word == DONE, -1, 0).astype(np.int32))
+        x, theta, *rest = self.given(segment)
         given = (
-            self.x, segment.theta, segment.turned, segment.slopes, self.layers, self.B, self.c, segment.t,
-            segment.t_new, segment.h, segment.table, segment.s, segment.s_new, *solved.tapes[i], stopped, kept, part,
-            depths,
+            x, theta, segment.turned, segment.slopes, *rest, segment.table, segment.s, segment.s_new,
+            *solved.tapes[i], self.stopped(solved), kept, part, depths,
         )  # fmt: skip
-        device.launch(tile_gradient, S, self.blocks, S.threads, (on_g, g_x, *given))
-        back, to_x = (device.host(a).astype(np.float64) for a in (on_g, g_x))
+        device.launch(tile_gradient, S, self.blocks, S.threads, (g, g_x, *given))
+        to_x = device.host(g_x).astype(np.float64)
         theta, ends = (device.host(a).astype(np.float64).sum(axis=0) for a in (part, depths))
-        return Swept(back.T, to_x, np.zeros((2, b)), theta, ends)
+        return Swept(g, to_x, np.zeros((2, b)), theta, ends)

@@ -17,9 +17,10 @@ from numba import cuda, from_dtype, uint64
 from refnode.kernels.cuda.compile import device
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
-from refnode.kernels.cuda.tile import enter_of
+from refnode.kernels.cuda.tile import ahead_of, enter_of
 from refnode.kernels.cuda.tile_product import product_of
 from refnode.kernels.cuda.tile_shape import TileShape
+from refnode.kernels.cuda.tile_sums import add_of, weight_of_sums
 
 
 def tile_vjp_of(S: TileShape) -> Any:
@@ -32,24 +33,29 @@ def tile_vjp_of(S: TileShape) -> Any:
     kept, part               (blocks, S.kept_size); (blocks, 1 + m, p), added to
     turn                     turn[0] and turn[1] become the thread's share of the cotangents of t and of u
     """
-    layer, last_vjp, offsets_vjp = product_of(S).layer, _last_vjp(S), _offsets_vjp(S)
-    (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S)
-    act, slope_of = activation(S)                       # the slope follows from the value; it does not for sin
+    ahead, back = ahead_of(S), back_of(S)
+
+    @device
+    def vjp(
+        theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part, turn
+    ):
+        ahead(theta, line, layers, t, u, x, i, there, held, chunk, kept)
+        back(
+            theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part,
+            turn,
+        )  # fmt: skip
+
+    return vjp
+
+
+def back_of(S: TileShape, gathers: bool = True) -> Any:
+    """Device function: behind `ahead`, from the last layer to the first; weights' gradients only if it gathers."""
+    last_vjp, offsets_vjp, slope_of = _last_vjp(S, gathers), _offsets_vjp(S), activation(S)[1]
+    (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S, gathers)
     scalar, zero, squared, enter = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, enter_of(S)
     square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
     hidden, plane, one = U(S.hidden), U(S.rows * S.columns), U(1)
-
-    @device
-    def keep(x, k, r0, c0, held, kept):
-        block = uint64(cuda.blockIdx.x)
-        for m in range(square):
-            for j in range(square):
-                at, a = k * plane + (r0 + m) * columns + c0 + j, x[m * square + j]
-                x[m * square + j] = act(a)
-                kept[block, at] = x[m * square + j]
-        for j in range(square):
-            for m in range(square):
-                held[(c0 + j) * rows + r0 + m] = x[m * square + j]
+    slopes_kept, planes = S.slopes_kept, U(S.kept_size // (S.rows * S.columns))
 
     @device
     def before(x, k, r0, c0, held, kept):
@@ -57,8 +63,8 @@ def tile_vjp_of(S: TileShape) -> Any:
         for m in range(square):
             for j in range(square):
                 at = k * plane + (r0 + m) * columns + c0 + j
-                h = kept[block, at]
-                held[(r0 + m) * columns + c0 + j] = x[m * square + j] * slope_of(zero, h)
+                slope = kept[block, at + hidden * plane] if slopes_kept else slope_of(zero, kept[block, at])
+                held[(r0 + m) * columns + c0 + j] = x[m * square + j] * slope
 
     @device
     def turn_over(x, r0, c0, held):
@@ -74,66 +80,48 @@ def tile_vjp_of(S: TileShape) -> Any:
                     held[(c0 + j) * rows + r0 + m] = x[m * square + j]
 
     @device
-    def vjp(
+    def gather(slopes, layers, k, t, theta, line, table, row, held, chunk, x, u, i, there, many, kept, part, turn, c):
+        if k == U(0):
+            enter(u, c, i, there, chunk)
+        cuda.syncthreads()
+        offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
+        if k > U(0):
+            weights_vjp(slopes, layers, k, table, row, held, chunk, x, kept, part, turn)
+        else:
+            first_weights_vjp(slopes, layers, table, row, held, chunk, many, part, turn)
+
+    @device
+    def back(
         theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part, turn
     ):
         tid = uint64(cuda.threadIdx.x)
         c0, r0 = tid % across * square, tid // across * square
         busy, square_of = r0 < rows, cuda.local.array(squared, scalar)
         turn[0], turn[1] = zero, zero
-        many = uint64(kept.shape[1]) // (hidden * columns)  # rows, but at run time only, lest a loop be unrolled
-        enter(u, x, i, there, held)
-        for k in range(hidden):
-            layer(theta, line, layers, k, t, held, chunk, c0, r0, square_of)
-            if busy:
-                keep(square_of, k, r0, c0, held, kept)
+        many = uint64(kept.shape[1]) // (planes * columns)  # rows, but at run time only, lest a loop be unrolled
         last_vjp(theta, line, slopes, layers, t, g, table, row, held, chunk, c0, r0, square_of, part, turn)
         k = hidden
         while k > U(0):
             k -= one
             if busy:
                 before(square_of, k, r0, c0, held, kept)
-            if k == U(0):
-                enter(u, x, i, there, chunk)
-            cuda.syncthreads()
-            offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
-            if k > U(0):
-                weights_vjp(slopes, layers, k, table, row, held, chunk, square_of, kept, part, turn)
-            else:
-                first_weights_vjp(slopes, layers, table, row, held, chunk, many, part, turn)
+            if gathers:
+                gather(
+                    slopes, layers, k, t, theta, line, table, row, held, chunk, square_of, u, i, there, many, kept,
+                    part, turn, x,
+                )  # fmt: skip
             turn_over(square_of, r0, c0, held)
             if k > U(0):
                 inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, square_of)
-        first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held)
+        first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held, part)
 
-    return vjp
-
-
-def _add(S: TileShape) -> Any:
-    """Add to the gradient of theta[q], and of its coefficients; the share of theta'(u) is returned.
-
-    Coefficients have a direction of their own: NVVM 13.0 miscompiles part[block, r p + q] summed in a loop over r, as
-    the PTX runner finds.
-    """
-    m, one, zero = U(S.basis), U(1), S.real(0)
-
-    @device
-    def add(part, table, slopes, row, q, number):
-        block = uint64(cuda.blockIdx.x)
-        part[block, U(0), q] += number
-        if not m:
-            return zero
-        for r in range(m):
-            part[block, r + one, q] += table[row, r] * number
-        return slopes[row, q] * number
-
-    return add
+    return back
 
 
 def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
-    add, real, rows, threads = _add(S), S.real, U(S.rows), U(S.threads)
+    add, real, rows, threads = add_of(S), S.real, U(S.rows), U(S.threads)
 
     @device
     def offsets_vjp(theta, line, slopes, layers, k, t, table, row, d, across, down, part, turn):
@@ -155,9 +143,9 @@ def _offsets_vjp(S: TileShape) -> Any:
     return offsets_vjp
 
 
-def _last_vjp(S: TileShape) -> Any:
+def _last_vjp(S: TileShape, gathers: bool) -> Any:
     """The narrow last layer: gradients of its weights, and the cotangent x of what it is given, square by square."""
-    add, offsets_vjp, real, scalar, side = _add(S), _offsets_vjp(S), S.real, from_dtype(np.dtype(S.dtype)), S.square
+    add, offsets_vjp, real, scalar, side = add_of(S), _offsets_vjp(S), S.real, from_dtype(np.dtype(S.dtype)), S.square
     rows, square, threads, o, last, one = U(S.rows), U(S.square), U(S.threads), U(S.out), U(S.hidden), U(1)
 
     @device
@@ -167,8 +155,9 @@ def _last_vjp(S: TileShape) -> Any:
             for q in range(o):
                 chunk[q * rows + tid] = g[q]
         cuda.syncthreads()
-        offsets_vjp(theta, line, slopes, layers, last, t, table, row, chunk, rows, one, part, turn)
-        unit = tid
+        if gathers:
+            offsets_vjp(theta, line, slopes, layers, last, t, table, row, chunk, rows, one, part, turn)
+        unit = tid if gathers else i
         while unit < i:
             for q in range(o):
                 total, n = real(0), U(0)
@@ -192,7 +181,8 @@ def _last_vjp(S: TileShape) -> Any:
                     for j in range(square):
                         x[m * square + j] += a[m] * b[j]
                 q += one
-        cuda.syncthreads()
+        if gathers:
+            cuda.syncthreads()
 
     return last_vjp
 
@@ -200,7 +190,7 @@ def _last_vjp(S: TileShape) -> Any:
 def _hidden_vjp(S: TileShape) -> tuple[Any, Any]:
     """A layer between hidden ones: gradients of its weights from d (rows, o), and d W^T as squares x from d (o, rows).
     """
-    add, multiply, real = _add(S), product_of(S).multiply, S.real
+    add, multiply, real = add_of(S), product_of(S).multiply, S.real
     rows, columns, square, threads, one = (U(n) for n in (S.rows, S.columns, S.square, S.threads, 1))
     across, plane = U(S.columns // S.square), U(S.rows * S.columns)
 
@@ -237,11 +227,11 @@ def _hidden_vjp(S: TileShape) -> tuple[Any, Any]:
     return weights_vjp, inputs_vjp
 
 
-def _first_vjp(S: TileShape) -> tuple[Any, Any]:
+def _first_vjp(S: TileShape, gathers: bool) -> tuple[Any, Any]:
     """The first layer: gradients of its weights from d (rows, o) and inputs (i, rows), and then z and the control from
     d (o, rows).
     """
-    add, real = _add(S), S.real
+    add, weight_of, real = add_of(S), weight_of_sums(S), S.real
     rows, columns, threads, d, n_x, first, one = (
         U(n) for n in (S.rows, S.columns, S.threads, S.d, S.controls, 0, 1)
     )  # fmt: skip
@@ -272,14 +262,14 @@ def _first_vjp(S: TileShape) -> tuple[Any, Any]:
         return total
 
     @device
-    def first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held):
+    def first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held, part):
         tid, o, W = uint64(cuda.threadIdx.x), uint64(layers[first, 1]), uint64(layers[first, 2])
         cuda.syncthreads()
         if tid < rows:
             for q in range(d):
                 g_y[q] += back(theta, line, W + q * o, o, held)
             for q in range(n_x):
-                if there:
-                    g_x[q, i] += back(theta, line, W + (d + q) * o, o, held)
+                if there and gathers:
+                    g_x[q, i] += weight_of(part) * back(theta, line, W + (d + q) * o, o, held)
 
     return first_weights_vjp, first_inputs_vjp

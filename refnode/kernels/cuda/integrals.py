@@ -1,0 +1,174 @@
+"""The parameter integrals of a step back, by the lanes of a warp: the twin of `refnode.kernels.integrals`.
+
+    -h sum_i b_i (dF/dtheta)^T [a, g]      with b_err for b an estimate of the step's error
+
+As in `refnode.kernels.cuda.gradient` lane j sums what neuron j's weights gain from its warp's trajectories, into
+registers that it keeps; and every lane what the last layer's offsets gain, of which lane 0's sum counts.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda, from_dtype, uint64
+
+from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.costate import Costate
+from refnode.kernels.cuda.shape import LANES, PITCH, THREADS, U
+
+
+class Integrals(NamedTuple):
+    """Device functions; `numbers` are a lane's sums, still and then each coefficient's.
+
+    gather(W, row, b, b_err, held, columns, total, size, missed, ends)
+                    a stage's terms, of weight b in the integrals and b_err in their errors; row begins with psi
+    judge(mask, missed, worst)
+                    the largest error of a number that counts, so far; missed is cleared
+    finish(sums, held, part)        part[block] = the block's sums: over its warps, from the first to the last
+    finish_ends(ends, held, part)   behind them those of t0 and T, over the block's threads
+    """
+
+    numbers: int
+    gather: Any
+    judge: Any
+    finish: Any
+    finish_ends: Any
+
+
+def integrals_of(S: Costate) -> Integrals:
+    """The device functions for a shape."""
+    finish, finish_ends = _finish(S)
+    return Integrals((1 + S.basis) * (S.numbers + S.tail), _gather(S), _judge(S), finish, finish_ends)
+
+
+def column_count(S: Costate) -> int:
+    """Numbers of a trajectory in shared memory beside its neurons': z, the control, t, the cotangent of f."""
+    return S.d + S.controls + any(S.timed) + S.out
+
+
+def _gather(S: Costate) -> Any:
+    """Add a stage: sums over the warp's trajectories in their order."""
+    scalar, real, late, room, turn = from_dtype(np.dtype(S.dtype)), S.real, S.timed[1], S.numbers + S.tail, _turn(S)
+    H, inputs, o, numbers, each, m = (U(n) for n in (S.hidden, S.inputs, S.out, S.numbers, S.numbers + S.tail, S.basis))
+    t_at, g_at, to_e = U(S.d + S.controls), U(column_count(S) - S.out), U(S.neurons * PITCH)
+    pitch, threads, lanes, one, estimates = U(PITCH), U(THREADS), U(LANES), U(1), S.estimates
+
+    @device
+    def add(new, at, weight, b_err, total, size, missed):
+        for q in range(each):
+            term = weight * new[q]
+            total[at + q] += term
+            if estimates:
+                size[at + q] += abs(term)
+                missed[at + q] += b_err * new[q]
+
+    @device
+    def gather(W, row, b, b_err, held, columns, total, size, missed, ends):
+        tid = uint64(cuda.threadIdx.x)
+        lane = tid % lanes
+        new = cuda.local.array(room, scalar)
+        for q in range(each):
+            new[q] = real(0)
+        if lane < H:
+            column = tid - lane
+            place, end = lane * pitch + column, lane * pitch + column + lanes
+            while place < end:
+                h, e = held[place], held[place + to_e]
+                for q in range(inputs):
+                    new[q] += columns[q * threads + column] * e
+                new[inputs] += e
+                for q in range(o):
+                    g = columns[(g_at + q) * threads + column]
+                    new[inputs + one + q] += g * h
+                    new[numbers + q] += g
+                    if late:
+                        new[numbers + o + q] += columns[t_at * threads + column] * g
+                place += one
+                column += one
+            add(new, U(0), b, b_err, total, size, missed)
+            for r in range(m):
+                add(new, (r + one) * each, row[r] * b, row[r] * b_err, total, size, missed)
+            if m:
+                turn(W, row, b, lane, new, ends)
+
+    return gather
+
+
+def _turn(S: Costate) -> Any:
+    """What theta'(t) gives to t0 and T, where its basis follows them; a row ends with du/dt0 and du/dT."""
+    real, numbers, m, size, tail, stride, theta = (
+        S.real, *(U(n) for n in (S.numbers, S.basis, S.tail, S.neurons * S.stride, S.stride, S.size))
+    )  # fmt: skip
+    one, t0_at = U(1), U(2 * S.basis + 2)
+
+    @device
+    def turn(W, row, b, lane, new, ends):
+        g_u = real(0)
+        for r in range(m):
+            along = real(0)
+            for q in range(numbers):
+                along += W[(r + one) * theta + lane * stride + q] * new[q]
+            if lane == U(0):
+                for q in range(size):
+                    along += W[(r + one) * theta + tail + q] * new[numbers + q]
+            g_u += row[m + r] * along
+        for q in range(U(2)):
+            ends[q] += b * row[t0_at + q] * g_u
+
+    return turn
+
+
+def _judge(S: Costate) -> Any:
+    """The largest error so far of a number that counts: still ones of still leaves, coefficients of those that vary."""
+    real, H, stride, theta, numbers, tail = S.real, U(S.hidden), U(S.stride), U(S.size), U(S.numbers), U(S.tail)
+    each, m, offsets = U(S.numbers + S.tail), U(1 + S.basis), U(S.neurons * S.stride)
+
+    @device
+    def judge(mask, missed, worst):
+        lane = uint64(cuda.threadIdx.x) % U(LANES)
+        if lane < H:
+            for r in range(m):
+                for q in range(numbers):
+                    worst = max(worst, abs(missed[r * each + q]) * mask[r * theta + lane * stride + q])
+                for q in range(tail):
+                    worst = max(worst, abs(missed[r * each + numbers + q]) * mask[r * theta + offsets + q])
+        for q in range(m * each):
+            missed[q] = real(0)
+        return worst
+
+    return judge
+
+
+def _finish(S: Costate) -> tuple[Any, Any]:
+    """part[block] = the block's sums: neurons and offsets over its warps, ends over its threads, in order."""
+    real, H, stride, numbers, blocks, theta = S.real, U(S.hidden), U(S.stride), S.numbers, 1 + S.basis, S.size
+    each, offsets, warps, lanes = S.numbers + S.tail, U(S.neurons * S.stride), U(THREADS // LANES), U(LANES)
+
+    @device
+    def finish(sums, held, part):
+        tid, block = uint64(cuda.threadIdx.x), uint64(cuda.blockIdx.x)
+        for r in range(blocks):
+            for q in range(each):
+                cuda.syncthreads()
+                held[tid] = sums[r * each + q]
+                cuda.syncthreads()
+                if tid < (H if q < numbers else U(1)):
+                    number = real(0)
+                    for warp in range(warps):
+                        number += held[warp * lanes + tid]
+                    place = uint64(q) + tid * stride if q < numbers else offsets + uint64(q - numbers)
+                    part[block, uint64(r * theta) + place] = number
+
+    @device
+    def finish_ends(ends, held, part):
+        tid, block = uint64(cuda.threadIdx.x), uint64(cuda.blockIdx.x)
+        for q in range(2):
+            cuda.syncthreads()
+            held[tid] = ends[q]
+            cuda.syncthreads()
+            if tid == U(0):
+                number = real(0)
+                for other in range(THREADS):
+                    number += held[other]
+                part[block, uint64(blocks * theta + q)] = number
+
+    return finish, finish_ends

@@ -1,0 +1,151 @@
+"""Grids that all trajectories share: the host chooses steps as the story does, kernels take them.
+
+Of a step only its error leaves the device, and of a grid only its fractions stay: it is then a given one, for solves,
+gradients and ways down alike.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from refnode.arrays import Array
+from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
+from refnode.forward import Grid
+from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
+from refnode.kernels.cuda.costate import Costate
+from refnode.kernels.cuda.own_solve import limits_of
+from refnode.kernels.cuda.problem import segment_of, stage_table, way
+from refnode.kernels.cuda.shape import Shape
+from refnode.kernels.cuda.shared import attempt, rates
+from refnode.kernels.cuda.solve import Run
+from refnode.span import Span
+from refnode.steps import step_factor
+from refnode.tableau import TABLEAUX
+
+
+class Stepper:
+    """All trajectories of a run on their way along segment i, or down it.
+
+    S, c        what steps, y or u = [z, a], and the factors of its running loss
+    adj_atol    the absolute tolerance of a
+    """
+
+    def __init__(self, run: Run, S: Shape, c: Any, i: int, down: bool = False, adj_atol: float = 0.0) -> None:
+        self.run, self.S, self.c, self.i, self.down = run, S, c, i, down
+        self.span = way(run.problem, run.values, i, down)
+        self.theta, self.limits = run.segment(i).theta, run.to(limits_of(run.solver, adj_atol))
+        self.adj_atol = adj_atol
+        self.buffers: list[Any] = []
+
+    @property
+    def atol(self) -> Array | None:
+        """The absolute tolerance of each number (w,), or None for the solver's."""
+        if not isinstance(self.S, Costate):
+            return None
+        return np.repeat([self.run.solver.atol or 0.0, self.adj_atol], self.S.d)
+
+    def rate(self, t: Array, y: Array) -> Array:
+        """y' or u' (b, w)."""
+        run, S = self.run, self.S
+        out, t = run.device.empty((S.width, run.batch), S.real), np.atleast_1d(t)
+        s = (t - self.span.start) / np.where(self.span.length == 0, 1.0, self.span.length)
+        row = stage_table(S.basis, TABLEAUX["euler"], run.problem, run.values, self.i, s[:1], s[:1], self.down)
+        depths = run.to(np.broadcast_to(t, run.batch if S.own else 1))
+        given = (run.x, self.theta, run.neurons, self.c, depths, run.to(row))
+        run.device.launch(rates, S, run.blocks, S.threads, (run.to(y.T), out, *given))
+        return run.device.host(out).T.astype(np.float64)
+
+    def begin(self, y: Array) -> Array:
+        """Stand at y (b, w), the way's start; the rate there."""
+        k, room = self.rate(self.span.start, y), (self.S.width, self.run.batch)
+        self.buffers = [
+            self.run.to(y.T), self.run.device.empty(room, self.S.real), self.run.to(k.T),
+            self.run.device.empty(room, self.S.real),
+        ]  # fmt: skip
+        return k
+
+    def attempt(self, s: float, s_new: float) -> float:
+        """The error of a step from s to s_new, by the solver's norm."""
+        run, S = self.run, self.S
+        step = segment_of(S, run.problem, run.values, self.i, np.array([s, s_new]), run.part, self.down)
+        times = [run.to(np.ravel(a)) for a in (step.t, step.t_new, step.h)]
+        part = run.device.empty((run.blocks, 2), S.real)
+        given = (run.x, self.theta, run.neurons, run.B, self.c, self.limits, *times, run.to(step.table), part)
+        run.device.launch(attempt, S, run.blocks, S.threads, (*self.buffers, *given))
+        errors = run.device.host(part).astype(np.float64)
+        if run.solver.norm == "max":
+            return float(np.sqrt(errors[:, 1].max() / S.width))
+        return float(np.sqrt(errors[:, 0].sum() / (run.batch * S.width)))
+
+    def accept(self) -> None:
+        """The last attempt's end is where the next begins."""
+        y, y_new, k_first, k_last = self.buffers
+        self.buffers = [y_new, y, k_last, k_first]
+
+    def state(self) -> Array:
+        """(b, w)."""
+        return self.run.device.host(self.buffers[0]).T.astype(np.float64)
+
+
+def shared_fractions(stepper: Stepper, y: Array, statistics: Statistics) -> tuple[Array, Array]:
+    """Fractions (N + 1,) of the steps from y (b, w), and y where they arrive: the twin of `adaptive_steps`.
+
+    Raises StepUnderflow, TooManySteps or NonFiniteState.
+    """
+    span, solver, k, rejected = stepper.span, stepper.run.solver, stepper.begin(y), 0
+    tableau = solver.tableau
+    check_finite(k, span.start, None)
+    norm = error_norm(solver, stepper.atol)
+    ds = float(first_fraction(statistics.counting(stepper.rate), span, y, k, norm, solver, statistics))
+    fractions, err_previous, grow = [0.0], 1.0, True
+    while fractions[-1] < 1:
+        s = fractions[-1]
+        s_new = 1.0 if s + 1.01 * ds >= 1 else s + ds
+        statistics.attempts += 1
+        if statistics.attempts > solver.max_steps:
+            raise TooManySteps(f"more than max_steps = {solver.max_steps} steps", *_where(span, s, s_new), [])
+        err = stepper.attempt(s, s_new)
+        good = err <= 1 and s_new > s
+        factor = float(step_factor(solver.controller, err, err_previous, tableau.order_err or tableau.order - 1))
+        factor = factor if grow or not good else min(factor, 1.0)
+        wish = (s_new - s) * factor
+        ds, grow = max(wish, ds) if good and s_new == 1 else wish, good
+        if good:
+            stepper.accept()
+            fractions.append(s_new)
+            err_previous = err
+        else:
+            rejected += 1
+            _check_progress(stepper, s, s_new, err)
+    accepted = len(fractions) - 1
+    statistics.accepted, statistics.rejected = statistics.accepted + accepted, statistics.rejected + rejected
+    statistics.nfe += 1 + (accepted + rejected) * (tableau.stages - 1)
+    statistics.next_step = np.max(np.abs(ds * span.length))
+    return np.array(fractions), stepper.state()
+
+
+def _where(span: Span, s: float, s_new: float) -> tuple[float, float]:
+    """t and h of a step, of the first trajectory."""
+    return float(np.ravel(span.at(np.asarray(s)))[0]), float(np.ravel((s_new - s) * span.length)[0])
+
+
+def _check_progress(stepper: Stepper, s: float, s_new: float, err: float) -> None:
+    """Raise if a step that failed cannot be made smaller in the kernels' precision."""
+    span = stepper.span
+    size = max(float(np.max(np.abs(end))) for end in (span.start, span.end))
+    if (s_new - s) * np.max(np.abs(span.length)) > 16 * np.finfo(stepper.S.real).eps * size:
+        return
+    where = (*_where(span, s, s_new), [])
+    if np.isfinite(err):
+        raise StepUnderflow("the step fell below the resolution of t without meeting the tolerance", *where)
+    raise NonFiniteState("the state is NaN or infinite however small the step", *where)
+
+
+def shared_grid(run: Run) -> tuple[Grid, Statistics]:
+    """The grid of a forward solve by steps that all trajectories share, and what it cost to choose it."""
+    statistics, grids, (y, _) = Statistics(), [], run.start()
+    check_finite(y, run.values.t0, None)
+    for i in range(len(run.fractions)):
+        fractions, y = shared_fractions(Stepper(run, run.S, run.c, i), y, statistics)
+        grids.append(fractions)
+    return Grid(tuple(grids)), statistics

@@ -1,0 +1,60 @@
+"""Where a block adds up gradients of theta, each by the thread that owns it."""
+
+from typing import Any
+
+from numba import cuda, uint64
+
+from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.shape import U
+from refnode.kernels.cuda.tile_costate import TileCostate
+from refnode.kernels.cuda.tile_shape import TileShape
+
+
+def add_of(S: TileShape) -> Any:
+    """Device function: add to the gradient of theta[q], and of its coefficients; the share of theta'(u) is returned.
+
+    Coefficients have a direction of their own: NVVM 13.0 miscompiles part[block, r p + q] summed in a loop over r, as
+    the PTX runner finds.
+    """
+    m, one, zero, put = U(S.basis), U(1), S.real(0), _put(S)
+
+    @device
+    def add(sums, table, slopes, row, q, number):
+        put(sums, U(0), q, number)
+        if not m:
+            return zero
+        for r in range(m):
+            put(sums, r + one, q, table[row, r] * number)
+        return slopes[row, q] * number
+
+    return add
+
+
+def _put(S: TileShape) -> Any:
+    """Add to part[block, r, q]; on the way down with a stage's weights, beside absolute terms and errors."""
+    if not isinstance(S, TileCostate):
+        @device
+        def plain(part, r, q, number):
+            part[uint64(cuda.blockIdx.x), r, q] += number
+
+        return plain
+    estimates = S.estimates
+
+    @device
+    def weighted(sums, r, q, number):
+        block, (part, sizes, missed, weight, error) = uint64(cuda.blockIdx.x), sums
+        term = weight * number
+        part[block, r, q] += term
+        if estimates:
+            sizes[block, r, q] += abs(term)
+            missed[block, r, q] += error * number
+
+    return weighted
+
+
+def weight_of_sums(S: TileShape) -> Any:
+    """Device function: what a cotangent weighs that is added elsewhere."""
+    one = S.real(1)
+    if isinstance(S, TileCostate):
+        return device(lambda sums: sums[3])
+    return device(lambda sums: one)

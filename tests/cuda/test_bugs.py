@@ -1,0 +1,15 @@
+"""Bugs planted in the kernels and in what launches them are caught; all others are in tests/test_plant_bugs.py."""
+
+import pytest
+
+pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
+
+from tests.plant_bugs import CUDA_BUGS, plant
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", CUDA_BUGS, ids=lambda bug: bug.name.replace(" ", "_"))
+def test_the_bug_is_caught(bug):
+    """With this bug planted in a copy of the package, the tests named beside it fail."""
+    caught, tail = plant(bug)
+    assert caught, tail

@@ -1,0 +1,117 @@
+"""Steps that trajectories share: the story's grid and its gradients, whatever the norm; the same bits every time."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
+
+import refnode as rn
+from refnode.kernels.cuda.adjoint import discrete_adjoint
+from refnode.kernels.cuda.continuous import backsolve_adjoint
+from refnode.kernels.cuda.costate import Costate
+from refnode.kernels.cuda.shape import Shape
+from refnode.kernels.cuda.shared import attempt, rates
+from refnode.kernels.cuda.whole import refusal
+from tests.cuda.cases import problem
+from tests.cuda.launch import OnCpu
+from tests.cuda.proof import assert_every_barrier_is_needed, assert_machine_code, assert_ranges
+from tests.cuda.test_backsolve import assert_close
+
+pytestmark = pytest.mark.slow
+BATCH, WORST = rn.Solver("dopri5", tol=1e-5), rn.Solver("dopri5", tol=1e-5, norm="max")
+
+
+def apart():
+    """Spans that differ between samples, and data control."""
+    p = problem(5, 5, inputs=4, control="x")
+    loss = rn.Loss(p.loss.terminal, None, p.loss.running)
+    return rn.Problem(p.model, p.params, p.x, loss, span=(0.25, np.linspace(0.8, 1.4, 5)))
+
+
+BOTH = {"discrete": discrete_adjoint, "backsolve": backsolve_adjoint}
+CASES = {
+    "batch": (lambda: problem(70, 8), BATCH, BOTH), "worst": (lambda: problem(70, 8), WORST, BOTH),
+    "theta(t)": (lambda: problem(5, 8, rn.Galerkin(rn.Fourier(1))), BATCH, ("backsolve",)),
+    "apart": (apart, BATCH, ("discrete",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_grid_is_the_storys(name):
+    """In float64 the same steps are accepted and rejected, forwards and, for the costate, backwards; and gradients are
+    the story's on them. Another order of threads gives the same bits.
+    """
+    make, solver, methods = CASES[name]
+    p = make()
+    assert refusal(p, solver) == ""
+    for method in methods:
+        adjoint = BOTH[method]
+        got, want = adjoint(p, solver, OnCpu(), np.float64), rn.gradient(p, method, solver, backend="numpy")
+        assert (got.stats.nfe, got.stats.accepted, got.stats.rejected) == (
+            want.stats.nfe, want.stats.accepted, want.stats.rejected,
+        )  # fmt: skip
+        np.testing.assert_allclose(got.stats.grid, want.stats.grid, rtol=1e-6)  # a step follows a difference
+        assert_close(got.grads, want.grads, p, solver, "float64")
+        again = adjoint(p, solver, OnCpu(order=3), np.float64)
+        for leaf, g in got.grads.items():
+            np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
+
+
+def test_float32():
+    """The grid is chosen in float32, where errors of steps are rounded; gradients are right to the tolerance."""
+    p = problem(70, 8)
+    for method, adjoint in BOTH.items():
+        got, want = adjoint(p, BATCH, OnCpu(), np.float32), rn.gradient(p, method, BATCH, backend="numpy")
+        for name, g in want.grads.items():
+            assert np.max(np.abs(got.grads[name] - g), initial=0.0) <= 100 * 1e-5 * max(1.0, np.abs(g).max()), name
+        again = adjoint(p, BATCH, OnCpu(order=3), np.float32)
+        np.testing.assert_array_equal(again.stats.grid, got.stats.grid)
+        np.testing.assert_array_equal(again.adj_t0, got.adj_t0)
+
+
+def test_rejected_steps():
+    """A first step far too long is rejected, and counted, as in the story."""
+    p, solver = problem(70, 8), rn.Solver("dopri5", tol=1e-7, first_step=0.35)
+    got, want = discrete_adjoint(p, solver, OnCpu(), np.float64), rn.gradient(p, "discrete", solver, backend="numpy")
+    assert got.stats.rejected == want.stats.rejected > 0
+    np.testing.assert_allclose(got.stats.grid, want.stats.grid, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("solver", "x", "error"), [
+    (rn.Solver("dopri5", tol=1e-9, max_steps=3), 0.5, rn.TooManySteps),
+    (rn.Solver("dopri5", tol=1e-5, first_step=0.1), 3e38, rn.NonFiniteState),
+    (rn.Solver("dopri5", rtol=1e-17, atol=1e-17), 0.5, rn.StepUnderflow),
+])  # fmt: skip
+def test_faults(solver, x, error):
+    """Too many steps, a state that overflows, a tolerance below float32: no step is taken for granted."""
+    p = problem(5, 8)
+    other = np.array(p.x)
+    other[3] = x
+    with pytest.raises(error):
+        discrete_adjoint(rn.Problem(p.model, p.params, other, p.loss), solver, OnCpu(), np.float32)
+
+
+@pytest.fixture(scope="module")
+def launches():
+    """What the kernels were launched with, by name and shape."""
+    p, device = problem(70, 8), OnCpu(remember=True)
+    backsolve_adjoint(p, BATCH, device, np.float32, limit=1.0)
+    return {(launch[0].__name__, type(launch[1]).__name__): launch for launch in device.launches}
+
+
+@pytest.mark.parametrize("kernel", [("attempt", "Shape"), ("attempt", "Costate"), ("rates", "Costate")], ids="-".join)
+def test_broken_kernels_are_found(launches, kernel):
+    """Without a barrier, with threads that take each other for themselves, with arrays too short."""
+    assert_every_barrier_is_needed(launches[kernel])
+    assert_ranges(launches[kernel], unused=(9,) if kernel == ("attempt", "Shape") else ())      # adj_atol alone
+
+
+@pytest.mark.parametrize("architecture", [(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize(("build", "shape", "registers"), [
+    (attempt, Shape("float32", 2, 32, 2, tableau="dopri5"), 80), (rates, Shape("float32", 2, 32, 2), 48),
+    (attempt, Costate("float32", 2, 32, 2, tableau="dopri5"), 96),
+    (attempt, Costate("float64", 2, 16, 2, basis=3, tableau="dopri5"), 168),
+], ids=lambda x: str(x) if isinstance(x, int) else "")  # fmt: skip
+def test_machine_code(build, shape, registers, architecture):
+    """No spills, at most 48 KB of shared memory, no atomics; no float64 in float32; registers for enough warps."""
+    assert assert_machine_code(build, shape, architecture).registers <= registers
