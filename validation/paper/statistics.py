@@ -23,6 +23,27 @@ def geometric_interval(values: Any) -> tuple[float, float, float]:
     return float(mean), float(low), float(high)
 
 
+def fraction_interval(values: Any, points: int) -> tuple[float, float, float]:
+    """The mean of fractions of the same so many points, one a seed, and its 95 % interval, which stays within 0 and 1.
+
+    Points that one model decides are a cluster. Clopper and Pearson's interval is therefore taken not with all points
+    but with the effective number n that would give a fraction p the variance seen between seeds (Korn and Graubard
+    1998, "Confidence intervals for proportions with small expected number of positive counts"):
+
+        n = min(points, p (1 - p) / (s^2 / m) * (t_{points - 1} / t_{m - 1})^2)
+
+    Where all seeds agree only the number of points limits what is known.
+    """
+    v = np.asarray(values, dtype=float)
+    mean, m, n = float(v.mean()), len(v), float(points)
+    if m > 1 and np.ptp(v) > 0:
+        t = stats.t.ppf((1 + CONFIDENCE) / 2, [points - 1, m - 1])
+        n = min(n, float(mean * (1 - mean) / (v.var(ddof=1) / m) * (t[0] / t[1]) ** 2))
+    low, high = stats.beta.ppf([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], [mean * n, mean * n + 1],
+                               [n - mean * n + 1, n - mean * n])  # fmt: skip
+    return mean, float(np.nan_to_num(low, nan=0.0)), float(np.nan_to_num(high, nan=1.0))
+
+
 def paired(a: Any, b: Any) -> dict[str, float]:
     """How a differs from b, seed by seed: the mean difference with its 95 % interval, its size in standard deviations
     of the differences (Cohen's d_z), and the two-sided p of Wilcoxon's signed ranks, which assumes no normality."""

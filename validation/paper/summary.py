@@ -1,11 +1,12 @@
 """What runs with several seeds say together: means with their confidence."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from validation.paper.statistics import mean_interval
+from validation.paper.statistics import fraction_interval, geometric_interval, mean_interval
 
 Runs = Sequence[Mapping[str, Any]]
 
@@ -18,13 +19,25 @@ def by_model(runs: Runs) -> dict[str, list[Mapping[str, Any]]]:
     return found
 
 
-def summary(runs: Runs) -> dict[str, Any]:
-    """One model's: every measure of every seed with mean and interval, and the mean curves of the training."""
+def summary(
+    runs: Runs, errors: Sequence[str] = (), fractions: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Any]:
+    """One model's: every measure of every seed with mean and interval, and the mean curves of the training.
+
+    errors       measures that are positive: geometric mean, and Student's interval of the logarithms
+    fractions    measures that are fractions of so many points: Korn and Graubard's interval; all others: Student's
+    """
     measures = {name: [run["reached"][name] for run in runs] for name in runs[0]["reached"]}
     curves = {name: _short(np.mean([run["curve"][name] for run in runs], axis=0)) for name in runs[0]["curve"]}
+
+    def interval(name: str, values: list[float]) -> tuple[float, float, float]:
+        if name in fractions:
+            return fraction_interval(values, fractions[name])
+        return geometric_interval(values) if name in errors else mean_interval(values)
+
     return {
         "seeds": len(runs), "steps": runs[0]["steps"], "parameters": runs[0]["parameters"], "can": runs[0]["can"],
-        "reached": {name: {"each": v, "mean_low_high": mean_interval(v)} for name, v in measures.items()},
+        "reached": {name: {"each": v, "mean_low_high": interval(name, v)} for name, v in measures.items()},
         "curve": curves,
     }  # fmt: skip
 
