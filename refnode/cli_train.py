@@ -69,6 +69,8 @@ def _print_list() -> None:
     for experiment in EXPERIMENTS.values():
         console.print(Text(f"{experiment.name}: {experiment.about}", "bold"), soft_wrap=True)
         console.print(Text(f"  {experiment.steps} steps of {experiment.batch}; {experiment.source}"), soft_wrap=True)
+        if experiment.deviation:
+            console.print(Text(f"  but: {experiment.deviation}"), soft_wrap=True)
         for name, kind in experiment.kinds.items():
             size = sum(leaf.size for leaf_name, leaf in kind.model.init(_rng()).items() if leaf_name not in kind.frozen)
             console.print(Text(f"  --model {name:20} {size:6} parameters{'' if kind.can else '; cannot, by theory'}"))

@@ -44,7 +44,7 @@ KINDS = {
 DEPTH = Experiment(
     name="depth",
     about="the tracked signal by descent in function space, with plain and with Riesz steps on several meshes",
-    source="Massaroli et al. 2020, theorem 1; settings of our own",
+    source="Massaroli et al. 2020, theorem 1",
     kinds=KINDS,
     draw=draw,
     batch=32,
@@ -53,4 +53,5 @@ DEPTH = Experiment(
     steps=100,
     measure=measure,
     whole=True,
+    deviation="the source says no settings for this; all are our own",
 )

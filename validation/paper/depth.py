@@ -17,7 +17,7 @@ from refnode.experiments.depth import DEPTH, FIELD, MESHES, RATE
 from refnode.experiments.tracking import draw
 from validation.paper.runs import Job, job
 from validation.paper.statistics import geometric_interval
-from validation.paper.summary import by_model, cell, summary
+from validation.paper.summary import by_model, cell, settings, summary
 from validation.paper.trained import rounded, trained
 
 NODES = (17, 33, 65)  # of RK4 with 8, 16 and 32 steps
@@ -165,7 +165,7 @@ Oscillation from node to node, where theta(t) is given at the times of RK4's sta
 that changes sign at each, against all of it. First of the gradient, then of what {DEPTH.steps} steps along it make of
 theta(t) ({SHOWN} nodes; the plain rate is {SHOWN} times the other, for steps of one size).
 
-{rows([*(f"gradient, {m} nodes" for m in found["first"]), "theta(t)"], turns)}"""
+{rows([*(f"gradient, {m} nodes" for m in found["first"]), "theta(t)"], turns)}{settings(DEPTH)}"""
 
 
 def error_of(found: dict[str, Any], model: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import refnode as rn
 from refnode.experiments.annuli import rings
 from validation.paper.runs import Job, job
-from validation.paper.statistics import mean_interval
+from validation.paper.statistics import geometric_interval
 from validation.paper.summary import cell
 from validation.paper.trained import curve
 
@@ -85,7 +85,7 @@ def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 "stopped": [run["stopped"] for run in each if run["stopped"]],
                 "log10_error": [mean_log10([run["errors"][k:k + 1] for run in each]) for k in range(STEPS // STRIDE)],
                 "curve": mean_curves([run["curve"] for run in whole]) if whole else None,
-                "final": mean_interval([run["curve"]["loss"][-1] for run in whole]) if whole else None,
+                "final": geometric_interval([run["curve"]["loss"][-1] for run in whole]) if whole else None,
             }  # fmt: skip
     return found
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-12  # differences that spread no more than this, relatively, are all the same
 
 
 def mean_interval(values: Any) -> tuple[float, float, float]:
@@ -46,12 +47,30 @@ def fraction_interval(values: Any, points: int) -> tuple[float, float, float]:
 
 def paired(a: Any, b: Any) -> dict[str, float]:
     """How a differs from b, seed by seed: the mean difference with its 95 % interval, its size in standard deviations
-    of the differences (Cohen's d_z), and the two-sided p of Wilcoxon's signed ranks, which assumes no normality."""
+    of the differences (Cohen's d_z) with its own, and the two-sided p of Wilcoxon's signed ranks, which assumes no
+    normality."""
     d = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     mean, low, high = mean_interval(d)
     spread = float(d.std(ddof=1))
     p = float(stats.wilcoxon(d).pvalue) if d.any() else 1.0
-    return {"mean": mean, "low": low, "high": high, "d": mean / spread if spread else 0.0, "p": p, "n": float(len(d))}
+    size = mean / spread if spread > ROUNDING * abs(mean) else 0.0
+    d_low, d_high = effect_interval(size, len(d))
+    return {"mean": mean, "low": low, "high": high, "d": size, "d_low": d_low, "d_high": d_high, "p": p,
+            "n": float(len(d))}  # fmt: skip
+
+
+def effect_interval(d: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of an effect size d of n pairs: d sqrt(n) is Student's t, not central by delta sqrt(n); the
+    ends are those delta of which it is the upper and the lower 2.5 % point (Cumming and Finch 2001)."""
+    t = abs(d) * np.sqrt(n)
+    reach = 4 * np.sqrt(1 + t**2 / (2 * (n - 1)))  # standard errors of t
+
+    def end(tail: float) -> float:
+        root = optimize.brentq(lambda delta: stats.nct.cdf(t, n - 1, delta) - tail, t - reach, t + reach)
+        return float(root / np.sqrt(n))
+
+    low, high = end((1 + CONFIDENCE) / 2), end((1 - CONFIDENCE) / 2)
+    return (low, high) if d >= 0 else (-high, -low)
 
 
 def ratio(a: Any, b: Any) -> dict[str, float]:

@@ -6,9 +6,9 @@ correction for all of them together. What it says of them is in conclusions.py.
 
 from typing import Any
 
-from validation.paper.objectives import OBJECTIVES, TASKS
+from validation.paper.objectives import OBJECTIVES, POINTS, TASKS
 from validation.paper.runs import Job, job
-from validation.paper.statistics import geometric_interval, holm, mean_interval, ratio
+from validation.paper.statistics import fraction_interval, geometric_interval, holm, mean_interval, ratio
 from validation.paper.summary import cell
 
 PAIRS = (("integral", "terminal"), ("integral", "8 seen"), ("mixed 1", "terminal"), ("kinetic 0.1", "terminal"))
@@ -18,6 +18,10 @@ MEASURES = {
     "seconds": "CPU seconds of a gradient",
 }  # fmt: skip
 LEVEL = 0.05
+SECONDS = (
+    "Seconds are CPU time of one thread, on a machine that had\nother work beside it: they compare objectives, and say"
+    " nothing of how fast refnode is."
+)
 FLOOR = 1e-8  # of an error in a ratio
 LEAST_SEEDS = 12  # with fewer the least p of signed ranks, 2^(1 - n), passes no correction for so many comparisons
 
@@ -53,7 +57,8 @@ def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def _mean(rows: list[Any], measure: str) -> tuple[float, float, float]:
     if measure in MEASURES:
         return geometric_interval(_column(rows, measure))
-    return mean_interval([row[measure] for row in rows])
+    values = [row[measure] for row in rows]
+    return fraction_interval(values, POINTS) if "accuracy" in measure else mean_interval(values)
 
 
 def _column(rows: list[Any], measure: str) -> list[float]:
@@ -72,13 +77,14 @@ def shown(one: dict[str, Any]) -> bool:
 
 
 def effect(one: dict[str, Any]) -> str:
-    """The effect size d; "-" where all seeds have the same factor, so that there is no spread to measure it by."""
-    return "-" if one["low"] == one["high"] else f"{one['d']:.1f}"
+    """The effect size d and its interval; "-" where all seeds have the same factor, so that there is no spread to
+    measure it by."""
+    return "-" if one["d"] == 0 else f"{one['d']:.1f} [{one['d_low']:.1f}, {one['d_high']:.1f}]"
 
 
 def page(data: dict[str, Any]) -> str:
     """The tables behind the conclusions."""
-    words = "Means are geometric, but those of accuracies and of the depth of exit.\n"
+    words = f"Means of evaluations and seconds are geometric, too. {SECONDS}\n"
     means = [_means(task, rows) for task, rows in data["means"].items()]
     return "\n".join([words, *means, _compared(data["compared"])])
 

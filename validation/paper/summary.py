@@ -1,11 +1,13 @@
 """What runs with several seeds say together: means with their confidence."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from refnode.experiments import Experiment
 from validation.paper.statistics import fraction_interval, geometric_interval, mean_interval
 
 Runs = Sequence[Mapping[str, Any]]
@@ -36,7 +38,8 @@ def summary(
         return geometric_interval(values) if name in errors else mean_interval(values)
 
     return {
-        "seeds": len(runs), "steps": runs[0]["steps"], "parameters": runs[0]["parameters"], "can": runs[0]["can"],
+        "seeds": len(runs), "steps": runs[0]["steps"], "batch": runs[0]["batch"],
+        "parameters": runs[0]["parameters"], "can": runs[0]["can"],
         "reached": {name: {"each": v, "mean_low_high": interval(name, v)} for name, v in measures.items()},
         "curve": curves,
     }  # fmt: skip
@@ -55,6 +58,22 @@ def table(models: Mapping[str, Any], measures: Mapping[str, str]) -> str:
         cells = (cell(*one["reached"][measure]["mean_low_high"]) for measure in measures)
         lines.append(f"| {name} | {one['parameters']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def settings(experiment: Experiment) -> str:
+    """The settings of an experiment, and what in them is not the source's."""
+    solver, optimiser = experiment.solver, experiment.optimiser
+    numerics = f"tol {solver.tolerance:g}" if solver.adaptive else f"{solver.n_steps} steps"
+    said = f"{experiment.steps:,} steps of {experiment.batch:,}, {chosen(optimiser)}, {solver.method} with {numerics}"
+    but = f" But: {experiment.deviation}." if experiment.deviation else ""
+    return f"\nSettings: {said}. Source: {experiment.source}.{but}\n"
+
+
+def chosen(optimiser: Any) -> str:
+    """An optimiser, its rate, and what else is not as it is by default."""
+    values = ((field, getattr(optimiser, field.name)) for field in fields(optimiser))
+    words = (f"{field.name}={value:g}" for field, value in values if field.name == "rate" or value != field.default)
+    return f"{type(optimiser).__name__}({', '.join(words)})"
 
 
 def cell(mean: float, low: float, high: float, digits: int = 4) -> str:
