@@ -64,14 +64,17 @@ def whole_page(name: str, data: Data, page: Callable[[Data], str]) -> str:
 
 
 def picture(path: Path, data: Data, draw: Callable[[Data, Any], None]) -> None:
-    """The picture of a script."""
+    """The picture of a script, in colours that colour-blind readers tell apart."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
+    from refnode.figures import COLOURS
+
     figure = Figure(figsize=(10, 4.5), layout="constrained", facecolor="white")
-    draw(data, figure)
+    with matplotlib.rc_context({"axes.prop_cycle": matplotlib.cycler(color=COLOURS)}):
+        draw(data, figure)
     beside = path.with_suffix(f".part{path.suffix}")
     figure.savefig(beside, dpi=110)
     os.replace(beside, path)
