@@ -79,7 +79,8 @@ def shown(one: dict[str, Any]) -> bool:
 def effect(one: dict[str, Any]) -> str:
     """The effect size d and its interval; "-" where all seeds have the same factor, so that there is no spread to
     measure it by."""
-    return "-" if one["d"] == 0 else f"{one['d']:.1f} [{one['d_low']:.1f}, {one['d_high']:.1f}]"
+    d, low, high = (f"{round(one[word], 1) + 0:.1f}" for word in ("d", "d_low", "d_high"))  # + 0: no -0.0
+    return "-" if one["d"] == 0 else f"{d} [{low}, {high}]"
 
 
 def page(data: dict[str, Any]) -> str:
