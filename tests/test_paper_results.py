@@ -203,10 +203,13 @@ def test_a_field_that_does_not_know_t_cannot_track():
 
 
 def test_the_annuli_come_apart_in_every_flow_and_in_an_input_network_alone():
-    """Mean accuracies: of every flow above 95 %, and of h_x with two layers alone; lines alone are near chance."""
-    flows = [name for name in EXPERIMENTS["annuli"].kinds if not name.endswith("only")]
-    assert all(each("annuli", name, "accuracy").mean() > 0.95 for name in flows)
-    assert each("annuli", "input_network_only", "accuracy").mean() > 0.95
+    """Accuracies: of every flow above 98 % with every seed, and of h_x with two layers alone; lines are near chance.
+    Seed 0 on the authors' batch, four times as large, is right within a point in a hundred of that."""
+    able = [name for name in EXPERIMENTS["annuli"].kinds if name not in ("readout_only", "input_layer_only")]
+    for name in able:
+        assert each("annuli", name, "accuracy").min() > 0.98
+        larger = FOUND["annuli"]["larger"][name]["accuracy"]
+        assert abs(larger - each("annuli", name, "accuracy")[0]) < 0.01
     assert max(each("annuli", name, "accuracy").mean() for name in ("readout_only", "input_layer_only")) < 0.75
 
 
