@@ -6,10 +6,12 @@ correction for all of them together. What it says of them is in conclusions.py.
 
 from typing import Any
 
-from validation.paper.objectives import OBJECTIVES, POINTS, TASKS
+import numpy as np
+
+from validation.paper.objectives import OBJECTIVES, POINTS, TASKS, Task
 from validation.paper.runs import Job, job
 from validation.paper.statistics import fraction_interval, geometric_interval, holm, mean_interval, ratio
-from validation.paper.summary import cell
+from validation.paper.summary import cell, numerics
 
 PAIRS = (("integral", "terminal"), ("integral", "8 seen"), ("mixed 1", "terminal"), ("kinetic 0.1", "terminal"))
 MEASURES = {
@@ -85,9 +87,15 @@ def effect(one: dict[str, Any]) -> str:
 
 def page(data: dict[str, Any]) -> str:
     """The tables behind the conclusions."""
-    words = f"Means of evaluations and seconds are geometric, too. {SECONDS}\n"
+    tasks = "; ".join(f"{name}, {settings_of(task)}" for name, task in TASKS.items())
+    words = f"Means of evaluations and seconds are geometric, too. {SECONDS}\n\nSettings: {tasks}. Why: objectives.py."
     means = [_means(task, rows) for task, rows in data["means"].items()]
-    return "\n".join([words, *means, _compared(data["compared"])])
+    return "\n".join([words, "", *means, _compared(data["compared"])])
+
+
+def settings_of(task: Task) -> str:
+    """The numerics of a task in words."""
+    return numerics(task.steps, len(task.draw(np.random.default_rng(0))[0]), task.optimiser, task.solver)
 
 
 def _means(task: str, rows: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from refnode.experiments import Experiment
+from refnode.solver import Solver
 from validation.paper.statistics import fraction_interval, geometric_interval, mean_interval
 
 Runs = Sequence[Mapping[str, Any]]
@@ -62,11 +63,15 @@ def table(models: Mapping[str, Any], measures: Mapping[str, str]) -> str:
 
 def settings(experiment: Experiment) -> str:
     """The settings of an experiment, and what in them is not the source's."""
-    solver, optimiser = experiment.solver, experiment.optimiser
-    numerics = f"tol {solver.tolerance:g}" if solver.adaptive else f"{solver.n_steps} steps"
-    said = f"{experiment.steps:,} steps of {experiment.batch:,}, {chosen(optimiser)}, {solver.method} with {numerics}"
+    said = numerics(experiment.steps, experiment.batch, experiment.optimiser, experiment.solver)
     but = f" But: {experiment.deviation}." if experiment.deviation else ""
     return f"\nSettings: {said}. Source: {experiment.source}.{but}\n"
+
+
+def numerics(steps: int, batch: int, optimiser: Any, solver: Solver) -> str:
+    """Steps, samples a step, optimiser and solver in words."""
+    how = f"tol {solver.tolerance:g}" if solver.adaptive else f"{solver.n_steps} steps"
+    return f"{steps:,} steps of {batch:,}, {chosen(optimiser)}, {solver.method} with {how}"
 
 
 def chosen(optimiser: Any) -> str:
