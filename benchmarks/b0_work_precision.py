@@ -52,15 +52,13 @@ def page(data: Data) -> str:
 
 def draw(data: Data, figure: Any) -> None:
     """Milliseconds against digits: down and to the right is better."""
-    from matplotlib import colormaps
-
     races = races_of(data)
     figure.set_size_inches(10, 6)
-    axis, colours = figure.subplots(), colormaps["tab20"]
+    axis = figure.subplots()
     for k, name in enumerate(timing.name for timing in races[0].timings):
         points = [(-math.log10(one.of(name).error), 1e3 * one.of(name).median) for one in races]
-        style = {"marker": "o", "linewidth": 1.8} if name.startswith("refnode") else {"marker": "s", "linestyle": "--"}
-        axis.plot(*zip(*points, strict=True), markersize=4, label=name, color=colours(k % 20), **style)
+        style = {"linewidth": 1.8} if name.startswith("refnode") else {"linestyle": "--"}
+        axis.plot(*zip(*points, strict=True), markersize=5, label=name, marker="osv^DPX*<>pH"[k % 12], **style)
     axis.set_yscale("log")
     axis.set_xlabel("correct digits of the worst leaf")
     axis.set_ylabel("milliseconds, median")

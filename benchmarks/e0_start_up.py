@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from benchmarks.children import ask
+from benchmarks.races import REST
 from benchmarks.script import Data, main
 
 CASES = {
@@ -132,7 +133,8 @@ def draw(data: Data, figure: Any) -> None:
 def bars(panel: Any, values: dict[str, float], words: str) -> None:
     """A bar for each value, the first on top."""
     at = range(len(values), 0, -1)
-    panel.barh(at, values.values(), color="black")
+    others = ("torch", "diffrax")
+    panel.barh(at, values.values(), color=[REST if name.startswith(others) else "black" for name in values])
     panel.set_yticks(at, values, fontsize=8)
     for y, value in zip(at, values.values(), strict=True):
         panel.text(value, y, f" {value:.2f}", va="center", fontsize=8)

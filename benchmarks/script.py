@@ -27,7 +27,11 @@ def main(
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about.partition("\n")[0])
     parser.add_argument("--short", action="store_true", help="a small part, without other libraries; not for results")
     parser.add_argument("--into", metavar="FOLDER", type=Path, help="write there instead, also with --short")
+    parser.add_argument("--draw", metavar="PATH", type=Path, help="measure nothing: draw what results/ holds there")
     arguments = parser.parse_args()
+    if arguments.draw:
+        picture(arguments.draw, load(name), draw)
+        return 0
     into = arguments.into or (None if arguments.short else RESULTS)
     data = {"about": about.partition("\n")[0], "machine": machine(), **measure(arguments.short)}
     data = json.loads(json.dumps(data))  # as a reader of the file will see it
@@ -60,14 +64,17 @@ def whole_page(name: str, data: Data, page: Callable[[Data], str]) -> str:
 
 
 def picture(path: Path, data: Data, draw: Callable[[Data, Any], None]) -> None:
-    """The picture of a script."""
+    """The picture of a script, in colours that colour-blind readers tell apart."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
+    from refnode.figures import COLOURS
+
     figure = Figure(figsize=(10, 4.5), layout="constrained", facecolor="white")
-    draw(data, figure)
-    beside = path.with_suffix(".part.png")
+    with matplotlib.rc_context({"axes.prop_cycle": matplotlib.cycler(color=COLOURS)}):
+        draw(data, figure)
+    beside = path.with_suffix(f".part{path.suffix}")
     figure.savefig(beside, dpi=110)
     os.replace(beside, path)

@@ -1,8 +1,7 @@
-"""refnode figures: pictures of the paper's experiments, of a problem of the catalogue, or of a problem file."""
+"""refnode figures: every picture of the project, those of a problem of the catalogue, or of a problem file."""
 
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from refnode import figure_data, figures as draw
 from refnode.arrays import one_of
 from refnode.dense_costate import Costate, costate
 from refnode.errors import InvalidArgument
-from refnode.gallery import GALLERY
+from refnode.kept_pictures import RESULTS, Kept, kept_pictures
 from refnode.oracle.entry import Entry
 from refnode.oracle.problems import catalogue
 from refnode.problem_file import load_problem
@@ -71,7 +70,6 @@ class Pictures:
         }  # fmt: skip
 
 
-RESULTS = "validation/paper/results"
 NAMES = ("theta", "field", "states", "costate", "hamiltonian", "errors")
 
 
@@ -90,41 +88,43 @@ def _chosen(ctx: click.Context, parameter: click.Parameter, text: str) -> list[s
 @click.option("--problem", metavar="NAME|FILE.json",
               help="Pictures of this problem instead: a name of the catalogue, or a problem file.")  # fmt: skip
 @click.option("--out", default="figures", show_default=True, metavar="DIR", help="The folder; made if it is not there.")
+@click.option("--in-place", is_flag=True, help="Write each where the project keeps it, over the one that is there.")
 @click.option("--format", "form", type=click.Choice(["png", "svg", "pdf"]), default="png", show_default=True)
 @click.option("--pictures", callback=_chosen, default=",".join(NAMES), show_default=True, metavar="A,B",
               help="Only these; errors, which runs every method, takes longest.")  # fmt: skip
 def figures(
-    names: tuple[str, ...], listed: bool, results: str, problem: str | None, out: str, form: str, pictures: list[str]
-) -> None:
-    """Pictures of the paper's experiments, from the results of many seeds: all of them, or each NAME.
+    names: tuple[str, ...], listed: bool, results: str, problem: str | None, out: str, in_place: bool, form: str,
+    pictures: list[str],
+) -> None:  # fmt: skip
+    """Every picture of the project, or each NAME, from what a checkout of it keeps; nothing is measured or trained.
 
     With --problem, of one problem: theta(t), the vector field over t, z(t), a(t), H(t), and every method's error
     against the tolerance. Exit status 0 if a picture was written, 1 if the problem has none of those asked for, 2 if
     the question makes no sense. Needs matplotlib: pip install 'refnode[figures]'.
     """
+    kept = kept_pictures(Path(results), lambda name, picture: Pictures(catalogue(name)[0]).drawings[picture]())
     if listed:
-        click.echo("\n".join(GALLERY))
+        click.echo("\n".join(kept))
         return
     draw.require_matplotlib()
     if problem is None:
-        _of_experiments(names or tuple(GALLERY), Path(results), _folder(out), form)
-    elif names:
-        raise InvalidArgument("NAME", " ".join(names), "left out beside --problem (see --pictures)")
+        _again({one_of("NAME", name, tuple(kept)): kept[name] for name in names} or kept, in_place, _folder(out), form)
+    elif names or in_place:
+        was = " ".join(names) or "--in-place"
+        raise InvalidArgument("NAME", was, "left out beside --problem (see --pictures)")
     else:
         _of_problem(problem, _folder(out), form, pictures)
 
 
-def _of_experiments(names: tuple[str, ...], results: Path, folder: Path, form: str) -> None:
-    """Pictures of the gallery."""
-    for name in names:
-        one_of("NAME", name, tuple(GALLERY))
-    for name in names:
-        source, function = GALLERY[name]
-        if not (results / f"{source}.json").is_file():
-            allowed = f"a folder with {source}.json, which `python -m validation.paper {source}` writes"
-            raise InvalidArgument("results", repr(str(results)), allowed)
-        figure = function(json.loads((results / f"{source}.json").read_text("utf-8")))
-        _write(figure, folder, f"{name}.{form}", form)
+def _again(pictures: Mapping[str, Kept], in_place: bool, folder: Path, form: str) -> None:
+    """Pictures that the project keeps, drawn again."""
+    for name, kept in pictures.items():
+        kept.check(name)
+    for name, kept in pictures.items():
+        path = (kept.folder if in_place else folder) / f"{name}.{form}"
+        path.parent.mkdir(exist_ok=True)
+        kept.write(path, form)
+        click.echo(f"wrote {path}")
 
 
 def _of_problem(name: str, folder: Path, form: str, pictures: list[str]) -> None:

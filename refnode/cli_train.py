@@ -13,6 +13,7 @@ from refnode.errors import InvalidArgument
 from refnode.experiments import EXPERIMENTS, Experiment
 from refnode.gradients import METHODS
 from refnode.json_file import write_json
+from refnode.model_file import export_weights
 from refnode.train.loop import Run
 
 
@@ -25,7 +26,8 @@ from refnode.train.loop import Run
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all.  [default: the experiment's]")
 @click.option("--backend", type=click.Choice(["auto", "numpy", "cpu"]), default="auto", show_default=True)
-@click.option("--out", metavar="DIR", help="Folder for checkpoint.json, model.json and result.json; made if new.")
+@click.option("--out", metavar="DIR",
+              help="Folder for checkpoint.json, model.json, weights.npz and result.json; made if new.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, bit for bit.")
 def train(experiment: str | None, listed: bool, out: str | None, resume: bool, **words: Any) -> None:
     """Train a model of one of the paper's EXPERIMENTs: a bar on stderr, what it reaches on stdout.
@@ -57,6 +59,7 @@ def _finish(chosen: Experiment, name: str, run: Run, words: dict[str, Any], out:
     Console(highlight=False).print(report.facts_table(facts | means | numbers))
     if out is not None:
         run.save(Path(out) / "model.json")
+        export_weights(run.params, Path(out) / "weights.npz")
         write_json({**facts, "reached": {word: float(value).hex() for word, value in reached.items()}},
                    Path(out) / "result.json")  # fmt: skip
 
@@ -64,10 +67,12 @@ def _finish(chosen: Experiment, name: str, run: Run, words: dict[str, Any], out:
 def _print_list() -> None:
     console = Console(highlight=False)
     for experiment in EXPERIMENTS.values():
-        console.print(Text(f"{experiment.name}: {experiment.about}", "bold"))
-        console.print(Text(f"  {experiment.steps} steps of {experiment.batch}; {experiment.source}"))
+        console.print(Text(f"{experiment.name}: {experiment.about}", "bold"), soft_wrap=True)
+        console.print(Text(f"  {experiment.steps} steps of {experiment.batch}; {experiment.source}"), soft_wrap=True)
+        if experiment.deviation:
+            console.print(Text(f"  but: {experiment.deviation}"), soft_wrap=True)
         for name, kind in experiment.kinds.items():
-            size = sum(leaf.size for leaf in kind.model.init(_rng()).values())
+            size = sum(leaf.size for leaf_name, leaf in kind.model.init(_rng()).items() if leaf_name not in kind.frozen)
             console.print(Text(f"  --model {name:20} {size:6} parameters{'' if kind.can else '; cannot, by theory'}"))
 
 

@@ -291,6 +291,15 @@ BUGS = (
     Bug("fit: no step in function space", "train/loop.py", "riesz_of(problem, result) if self.riesz else result.grads", "result.grads", TRAIN),
     Bug("checkpoint without the optimiser's slots", "train/checkpoint.py", '_decoded(node, "slots"), node["done"]', '{n: 0 * a for n, a in _decoded(node, "slots").items()}, node["done"]', CHECKPOINT),
     Bug("checkpoint in single precision", "train/checkpoint.py", "encode(np.atleast_1d(leaf))", "encode(np.atleast_1d(leaf).astype(np.float32).astype(np.float64))", TRAIN),
+    Bug("train: no plain names", "cli_train.py", 'export_weights(run.params, Path(out) / "weights.npz")', "pass", "tests/test_cli_train.py"),
+    # the paper's results
+    Bug("fractions: points of a model taken as independent", "../validation/paper/statistics.py", "        n = min(n, float(", "        n = max(n, float(", "tests/test_paper_statistics.py"),
+    Bug("fractions: no bound from the points", "../validation/paper/statistics.py", "    mean, m, n = float(v.mean()), len(v), float(points)", "    mean, m, n = float(v.mean()), len(v), float(points) * len(v)", "tests/test_paper_statistics.py"),
+    Bug("effects: ends the wrong way about", "../validation/paper/statistics.py", "(low, high) if d >= 0 else (-high, -low)", "(low, high) if d >= 0 else (-low, -high)", "tests/test_paper_statistics.py"),
+    Bug("effects: the central t", "../validation/paper/statistics.py", "stats.nct.cdf(t, n - 1, delta)", "stats.t.cdf(t - delta, n - 1)", "tests/test_paper_statistics.py"),
+    Bug("figures: one place for all", "cli_figures.py", "(kept.folder if in_place else folder)", "folder", "tests/test_gallery.py"),
+    Bug("figures: the scoreboard left out", "kept_pictures.py", "    return found | dict.fromkeys(SCOREBOARDS, board)", "    return found", "tests/test_gallery.py"),
+    Bug("depth: no Riesz step", "experiments/depth.py", 'riesz=kind == "riesz"', "riesz=False", "tests/experiments"),
     Bug("next batch: functions of a new kind not asked", "problem.py", "if loss.kinds != self.loss.kinds:", "if False:", TRAIN),
     # the Taylor rung
     Bug("taylor add: one lost low word", "oracle/taylor/core/double.py", "return quick_two_sum(s, e + f)", "return quick_two_sum(s, e)", DOUBLE),
@@ -374,7 +383,7 @@ CUDA_BUGS = (                                       # they need `pip install 're
 def copy_with(bug: Bug, folder: Path) -> None:
     """A copy of the repository's code in folder, with the bug planted."""
     for name in ("refnode", "tests", "docs", "examples", "validation", "benchmarks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.svg"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*", "runs"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     path = folder / "refnode" / bug.file
     text = path.read_text("utf-8")

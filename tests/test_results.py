@@ -45,7 +45,7 @@ def test_the_page_is_that_of_the_numbers():
     assert (RESULTS / "scoreboard.md").read_text("utf-8") == table.page(BOARD)
     for name in ("scoreboard.png", "scoreboard_few.png"):
         assert (RESULTS / name).read_bytes().startswith(b"\x89PNG")
-    assert "<svg" in (RESULTS / "scoreboard.svg").read_text("utf-8")
+        assert (RESULTS / name).stat().st_size < 1_000_000
 
 
 def test_every_configuration_is_scored_on_every_problem():

@@ -4,7 +4,7 @@
     python -m validation.scoreboard --quick               six problems, two tolerances
     python -m validation.scoreboard --problems mild --problems stiff --peers diffrax --peers "torchdyn adjoint"
 
-In the environment that validation/peers/install.sh makes. Writes scoreboard.json, .md, .png and .svg, and a smaller
+In the environment that validation/peers/install.sh makes. Writes scoreboard.json, .md and .png, and a smaller
 picture, into validation/results, or, if only a part is run, into run/scoreboard; with --html also scoreboard.html, one
 file that sorts, filters and tells the command behind every number. The JSON file is written as the run goes: --resume
 continues from it, --redraw only writes the other files anew. A library that raises, crashes or takes too long is a row
@@ -145,18 +145,24 @@ def earlier(path, board):
 @click.option("--peers", multiple=True, help="A library, or one configuration's whole name; may be repeated.")
 @click.option("--resume", is_flag=True, help="Continue the run whose JSON file is there.")
 @click.option("--redraw", is_flag=True, help="Run nothing: write tables and pictures from the JSON file that is there.")
+@click.option("--draw", type=click.Path(dir_okay=False, path_type=Path), help="Run nothing: only draw the picture of"
+              " this name, scoreboard or scoreboard_few, to this file.")  # fmt: skip
 @click.option("--html", "as_html", is_flag=True, help="Write scoreboard.html too.")
 @click.option("--lanes", type=click.IntRange(1), default=min(2, os.cpu_count() or 1), help="Processes at once.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the files.")
 @click.option("--expect", type=click.Path(dir_okay=False, path_type=Path), help="A file that states the verdicts.")
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Write such a file.")
-def main(quick, problems, peers, resume, redraw, as_html, lanes, out, expect, state):
+def main(quick, problems, peers, resume, redraw, draw, as_html, lanes, out, expect, state):
     """Grade other libraries' gradients, and refnode's own, on refnode's catalogue."""
     part = quick or problems or peers
     out = out or (Path("run") / "scoreboard" if part else HERE / "results")
     out.mkdir(parents=True, exist_ok=True)
     os.environ |= THREADS  # for the workers, before they import anything
     file = out / "scoreboard.json"
+    if draw:
+        board = load(file)
+        picture.draw(picture.few(board) if draw.stem == "scoreboard_few" else board, CONFIGURATIONS, [draw])
+        return
     if redraw:
         write_pages(out, load(file), as_html)
         return
@@ -179,7 +185,7 @@ def write_pages(out, board, as_html=False):
     if as_html:
         html.save(out / "scoreboard.html", board)
     (out / "scoreboard.md").write_text(table.page(board), "utf-8")
-    picture.draw(board, CONFIGURATIONS, [out / "scoreboard.png", out / "scoreboard.svg"])
+    picture.draw(board, CONFIGURATIONS, [out / "scoreboard.png"])
     picture.draw(picture.few(board), CONFIGURATIONS, [out / "scoreboard_few.png"])
     spent = os.times()
     cpu = spent.children_user + spent.children_system

@@ -58,6 +58,7 @@ class Experiment:
     batch      samples a step, drawn anew; or, if `whole`, once for the whole training
     solver, optimiser, steps
     measure    measure(model, params, solver) -> numbers by name, on data of its own
+    deviation  what is not as in the source, and why
     """
 
     name: str
@@ -71,6 +72,7 @@ class Experiment:
     steps: int
     measure: Measure
     whole: bool = False
+    deviation: str = ""
 
     def kind(self, name: str) -> Kind:
         """One of its models, or InvalidArgument."""

@@ -24,6 +24,7 @@ GALLERY: dict[str, tuple[str, Callable[[dict[str, Any]], "Figure"]]] = {
     "tracking_theta": ("tracking", tracking.theta),
     "tracking_field": ("tracking", tracking.field),
     "depth_gradients": ("depth", depth.gradients),
+    "depth_theta": ("depth", depth.theta),
     "depth_training": ("depth", depth.training),
     "ring_density": ("ring", ring.density),
     "ring_training": ("ring", ring.training),

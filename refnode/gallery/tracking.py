@@ -33,14 +33,17 @@ def paths(found: dict[str, Any]) -> "Figure":
 
 @in_style
 def distance(found: dict[str, Any]) -> "Figure":
-    """The mean squared distance to the signal against t; seed 0."""
+    """The mean squared distance to the signal against t, geometric means over the seeds with their 95 % intervals."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 2.8), layout="constrained")
     ax = figure.subplots()
     ax.axvspan(1, 5, color="0.94", lw=0)
-    for (name, seen), colour, style in zip(found["seen"].items(), COLOURS, ("-", "--", "-.", ":"), strict=False):
-        ax.plot(seen["t"], seen["distance"], style, color=colour, label=NAMES[name])
+    for (name, band), colour, style in zip(found["distance"].items(), COLOURS, ("-", "--", "-.", ":"), strict=False):
+        mean, low, high = band
+        t = np.linspace(0, found["far"], len(mean))
+        ax.plot(t, mean, style, color=colour, label=NAMES[name])
+        ax.fill_between(t, low, high, color=colour, alpha=0.25, lw=0)
     ax.set(yscale="log", xlabel="$t$ (trained on $[0, 1]$)", ylabel="mean squared distance", xlim=(0, 5))
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -14,7 +14,9 @@ from validation.paper.runs import RESULTS, THREADS, results, spawned
 NAMES = ("reflection", "tracking", "depth", "engines", "study", "annuli", "ring")
 HEAD = """# {name}
 
-Regenerate: `python -m validation.paper {name} --seeds {seeds}`. Means over the seeds with 95 % intervals.
+Regenerate: `python -m validation.paper {name} --seeds {seeds}`. Means over the seeds with 95 % intervals: of errors
+geometric means and Student's interval of the logarithms, of accuracies Clopper and Pearson's interval with the
+effective number of points that the spread between seeds leaves (Korn and Graubard 1998), of others Student's.
 
 """
 

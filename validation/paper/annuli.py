@@ -5,26 +5,32 @@ from typing import Any
 import numpy as np
 
 import refnode as rn
-from refnode.experiments.annuli import ANNULI, draw
+from refnode.experiments.annuli import ANNULI, POINTS, draw
 from validation.paper.runs import Job, job
-from validation.paper.summary import by_model, summary, table
+from validation.paper.summary import by_model, settings, summary, table
 from validation.paper.trained import params_of, rounded, trained
 
 MEASURES = {"accuracy": "accuracy", "loss": "squared error", "nfe": "forward evaluations"}
 SIDE, GRID = 3.0, 41
+AUTHORS = 1024  # points a step
+BATCHES = (ANNULI.batch, AUTHORS)
 
 
 def jobs(seeds: int, **words: Any) -> list[Job]:
-    """Every model with every seed."""
-    where = "validation.paper.annuli:one"
-    names = [(model, seed) for seed in range(seeds) for model in ANNULI.kinds]
-    return [job(f"annuli/{m}_{s}", where, model=m, seed=s, out=f"annuli/{m}_{s}", **words) for m, s in names]
+    """Every model with every seed, and with seed 0 once more, on as many points a step as the authors took."""
+    own = [_job(model, seed, **words) for seed in range(seeds) for model in ANNULI.kinds]
+    return own + [_job(model, 0, batch=AUTHORS, **words) for model in ANNULI.kinds]
 
 
-def one(model: str, seed: int, out: str, **words: Any) -> dict[str, Any]:
+def _job(model: str, seed: int, **words: Any) -> Job:
+    name = f"annuli/{model}_{seed}{'_larger' if 'batch' in words else ''}"
+    return job(name, "validation.paper.annuli:one", model=model, seed=seed, out=name, **words)
+
+
+def one(model: str, seed: int, out: str, batch: int | None = None, **words: Any) -> dict[str, Any]:
     """A run; that of seed 0 with what the pictures show."""
-    run = trained("annuli", model, seed, out, **words)
-    return run | ({} if seed else {"seen": seen(model, params_of(out))})
+    run = trained("annuli", model, seed, out, batch=batch, **words)
+    return run | ({"seen": seen(model, params_of(out))} if seed == 0 and run["batch"] == ANNULI.batch else {})
 
 
 def seen(model: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -53,11 +59,23 @@ def ways_at(solution: Any, s: float, t0: Any, T: Any) -> Any:
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of this experiment."""
-    models = {name: summary(each) for name, each in by_model(runs).items()}
-    first = {run["model"]: run["seen"] for run in runs if run["seed"] == 0}
-    return {"models": models, "seen": first, "side": SIDE, "grid": GRID}
+    own = [run for run in runs if run["batch"] == ANNULI.batch]
+    models = {name: summary(each, ("loss",), {"accuracy": POINTS}) for name, each in by_model(own).items()}
+    larger = {run["model"]: run["reached"] for run in runs if run["batch"] == AUTHORS}
+    first = {run["model"]: run["seen"] for run in own if run["seed"] == 0}
+    return {"models": models, "larger": larger, "batch": ANNULI.batch, "seen": first, "side": SIDE, "grid": GRID}
 
 
 def page(found: dict[str, Any]) -> str:
-    """Its table."""
-    return table(found["models"], MEASURES)
+    """Its table, and what seed 0 reaches on larger batches."""
+    lines = [f"| model | {' | '.join(f'{word}, {b:,} points' for word in MEASURES.values() for b in BATCHES)} |"]
+    lines += ["|---" * (1 + len(BATCHES) * len(MEASURES)) + "|"]
+    for name, reached in found["larger"].items():
+        own = {m: found["models"][name]["reached"][m]["each"][0] for m in MEASURES}
+        cells = (f"{one[m]:.4g}" for m in MEASURES for one in (own, reached))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return f"""{table(found["models"], MEASURES)}{settings(ANNULI)}
+What the smaller batch changes: seed 0 on {found["batch"]} points a step, and on {AUTHORS:,}, the authors' number.
+
+{chr(10).join(lines)}
+"""

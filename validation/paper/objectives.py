@@ -26,6 +26,7 @@ from refnode.experiments import annuli, reflection, tracking
 OBJECTIVES = ("terminal", "2 seen", "4 seen", "8 seen", "16 seen", "integral", "mixed 0.1", "mixed 1", "mixed 10",
               "kinetic 0.01", "kinetic 0.1", "kinetic 1")  # fmt: skip
 DEPTHS = np.linspace(0, 1, 101)
+POINTS = 1000  # of the annuli, that models are measured on
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ TASKS = {
     "annuli": Task(
         "annuli", rn.NeuralODE(rn.MLP(3, 16, 16, 3), h_x=rn.ZeroAugment(1), h_y=rn.Columns(2, 3)), _annuli, 2,
         rn.Solver("dopri5", tol=1e-3), rn.AdamW(1e-2, weight_decay=1e-6), 250,
-        lambda: _annuli(np.random.default_rng(2**32), 1000),
+        lambda: _annuli(np.random.default_rng(2**32), POINTS),
     ),
     "reflection": Task(
         "reflection", reflection.KINDS["zero_augmented"].model, lambda rng: (reflection.X, -reflection.X), 0,

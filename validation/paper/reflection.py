@@ -7,7 +7,7 @@ import numpy as np
 import refnode as rn
 from refnode.experiments.reflection import ONE_SIDE, ORDER_KEPT, REFLECTION, X
 from validation.paper.runs import Job, job
-from validation.paper.summary import by_model, summary, table
+from validation.paper.summary import by_model, settings, summary, table
 from validation.paper.trained import params_of, rounded, trained
 
 MEASURES = {"loss": "squared error", "rising": "pairs in order", "nfe": "forward evaluations"}
@@ -33,7 +33,7 @@ def one(model: str, seed: int, out: str, **words: Any) -> dict[str, Any]:
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of this experiment, and whether every forbidden model respects its bound."""
-    models = {name: summary(each) for name, each in by_model(runs).items()}
+    models = {name: summary(each, errors=("loss",)) for name, each in by_model(runs).items()}
     first = {run["model"]: run["seen"] for run in runs if run["seed"] == 0}
     forbidden = [name for name, model in models.items() if not model["can"]]
     least = {name: ONE_SIDE if name == "adaptive_autonomous" else ORDER_KEPT for name in forbidden}
@@ -44,4 +44,5 @@ def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def page(found: dict[str, Any]) -> str:
     """Its table and its bounds."""
     bounds = ", ".join(f"{name} {bound:.4f}" for name, bound in found["least"].items())
-    return table(found["models"], MEASURES) + f"\nNo parameters can do better than, by theory: {bounds}.\n"
+    least = f"\nNo parameters can do better than, by theory: {bounds}.\n"
+    return table(found["models"], MEASURES) + least + settings(REFLECTION)

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 import refnode as rn
-from refnode.experiments.ring import CENTRES, FLOW, GIVEN, RADIUS, log_density
+from refnode.experiments.ring import CENTRES, FLOW, GIVEN, RADIUS, RING, RING_GIVEN, log_density
 from validation.paper.runs import Job, job
-from validation.paper.summary import by_model, summary, table
+from validation.paper.summary import by_model, settings, summary, table
 from validation.paper.trained import params_of, rounded, trained
 
 MEASURES = {"loss": "negative log-likelihood", "truth": "of the ring itself", "nfe": "forward evaluations"}
@@ -49,4 +49,5 @@ def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def page(found: dict[str, Any]) -> str:
     """Its table."""
-    return table(found["models"], MEASURES)
+    given = f"Steps of the flow that is told which: {RING_GIVEN.steps}."
+    return table(found["models"], MEASURES) + settings(RING) + given + "\n"

@@ -6,10 +6,12 @@ correction for all of them together. What it says of them is in conclusions.py.
 
 from typing import Any
 
-from validation.paper.objectives import OBJECTIVES, TASKS
+import numpy as np
+
+from validation.paper.objectives import OBJECTIVES, POINTS, TASKS, Task
 from validation.paper.runs import Job, job
-from validation.paper.statistics import geometric_interval, holm, mean_interval, ratio
-from validation.paper.summary import cell
+from validation.paper.statistics import fraction_interval, geometric_interval, holm, mean_interval, ratio
+from validation.paper.summary import cell, numerics
 
 PAIRS = (("integral", "terminal"), ("integral", "8 seen"), ("mixed 1", "terminal"), ("kinetic 0.1", "terminal"))
 MEASURES = {
@@ -18,6 +20,10 @@ MEASURES = {
     "seconds": "CPU seconds of a gradient",
 }  # fmt: skip
 LEVEL = 0.05
+SECONDS = (
+    "Seconds are CPU time of one thread, on a machine that had\nother work beside it: they compare objectives, and say"
+    " nothing of how fast refnode is."
+)
 FLOOR = 1e-8  # of an error in a ratio
 LEAST_SEEDS = 12  # with fewer the least p of signed ranks, 2^(1 - n), passes no correction for so many comparisons
 
@@ -53,7 +59,8 @@ def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
 def _mean(rows: list[Any], measure: str) -> tuple[float, float, float]:
     if measure in MEASURES:
         return geometric_interval(_column(rows, measure))
-    return mean_interval([row[measure] for row in rows])
+    values = [row[measure] for row in rows]
+    return fraction_interval(values, POINTS) if "accuracy" in measure else mean_interval(values)
 
 
 def _column(rows: list[Any], measure: str) -> list[float]:
@@ -72,15 +79,23 @@ def shown(one: dict[str, Any]) -> bool:
 
 
 def effect(one: dict[str, Any]) -> str:
-    """The effect size d; "-" where all seeds have the same factor, so that there is no spread to measure it by."""
-    return "-" if one["low"] == one["high"] else f"{one['d']:.1f}"
+    """The effect size d and its interval; "-" where all seeds have the same factor, so that there is no spread to
+    measure it by."""
+    d, low, high = (f"{round(one[word], 1) + 0:.1f}" for word in ("d", "d_low", "d_high"))  # + 0: no -0.0
+    return "-" if one["d"] == 0 else f"{d} [{low}, {high}]"
 
 
 def page(data: dict[str, Any]) -> str:
     """The tables behind the conclusions."""
-    words = "Means are geometric, but those of accuracies and of the depth of exit.\n"
+    tasks = "; ".join(f"{name}, {settings_of(task)}" for name, task in TASKS.items())
+    words = f"Means of evaluations and seconds are geometric, too. {SECONDS}\n\nSettings: {tasks}. Why: objectives.py."
     means = [_means(task, rows) for task, rows in data["means"].items()]
-    return "\n".join([words, *means, _compared(data["compared"])])
+    return "\n".join([words, "", *means, _compared(data["compared"])])
+
+
+def settings_of(task: Task) -> str:
+    """The numerics of a task in words."""
+    return numerics(task.steps, len(task.draw(np.random.default_rng(0))[0]), task.optimiser, task.solver)
 
 
 def _means(task: str, rows: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ import refnode as rn
 from refnode import figure_data
 from refnode.experiments.tracking import FAR, TRACKING, squared_distance, starts
 from validation.paper.runs import Job, job
-from validation.paper.summary import by_model, summary, table
+from validation.paper.statistics import geometric_interval
+from validation.paper.summary import by_model, settings, summary, table
 from validation.paper.trained import params_of, rounded, trained
 
 MEASURES = {
@@ -25,17 +26,24 @@ def jobs(seeds: int, **words: Any) -> list[Job]:
 
 
 def one(model: str, seed: int, out: str, **words: Any) -> dict[str, Any]:
-    """A run; that of seed 0 with some ways to t = 5 and the mean squared distance along them."""
+    """A run, with the mean squared distance to the signal up to t = 5; that of seed 0 with some ways there."""
     run = trained("tracking", model, seed, out, **words)
-    if seed:
-        return run
-    kind, params = TRACKING.kind(model), params_of(out)
+    return run | afterwards(model, seed, params_of(out))
+
+
+def afterwards(model: str, seed: int, params: dict[str, Any]) -> dict[str, Any]:
+    """What the pictures show of a trained model."""
+    kind = TRACKING.kind(model)
     t, distance, _ = squared_distance(kind.model, params, TRACKING.solver)
+    far = {"distance": [float(f"{value:.4g}") for value in distance[::2]]}
+    if seed:
+        return far
     x = starts(np.random.default_rng(5), 8)
     loss = TRACKING.draw(np.random.default_rng(0), 8)[1]
     z = rn.solve(rn.Problem(kind.model, params, x, loss, (0.0, FAR)), TRACKING.solver).z(t[::5])
-    seen = {"t": rounded(t[::5]), "z": rounded(z), "distance": rounded(distance[::5], 6)}
-    return run | {"seen": seen | (depth_of(rn.Problem(kind.model, params, x, loss)) if model == "right_period" else {})}
+    seen = {"t": rounded(t[::5]), "z": rounded(z)}
+    depth = depth_of(rn.Problem(kind.model, params, x, loss)) if model == "right_period" else {}
+    return far | {"seen": seen | depth}
 
 
 def depth_of(problem: rn.Problem) -> dict[str, Any]:
@@ -49,10 +57,14 @@ def depth_of(problem: rn.Problem) -> dict[str, Any]:
 
 def collect(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of this experiment."""
-    models = {name: summary(each) for name, each in by_model(runs).items()}
-    return {"models": models, "seen": {run["model"]: run["seen"] for run in runs if run["seed"] == 0}}
+    models = {name: summary(each, errors=("path", "at_1", "beyond", "at_5")) for name, each in by_model(runs).items()}
+    far = {name: [run["distance"] for run in each] for name, each in by_model(runs).items()}
+    bands = {name: np.array([geometric_interval(at) for at in zip(*each, strict=True)]) for name, each in far.items()}
+    distance = {name: [[float(f"{v:.4g}") for v in row] for row in band.T] for name, band in bands.items()}
+    return {"models": models, "distance": distance, "far": FAR,
+            "seen": {run["model"]: run["seen"] for run in runs if run["seed"] == 0}}  # fmt: skip
 
 
 def page(found: dict[str, Any]) -> str:
     """Its table."""
-    return table(found["models"], MEASURES)
+    return table(found["models"], MEASURES) + settings(TRACKING)

@@ -1,5 +1,6 @@
 """One run of an experiment as plain data: what it reached, and how the training went."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ from refnode.model_file import load_model
 POINTS = 100  # of a curve over the training
 
 
-def trained(experiment: str, model: str, seed: int, out: str, method: str = "discrete", **words: Any) -> dict[str, Any]:
-    """Train one model with one seed, resuming what `out` holds, and keep its model file there."""
-    one = EXPERIMENTS[experiment]
+def trained(
+    experiment: str, model: str, seed: int, out: str, method: str = "discrete", batch: int | None = None, **words: Any
+) -> dict[str, Any]:
+    """Train one model with one seed, resuming what `out` holds, and keep its model file there. batch: samples a step,
+    where they are others than the experiment's."""
+    one = EXPERIMENTS[experiment] if batch is None else replace(EXPERIMENTS[experiment], batch=batch)
     run = one.train(model, seed, method, out=out, resume=True, every=200, show=False, **words)
     run.save(Path(out) / "model.json")
     Path(out, "checkpoint.json").unlink()
     size = sum(leaf.size for name, leaf in run.params.items() if name not in one.kind(model).frozen)
     return {
         "experiment": experiment, "model": model, "seed": seed, "method": method, "steps": len(run.history["loss"]),
-        "parameters": size, "can": one.kind(model).can, "reached": one.measured(model, run.params),
+        "batch": one.batch, "parameters": size, "can": one.kind(model).can, "reached": one.measured(model, run.params),
         "curve": curve(run.history),
     }  # fmt: skip
 
