@@ -1,6 +1,6 @@
 """The backsolve adjoint: state and costate together, backwards from T."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -54,20 +54,33 @@ def backsolve_adjoint(
 
 
 def by_backsolve(back: BackwardPass, check: bool, allowed: float) -> GradientResult:
-    """The gradient by a backward pass that solves the state again."""
-    problem, values, forward, solver, d = back.problem, back.values, back.forward, back.solver, back.d
+    """The gradient by a backward pass that solves the state again, by steps of the two together."""
+    solver, d = back.solver, back.d
     atol = np.concatenate([np.full(d, solver.atol or 0.0), np.full(d, back.costate_atol())])
 
-    def sweep(i: int, adj: Array) -> Array:
+    def down(i: int, u: Array) -> Array:
         def rhs(t: Array, u: Array) -> Array:
             z, adj = u[:, :d], u[:, d:]
             return np.concatenate([back.rate(i, t, z), back.costate_rate(i, t, z, adj)], axis=1)
 
-        u = np.concatenate([forward.at_bounds[i + 1][:, :d], adj], axis=1)
         for step in back.steps(i, rhs, u, atol):
             stages = stages_of_step(step.h, step.y, step.k, solver.tableau)
             back.gather(i, step, [stage[:, :d] for stage in stages], [stage[:, d:] for stage in stages])
             u = step.y_new
+        return u
+
+    held = 2 * sum(y.nbytes for y in back.forward.at_bounds)
+    return with_state(back, down, check, allowed, lambda: held)
+
+
+def with_state(
+    back: BackwardPass, down: Callable[[int, Array], Array], check: bool, allowed: float, held: Callable[[], int]
+) -> GradientResult:
+    """The gradient, where down(i, u) takes u = [z, a] (b, 2 d) from the end of segment i to its start."""
+    problem, values, forward, solver, d = back.problem, back.values, back.forward, back.solver, back.d
+
+    def sweep(i: int, adj: Array) -> Array:
+        u = down(i, np.concatenate([forward.at_bounds[i + 1][:, :d], adj], axis=1))
         if check:
             check_return(u[:, :d], forward.at_bounds[i][:, :d], back.times[i], solver, allowed)
         return u[:, d:]
@@ -78,7 +91,7 @@ def by_backsolve(back: BackwardPass, check: bool, allowed: float) -> GradientRes
         back.check_integrals()
     return gradient_result(
         problem, values, forward, grads, method="backsolve", solver=solver, nfe_backward=back.statistics.nfe,
-        peak_bytes=2 * sum(y.nbytes for y in forward.at_bounds), adj_t0=adj_t0,
+        peak_bytes=held(), adj_t0=adj_t0,
     )  # fmt: skip
 
 

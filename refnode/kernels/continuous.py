@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from refnode.arrays import Array, flag
-from refnode.gradients.backsolve_adjoint import allowed_miss, by_backsolve, check_return, unreliable_if_it_fails
+from refnode.arrays import flag
+from refnode.gradients.backsolve_adjoint import allowed_miss, by_backsolve, with_state
 from refnode.gradients.interpolating_adjoint import by_interpolation
 from refnode.gradients.result import GradientResult, gradient_result
 from refnode.kernels.costate import CostatePass
@@ -51,22 +51,7 @@ def backsolve_adjoint(
     run = run_of(problem, values, solver, dtype)
     solved = solve(run, KEEP_NOTHING, for_vjps=False)
     back = CostatePass(run, solved, beside=True)
-    forward, d = solved.forward, back.d
-
-    def sweep(i: int, adj: Array) -> Array:
-        u = back.steps_down(i, np.concatenate([forward.at_bounds[i + 1][:, :d], adj], axis=1))
-        if check:
-            check_return(u[:, :d], forward.at_bounds[i][:, :d], back.times[i], solver, allowed)
-        return u[:, d:]
-
-    with unreliable_if_it_fails():
-        grads, adj_t0 = back.run(sweep)
-    if check:
-        back.check_integrals()
-    return gradient_result(
-        problem, values, forward, grads, method="backsolve", solver=solver, nfe_backward=back.statistics.nfe,
-        peak_bytes=back.bytes(), adj_t0=adj_t0,
-    )  # fmt: skip
+    return with_state(back, back.steps_down, check, allowed, back.bytes)
 
 
 def interpolating_adjoint(
