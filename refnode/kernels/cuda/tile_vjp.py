@@ -112,8 +112,7 @@ def tile_vjp_of(S: TileShape) -> Any:
 def _add(S: TileShape) -> Any:
     """Add to the gradient of theta[q], and of its coefficients; the share of theta'(u) is returned.
 
-    Coefficients have a direction of their own: NVVM 13.0 miscompiles part[block, r p + q] summed in a loop over r, as
-    the PTX runner finds.
+    A `while` loop: NVVM 13.0 miscompiles a range over r here (tests/cuda/test_miscompile.py).
     """
     m, one, zero = U(S.basis), U(1), S.real(0)
 
@@ -123,8 +122,10 @@ def _add(S: TileShape) -> Any:
         part[block, U(0), q] += number
         if not m:
             return zero
-        for r in range(m):
+        r = U(0)
+        while r < m:
             part[block, r + one, q] += table[row, r] * number
+            r += one
         return slopes[row, q] * number
 
     return add
