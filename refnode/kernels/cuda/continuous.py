@@ -12,7 +12,7 @@ from refnode.gradients.result import GradientResult
 from refnode.kernels.cuda.costate_solve import Down, Gathered
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.run import PartRun
-from refnode.kernels.cuda.shared_solve import Stepper, shared_fractions
+from refnode.kernels.cuda.shared_solve import shared_fractions, stepper_of
 from refnode.kernels.cuda.tile_costate_solve import TileDown
 from refnode.kernels.cuda.tile_solve import TileRun
 from refnode.kernels.cuda.whole import Whole
@@ -103,7 +103,7 @@ class CardPass(BackwardPass):
         if self.whole.adaptive or not self.solver.adaptive:
             return [way.down(i, u[way.part], self.adj_atol) for way in self.ways]
         everyone = down_of(self.whole.run(slice(0, len(u)), "nothing"), False)
-        stepper = Stepper(everyone.run, everyone.S, everyone.c, i, True, self.adj_atol)
+        stepper = stepper_of(everyone.run, everyone.S, everyone.c, i, True, self.adj_atol)
         fractions, _ = shared_fractions(stepper, u, self.statistics)
         return [way.gather(i, u[way.part], fractions) for way in self.ways]
 
