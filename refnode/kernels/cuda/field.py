@@ -117,13 +117,14 @@ def field_of(S: Shape) -> Field:
 
 def weight_of(S: Shape) -> Any:
     """Number q of theta(t) = still + sum_r psi_r A_r, the sum taken where it is read."""
-    size, m, one = U(S.size), U(S.basis), U(1)
+    size, m = U(S.size), U(S.basis)
 
     @device
     def weight(W, psi, q):
-        number = W[q]
+        number, at = W[q], q + size
         for r in range(m):
-            number += psi[r] * W[(r + one) * size + q]
+            number += psi[r] * W[at]
+            at += size
         return number
 
     return weight

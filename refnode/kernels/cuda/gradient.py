@@ -160,15 +160,19 @@ def _gather(S: Shape) -> Any:
                 column += one
             for q in range(numbers):
                 total[q] += new[q]
+                at = q + numbers
                 for r in range(m):
-                    total[(r + one) * numbers + q] += psi[r] * new[q]
+                    total[at] += psi[r] * new[q]
+                    at += numbers
         for q in range(o):
             own[q] = g[first + q]
             own[o * U(late) + q] = t * g[first + q] if late else own[q]
         for q in range(size):
             tail[q] += own[q]
+            at = q + size
             for r in range(m):
-                tail[(r + one) * size + q] += psi[r] * own[q]
+                tail[at] += psi[r] * own[q]
+                at += size
         if m:
             turn(W, psi, lane, new, own, tail)
 
@@ -183,19 +187,20 @@ def _turn(S: Shape) -> Any:
     real, numbers, m, size, tail, stride, theta = (
         S.real, *(U(n) for n in (S.numbers, S.basis, S.tail, S.neurons * S.stride, S.stride, S.size))
     )  # fmt: skip
-    H, one, ends_at, depths = U(S.hidden), U(1), U((1 + S.basis) * S.tail), U(4)
+    H, ends_at, depths = U(S.hidden), U((1 + S.basis) * S.tail), U(4)
 
     @device
     def turn(W, row, lane, new, own, sums):
-        g_u = real(0)
+        g_u, first = real(0), theta
         for r in range(m):
             along = real(0)
             if lane < H:
                 for q in range(numbers):
-                    along += W[(r + one) * theta + lane * stride + q] * new[q]
+                    along += W[first + lane * stride + q] * new[q]
             for q in range(size):
-                along += W[(r + one) * theta + tail + q] * own[q]
+                along += W[first + tail + q] * own[q]
             g_u += row[m + r] * along
+            first += theta
         for q in range(depths):
             sums[ends_at + q] += row[m + m + q] * g_u
 

@@ -85,8 +85,10 @@ def _gather(S: Costate) -> Any:
                 place += one
                 column += one
             add(new, U(0), b, b_err, total, size, missed)
+            at = each
             for r in range(m):
-                add(new, (r + one) * each, row[r] * b, row[r] * b_err, total, size, missed)
+                add(new, at, row[r] * b, row[r] * b_err, total, size, missed)
+                at += each
             if m:
                 turn(W, row, b, lane, new, ends)
 
@@ -98,19 +100,20 @@ def _turn(S: Costate) -> Any:
     real, numbers, m, size, tail, stride, theta = (
         S.real, *(U(n) for n in (S.numbers, S.basis, S.tail, S.neurons * S.stride, S.stride, S.size))
     )  # fmt: skip
-    one, t0_at = U(1), U(2 * S.basis + 2)
+    t0_at = U(2 * S.basis + 2)
 
     @device
     def turn(W, row, b, lane, new, ends):
-        g_u = real(0)
+        g_u, first = real(0), theta
         for r in range(m):
             along = real(0)
             for q in range(numbers):
-                along += W[(r + one) * theta + lane * stride + q] * new[q]
+                along += W[first + lane * stride + q] * new[q]
             if lane == U(0):
                 for q in range(size):
-                    along += W[(r + one) * theta + tail + q] * new[numbers + q]
+                    along += W[first + tail + q] * new[numbers + q]
             g_u += row[m + r] * along
+            first += theta
         for q in range(U(2)):
             ends[q] += b * row[t0_at + q] * g_u
 

@@ -13,8 +13,7 @@ from refnode.kernels.cuda.tile_shape import TileShape
 def add_of(S: TileShape) -> Any:
     """Device function: add to the gradient of theta[q], and of its coefficients; the share of theta'(u) is returned.
 
-    Coefficients have a direction of their own: NVVM 13.0 miscompiles part[block, r p + q] summed in a loop over r, as
-    the PTX runner finds.
+    A `while` loop: NVVM 13.0 miscompiles a range over r here (tests/cuda/test_miscompile.py).
     """
     m, one, zero, put = U(S.basis), U(1), S.real(0), _put(S)
 
@@ -23,8 +22,10 @@ def add_of(S: TileShape) -> Any:
         put(sums, U(0), q, number)
         if not m:
             return zero
-        for r in range(m):
+        r = U(0)
+        while r < m:
             put(sums, r + one, q, table[row, r] * number)
+            r += one
         return slopes[row, q] * number
 
     return add
