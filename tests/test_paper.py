@@ -116,7 +116,7 @@ def test_the_riesz_representer_is_the_gradient_in_function_space(basis, solver):
 
 
 def test_oscillation_is_the_part_that_changes_sign():
-    """1 of a function that changes sign at every node, 0 of a straight one; of weights 2, 4, 2, .. 1 / sqrt(3^2 + 1)."""
+    """1 of a function that changes sign at every node, 0 of a straight one; weights 2, 4, 2, .. give 1 / sqrt(10)."""
     k = np.arange(34)[:, None]
     assert depth.oscillation((-1.0) ** k) == pytest.approx(1)
     assert depth.oscillation(1.0 + k) == pytest.approx(0)
