@@ -105,16 +105,16 @@ def seconds(call: Any, rounds: int, least: float) -> float:
     return best
 
 
-def costs(dtype: type, rows: int, least: float) -> tuple[float, float, float, float]:
+def costs(dtype: type, rows: int, least: float, width: int = WIDTH) -> tuple[float, float, float, float]:
     """Seconds of one flop in a product with the weights, of one flop in their gradient, of a tanh, of a slope."""
     rng = np.random.default_rng(0)
-    H, W, C, h, g, start = (aligned(WIDTH * WIDTH, dtype) for _ in range(6))
+    H, W, C, h, g, start = (aligned(max(rows, width) * width, dtype) for _ in range(6))
     for a in (H, W, C, h, g, start):
         a[:] = rng.standard_normal(a.size)
-    with_weights = seconds(lambda n: _product(n, C, H, W, rows, WIDTH, WIDTH, WIDTH, 1), 20, least)
-    of_weights = seconds(lambda n: _product(n, C, H, W, WIDTH, WIDTH, WIDTH, 1, WIDTH), 20, least)
+    with_weights = seconds(lambda n: _product(n, C, H, W, rows, width, width, width, 1), 20, least)
+    of_weights = seconds(lambda n: _product(n, C, H, W, width, width, width, 1, width), 20, least)
     tanh, slope = activation_costs(h, g, start, least)
-    return with_weights / (2 * rows * WIDTH**2), of_weights / (2 * WIDTH**3), tanh / h.size, slope / h.size
+    return with_weights / (2 * rows * width**2), of_weights / (2 * width**3), tanh / h.size, slope / h.size
 
 
 def activation_costs(h: Any, g: Any, start: Any, least: float) -> tuple[float, float]:
@@ -126,9 +126,17 @@ def activation_costs(h: Any, g: Any, start: Any, least: float) -> tuple[float, f
 
 def bounds(task: tasks.Task, cost: tuple[float, float, float, float]) -> tuple[float, float]:
     """Seconds of the products and activations of a forward solve, and of it and its discrete adjoint."""
-    problem, tableau = tasks.of(task), task.solver.tableau
+    problem = tasks.of(task)
     stats = rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=task.dtype).stats
-    accepted, rejected = (int(np.broadcast_to(n, task.batch).sum()) for n in (stats.accepted, stats.rejected))
+    return bounds_of(problem, task.solver, stats, cost)
+
+
+def bounds_of(
+    problem: rn.Problem, solver: rn.Solver, stats: rn.Stats, cost: tuple[float, float, float, float]
+) -> tuple[float, float]:
+    """The same for a gradient that took these steps."""
+    tableau = solver.tableau
+    accepted, rejected = (int(np.broadcast_to(n, problem.batch).sum()) for n in (stats.accepted, stats.rejected))
     fresh = tableau.stages - tableau.fsal  # stages that a step evaluates, and as many vjps
     evaluations, vjps = fresh * (accepted + rejected), fresh * accepted
     widths = problem.model.field.widths

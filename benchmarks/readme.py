@@ -68,8 +68,9 @@ def training() -> str:
         rounds = found["rounds"]
         mine, rival = (a2_training.fastest(rounds, *names) for names in (("refnode",), OTHERS))
         middle, low, high = a2_training.ratios(rounds[rival], rounds[mine])
-        step = f"{1e3 * statistics.median(rounds[mine]):.3g} ms in {dtype}"
-        parts.append(f"{step}, {rival} {middle:.1f} times as long ({low:.1f} .. {high:.1f})")
+        step, most = f"{1e3 * statistics.median(rounds[mine]):.3g} ms in {dtype}", statistics.median(rounds[rival])
+        longer = f"{middle:.1f} times as long ({low:.1f} .. {high:.1f}; at most {most / found['bound']:.1f})"
+        parts.append(f"{step}, {rival} {longer}")
     return f"- A training step on the annuli takes {'; '.join(parts)} \
 (`python -m benchmarks a2`, [page](benchmarks/results/a2_training.md))."
 

@@ -8,8 +8,8 @@
     back.adj_t0, back.grads["theta.W0"]                 # dL/dz(t0) on the card; leaves in NumPy
 
 An array comes by `__cuda_array_interface__` or by DLPack, with any strides, in float32 or float64, which is then the
-kernels' precision. It is read where it lies, when the work of its stream is done, and never written. Results have
-`__cuda_array_interface__` and are complete when they are returned.
+kernels' precision. It is read where it lies, when the work of its stream is done, and never written. Results have both
+protocols and are complete when they are returned.
 """
 
 from collections.abc import Mapping

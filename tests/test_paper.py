@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import refnode as rn
+from refnode.experiments.depth import DEPTH
 from refnode.gallery import GALLERY
 from validation.paper import depth, objectives, runs, study
 from validation.paper.conclusions import conclusions
@@ -98,15 +99,28 @@ def test_objectives_are_what_they_say():
         assert abs(rn.solve(rn.Problem(model, params, x, loss)).loss - wanted) < 1e-14 * 10
 
 
-def test_the_riesz_representer_is_the_gradient_in_function_space():
-    """On wide and narrow cells in turn: the representer follows (df/dtheta)^T a, found from the costate at every t, to
-    what hats can follow, h^2 / 8 |v''| and as much again for the projection; plain gradients are off by a quarter."""
-    seen = {name: np.array(values) for name, values in depth.gradients().items()}
+@pytest.mark.parametrize(
+    ("basis", "solver"),
+    [(depth.uneven(), DEPTH.solver), (depth.StageNodes(33), depth.solver_of(33))],
+    ids=["wide and narrow cells", "nodes of the stages"],
+)
+def test_the_riesz_representer_is_the_gradient_in_function_space(basis, solver):
+    """The representer follows (df/dtheta)^T a, found from the costate at every t, to what straight pieces can follow,
+    h^2 / 8 |v''| and as much again for the projection; plain gradients are off by a quarter."""
+    seen = {name: np.array(values) for name, values in depth.seen(basis, solver).items()}
     v = np.interp(seen["mesh"], seen["t"], seen["density"])
     curvature = np.max(np.abs(np.diff(seen["density"][::5], 2))) / 0.05**2  # at a stride that five decimals allow
     allowed = 2 * np.max(np.diff(seen["mesh"])) ** 2 / 8 * curvature
     assert np.max(np.abs(seen["riesz"] - v)) < allowed < 0.1 * np.max(np.abs(v))
     assert np.max(np.abs(seen["plain"] - v)) > 0.25 * np.max(np.abs(v))
+
+
+def test_oscillation_is_the_part_that_changes_sign():
+    """1 of a function that changes sign at every node, 0 of a straight one; weights 2, 4, 2, .. give 1 / sqrt(10)."""
+    k = np.arange(34)[:, None]
+    assert depth.oscillation((-1.0) ** k) == pytest.approx(1)
+    assert depth.oscillation(1.0 + k) == pytest.approx(0)
+    assert depth.oscillation(3 - (-1.0) ** k) == pytest.approx(1 / np.sqrt(10))
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 import refnode as rn
 from refnode import cuda
 from refnode.kernels.cuda.adjoint import discrete_adjoint
-from refnode.kernels.cuda.card_array import _by_dlpack, lent
+from refnode.kernels.cuda.card_array import CardArray, lent
+from refnode.kernels.cuda.dlpack import take
 from tests.cuda.cases import RK4, problem
 from tests.cuda.launch import OnCpu, card
 from tests.cuda.test_tiles import wide
@@ -152,11 +153,59 @@ def test_arrays_are_read_where_they_lie(runner):
 def test_a_capsule_of_numpys():
     """The structure is read as NumPy writes it, strides and all; memory of a computer is none of a card."""
     for a in (np.arange(12.0).reshape(3, 4), np.zeros((4, 3), np.float32).T, np.arange(6, dtype=np.int16)[::2]):
-        found = _by_dlpack("a", a.__dlpack__())
-        assert (found.pointer, found.shape, found.dtype, found.strides) == (a.ctypes.data, a.shape, a.dtype, a.strides)
-        assert found.contiguous == a.flags.c_contiguous
+        found, _ = take("a", a.__dlpack__())
+        assert (found.pointer, found.shape, found.dtype) == (a.ctypes.data, a.shape, a.dtype)
+        assert found.strides is None or tuple(n * a.itemsize for n in found.strides) == a.strides
     with pytest.raises(rn.InvalidArgument, match="got ndarray; must be an array on a card"):
         lent("z0", np.zeros(3))
+
+
+class HostCapsule:
+    """A capsule of ours whose memory is this computer's and says so, for NumPy to take."""
+
+    def __init__(self, a):
+        self.array = CardArray(a.ctypes.data, a.shape, a.dtype, a, strides=a.strides)
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+    def __dlpack__(self, **words):
+        capsule = self.array.__dlpack__()
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        ctypes.c_int32.from_address(pointer(capsule, b"dltensor") + 8).value = 1         # kDLCPU
+        return capsule
+
+
+def test_our_capsules(runner):
+    """NumPy reads the structure that we write; a result is given back when whoever took it is done, or nobody took it;
+    what cannot be said is refused."""
+    a = np.arange(12.0).reshape(3, 4)[:, ::2]
+    theirs = np.from_dlpack(HostCapsule(a))
+    assert theirs.ctypes.data == a.ctypes.data
+    np.testing.assert_array_equal(theirs, a)
+    memory, mine = runner.driver._library, runner.array(a)
+    assert mine.__dlpack_device__() == (2, 0)
+    for taken in (True, False):
+        capsule = mine.__dlpack__(stream=None, max_version=(1, 0), dl_device=(2, 0), copy=False)
+        if taken:
+            tensor, owner = take("z", capsule)
+            assert tensor == (mine.pointer, (3, 2), np.float64, (2, 1), 0)
+            del owner, tensor
+        del capsule
+    np.testing.assert_array_equal(runner.host(lent("z", mine.T.T)), a)
+    still = CardArray(0, (1,), "f8", readonly=True)
+    for array, words in ((mine, {"copy": True}), (mine, {"dl_device": (1, 0)}), (still, {})):
+        with pytest.raises(BufferError, match="a writable, complete array"):
+            array.__dlpack__(**words)
+    used = memory.used
+    capsule = mine.__dlpack__()
+    del mine, array
+    gc.collect()
+    assert memory.used == used                      # the capsule keeps it
+    del capsule
+    gc.collect()
+    assert memory.used == 0
 
 
 def test_streams_are_waited_for(runner):

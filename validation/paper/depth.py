@@ -104,7 +104,7 @@ def oscillations(problem: rn.Problem, solver: rn.Solver) -> dict[str, float]:
 
 def oscillation(v: Any) -> float:
     """The part of v (m, p) that changes sign from node to node, against all of it, at inner nodes:
-    |v_k-1 - 2 v_k + v_k+1| / 4 over |v_k|. Weights 2, 4, 2, .. alone give 1/3."""
+    |v_k-1 - 2 v_k + v_k+1| / 4 over |v_k|. Weights 2, 4, 2, .. alone give 1 / sqrt(3^2 + 1)."""
     turns = v[:-2] - 2 * v[1:-1] + v[2:]
     return float(np.linalg.norm(turns[1:-1]) / 4 / np.linalg.norm(v[2:-2]))
 

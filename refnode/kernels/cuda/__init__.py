@@ -14,7 +14,7 @@
     problem.py, run.py        a part of a batch, whoever launches; solve.py, own_solve.py, tile_solve.py    by design
     whole.py, backward.py, adjoint.py    whole problems, part by part
     device.py, card.py, driver.py        who launches
-    card_array.py, rows.py    arrays of other libraries on a card, and copies between them and the kernels' columns
+    card_array.py, dlpack.py, rows.py    arrays of other libraries on a card, and copies to the kernels' columns
 
 No card is needed to compile them; tests run the PTX on a CPU (validation/ptx).
 """

@@ -31,7 +31,7 @@ class Card:
     def empty(self, shape: tuple[int, ...], dtype: Any) -> CardArray:
         """Room for an array, given back when nothing refers to it any more."""
         pointer = self.driver.room(prod(shape) * np.dtype(dtype).itemsize)
-        array = CardArray(pointer, shape, dtype)
+        array = CardArray(pointer, shape, dtype, device=self.driver.device)
         weakref.finalize(array, self.driver.release, pointer)
         return array
 

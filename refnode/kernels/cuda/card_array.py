@@ -1,34 +1,31 @@
 """Arrays in a card's memory, ours and those that CuPy, PyTorch, JAX or Numba lend."""
 
-import ctypes
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from refnode.errors import InvalidArgument
+from refnode.kernels.cuda.dlpack import CUDA, MANAGED, Tensor, lend, take
 
-CUDA, MANAGED = 2, 13                               # kDLCUDA and kDLCUDAManaged
-KINDS = {0: "i", 1: "u", 2: "f", 5: "c"}            # of DLPack's types
-LEGACY, EACH_THREADS = 1, 2                         # default streams, as both protocols number them
+LEGACY = 1                                          # the default stream, as both protocols number it
 
 
 class CardArray:
-    """An array in a card's memory; other libraries read it by `__cuda_array_interface__`.
+    """An array in a card's memory; other libraries read it by `__cuda_array_interface__` or DLPack.
 
     pointer    its address;  strides   in bytes;  readonly   whether it must not be written
     stream     whose work has to be done before it is read; None: there is none
-    owner      what keeps the memory
+    owner      what keeps the memory;  device   the number of the card
     """
 
     def __init__(
         self, pointer: int, shape: tuple[int, ...], dtype: Any, owner: Any = None, *,
-        strides: tuple[int, ...] | None = None, readonly: bool = False, stream: int | None = None,
+        strides: tuple[int, ...] | None = None, readonly: bool = False, stream: int | None = None, device: int = 0,
     ) -> None:  # fmt: skip
         self.pointer, self.shape, self.dtype, self.owner = pointer, tuple(shape), np.dtype(dtype), owner
         self.strides = self.packed if strides is None else tuple(strides)
-        self.readonly, self.stream = readonly, stream
+        self.readonly, self.stream, self.device = readonly, stream, device
 
     @property
     def packed(self) -> tuple[int, ...]:
@@ -50,13 +47,19 @@ class CardArray:
     @property
     def T(self) -> "CardArray":
         """Transposed, in place."""
-        return CardArray(self.pointer, self.shape[::-1], self.dtype, self, strides=self.strides[::-1])
+        return self._view(self.pointer, self.shape[::-1], self.strides[::-1])
 
     def rows(self, part: slice) -> "CardArray":
         """Rows start .. stop - 1, in place."""
         start, stop, _ = part.indices(self.shape[0])
         shape = (stop - start, *self.shape[1:])
-        return CardArray(self.pointer + start * self.strides[0], shape, self.dtype, self, strides=self.strides)
+        return self._view(self.pointer + start * self.strides[0], shape, self.strides)
+
+    def _view(self, pointer: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> "CardArray":
+        return CardArray(
+            pointer, shape, self.dtype, self, strides=strides, readonly=self.readonly, stream=self.stream,
+            device=self.device,
+        )  # fmt: skip
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -64,6 +67,21 @@ class CardArray:
             "shape": self.shape, "typestr": self.dtype.str, "data": (self.pointer, self.readonly), "version": 3,
             "strides": None if self.contiguous else self.strides, "stream": self.stream,
         }  # fmt: skip
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return CUDA, self.device
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        """A capsule for from_dlpack: of arrays that are complete, whatever the consumer's stream.
+
+        Raises BufferError for what it cannot say: read-only arrays, those of a stream, copies, another device.
+        """
+        if self.readonly or self.stream is not None or copy or dl_device not in (None, (CUDA, self.device)):
+            raise BufferError("DLPack: a writable, complete array on its own device is lent, without a copy")
+        strides = tuple(n // self.dtype.itemsize for n in self.strides)
+        return lend(Tensor(self.pointer, self.shape, self.dtype, strides, self.device), self)
 
 
 def lent(name: str, array: Any) -> CardArray:
@@ -79,7 +97,9 @@ def lent(name: str, array: Any) -> CardArray:
     if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
         kind, _ = array.__dlpack_device__()
         if kind in (CUDA, MANAGED):
-            return _by_dlpack(name, array.__dlpack__(stream=LEGACY))
+            tensor, owner = take(name, array.__dlpack__(stream=LEGACY))
+            strides = None if tensor.strides is None else tuple(n * tensor.dtype.itemsize for n in tensor.strides)
+            return CardArray(tensor.pointer, tensor.shape, tensor.dtype, owner, strides=strides)
     allowed = "an array on a card, with __cuda_array_interface__ or __dlpack__"
     raise InvalidArgument(name, type(array).__name__, allowed)
 
@@ -96,53 +116,3 @@ def _by_interface(name: str, array: Any, said: Any) -> CardArray:
     return CardArray(
         pointer, tuple(said["shape"]), dtype, array, strides=strides, readonly=bool(readonly), stream=stream
     )
-
-
-# ---- DLPack's structures, as its header dlpack.h has them
-
-
-class _Tensor(ctypes.Structure):
-    _fields_ = [
-        ("data", ctypes.c_void_p), ("device", ctypes.c_int32 * 2), ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16), ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)), ("byte_offset", ctypes.c_uint64),
-    ]  # fmt: skip
-
-
-class _Managed(ctypes.Structure):
-    pass
-
-
-_Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Managed))
-_Managed._fields_ = [("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter)]
-
-
-class _Borrowed:
-    """What a capsule held, given back with this object."""
-
-    def __init__(self, managed: Any) -> None:
-        self.managed = managed
-
-    def __del__(self) -> None:
-        if self.managed.contents.deleter:
-            self.managed.contents.deleter(self.managed)
-
-
-def _by_dlpack(name: str, capsule: Any) -> CardArray:
-    """The tensor in a capsule "dltensor", which is ours from then on."""
-    pointer_of, rename = _capsule("PyCapsule_GetPointer", ctypes.c_void_p), _capsule("PyCapsule_SetName", ctypes.c_int)
-    managed = ctypes.cast(pointer_of(capsule, b"dltensor"), ctypes.POINTER(_Managed))
-    rename(capsule, b"used_dltensor")
-    owner, tensor = _Borrowed(managed), managed.contents.tensor
-    if tensor.lanes != 1 or tensor.code not in KINDS or tensor.bits % 8:
-        was = f"an array of DLPack's type {tensor.code} with {tensor.bits} bits, {tensor.lanes} lanes"
-        raise InvalidArgument(name, was, "an array of numbers")
-    dtype, shape = np.dtype(f"{KINDS[tensor.code]}{tensor.bits // 8}"), tuple(tensor.shape[: tensor.ndim])
-    strides = tuple(n * dtype.itemsize for n in tensor.strides[: tensor.ndim]) if tensor.strides else None
-    return CardArray((tensor.data or 0) + tensor.byte_offset, shape, dtype, owner, strides=strides)
-
-
-def _capsule(function: str, result: Any) -> Callable[[Any, bytes], Any]:
-    """A function of Python's that takes a capsule and a name."""
-    prototype = ctypes.PYFUNCTYPE(result, ctypes.py_object, ctypes.c_char_p)
-    return prototype((function, ctypes.pythonapi))

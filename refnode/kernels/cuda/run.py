@@ -147,17 +147,18 @@ class PartRun(ABC):
             device.launch(type(self).forward, S, self.blocks, S.threads, (y, *self.given(segment), *tape, stopped))
             step = device.host(stopped)
             first = (word == DONE) & (step >= 0)
-            where[:, first] = self._grid(segment)[:, step[first], first]
+            if first.any():
+                where[:, first] = self._where(segment, step, np.flatnonzero(first))
             word[first] = NOT_FINITE
             tapes.append(tape)
             at_bounds.append(self.of(y))
         accepted = np.full(self.batch, sum(self.steps))
         return Solved(at_bounds, self.fractions, tapes, word, accepted, np.zeros_like(accepted), where, y)
 
-    def _grid(self, segment: Any) -> Array:
-        """t and h of every step (2, N, b)."""
+    def _where(self, segment: Any, step: Array, samples: Array) -> Array:
+        """t and h of the steps at which some samples stopped (2, k)."""
         grid = (self.device.host(a).reshape(segment.steps, -1) for a in (segment.t, segment.h))
-        return np.array([np.broadcast_to(a, (segment.steps, self.batch)) for a in grid], np.float64)
+        return np.array([a[step[samples], samples if a.shape[1] > 1 else 0] for a in grid], np.float64)
 
     def stopped(self, solved: Solved) -> Any:
         """On the device, -1 for trajectories that have a gradient (b,)."""
