@@ -130,7 +130,7 @@ class Problem:
         """b, the number of samples."""
         return len(self.x)
 
-    @cached_property
+    @property
     def values(self) -> Values:
         """The numbers of this problem, which the gradient is taken with respect to."""
         t0, T = self.span  # type: ignore[misc]
@@ -138,7 +138,7 @@ class Problem:
         ends = {"t0": t0} if self.model.adaptive else {"t0": t0, "T": T}
         return unnamed(dict(self.params) | ends | {"x": self.x, "t_obs": t_obs}, self)
 
-    @cached_property
+    @property
     def resolved(self) -> Values:
         """These numbers with the T of an adaptive depth computed."""
         return resolved(self.values, self)

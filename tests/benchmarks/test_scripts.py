@@ -125,6 +125,13 @@ def test_committed_races_are_verified(name):
         assert any(not timing["name"].startswith("refnode") for timing in one["timings"])
 
 
+def test_start_up_leaves_imports_to_those_it_times():
+    """The script's own module brings neither NumPy nor refnode."""
+    found = "import sys, benchmarks.e0_start_up; print({'numpy', 'numba', 'refnode'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 @with_results
 def test_start_up():
     """`import refnode` costs less than 0.4 s after numpy, a second process's first gradient less than 1.2 s."""

@@ -75,7 +75,7 @@ def test_the_density_of_the_ring_integrates_to_one():
     entropy = -(np.exp(log_density(grid)) * log_density(grid)).sum() * 0.02**2
     sampled = -log_density(ring(np.random.default_rng(0), 4000)[0])
     assert abs(sampled.mean() - entropy) < 4 * sampled.std() / np.sqrt(4000)
-    assert FLOW.field.widths == (2, 32, 32, 2)
+    assert FLOW.field.widths == (2, 64, 64, 64, 2)
 
 
 def test_what_theory_forbids_on_the_line():
