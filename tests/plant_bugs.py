@@ -7,6 +7,7 @@ when pytest reports a failed test: a crash on import, or no test at all, does no
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -367,6 +368,8 @@ BUGS = (
 
 STATUS, LENT = "-m slow tests/cuda/test_status.py", "-m slow tests/cuda/test_lent.py"
 TWINS = "tests/cuda/test_twins.py"
+BACKSOLVE, SHARED_CUDA = "-m '' tests/cuda/test_backsolve.py", "-m slow tests/cuda/test_shared.py"
+TILE_BACKSOLVE = "-m slow tests/cuda/test_tile_backsolve.py"
 CUDA_BUGS = (                                       # they need `pip install 'refnode[cuda]'`
     Bug("cuda: what t gives by the first layer dropped from the vjp", "kernels/cuda/field.py", "g_t += weight(W, psi, at + d + n_x) * back", "g_t += t - t", f"{TWINS}::test_twins[constant]"),
     Bug("cuda: stages at the step's end", "kernels/cuda/steps.py", "rate(W, end, psi, c, t_new if node == one else t + node * h, u, x, slope)", "rate(W, end, psi, c, t_new, u, x, slope)", f"{TWINS}::test_twins[constant]"),
@@ -377,6 +380,20 @@ CUDA_BUGS = (                                       # they need `pip install 're
     Bug("cuda: failed samples' losses among the others'", "kernels/cuda/backward.py", "self.scale = problem.loss.scale * done", "self.scale = problem.loss.scale * (done | True)", f"{STATUS}::test_a_state_that_overflows_on_a_grid[threads]"),
     Bug("cuda: strides of a lent array ignored", "kernels/cuda/card_array.py", "array, strides=strides, readonly=bool(readonly)", "array, readonly=bool(readonly)", f"{LENT}::test_arrays_are_read_where_they_lie"),
     Bug("cuda: a stream not waited for", "kernels/cuda/card.py", "if found.stream not in (None, LEGACY):", "if found.stream == 2:", f"{LENT}::test_streams_are_waited_for"),
+    Bug("cuda: the running loss's slope left out of a'", "kernels/cuda/costate.py", "k[d + i] = two * c[0] * c[3] * u[i]", "k[d + i] = real(0)", f"{BACKSOLVE}::test_twins[constant]"),
+    Bug("cuda: f's share of the running loss left out of a'", "kernels/cuda/costate.py", "g[i] += two * (c[2] + (c[1] if i >= first else real(0))) * c[3] * k[i]", "g[i] += real(0)", f"{BACKSOLVE}::test_twins[constant]"),
+    Bug("cuda: a stage's weight left out of the control's integral", "kernels/cuda/backsolve.py", "g_mine[j] += b * g_x[j]", "g_mine[j] += g_x[j]", f"{BACKSOLVE}::test_twins[control]"),
+    Bug("cuda: theta(t) does not follow t0 and T on the way down", "kernels/cuda/integrals.py", "ends[q] += b * row[t0_at + q] * g_u", "ends[q] += g_u - g_u", f"{BACKSOLVE}::test_twins[galerkin]"),
+    Bug("cuda: absolute terms of the integrals with their signs", "kernels/cuda/integrals.py", "size[at + q] += abs(term)", "size[at + q] += term", f"{BACKSOLVE}::test_steps_of_their_own"),
+    Bug("cuda: a step's error of the integrals beside the last one's", "kernels/cuda/integrals.py", "            missed[q] = real(0)\n", "            missed[q] += real(0)\n", f"{BACKSOLVE}::test_steps_of_their_own"),
+    Bug("cuda: the costate's tolerance is the state's", "kernels/cuda/own.py", "return L.adj_atol if costate and j >= d else L.atol", "return L.atol", f"{BACKSOLVE}::test_steps_of_their_own"),
+    Bug("cuda: the last trajectory of a block left out of a shared error", "kernels/cuda/shared.py", "for other in range(threads):", "for other in range(threads - 1):", f"{SHARED_CUDA}::test_the_grid_is_the_storys[batch]"),
+    Bug("cuda: the last error for the worst", "kernels/cuda/shared.py", "most = max(most, errors[other])", "most = errors[other]", f"{SHARED_CUDA}::test_the_grid_is_the_storys[worst]"),
+    Bug("cuda: sin without its sign in half of a period", "kernels/cuda/sine.py", "value = -value if place & 2 else value", "value = value", "-m slow tests/cuda/test_sine.py"),
+    Bug("cuda: pi / 2 to the digits of one float32", "kernels/cuda/sine.py", "r = cuda.fma(-n, MIDDLE, r)", "r = cuda.fma(-n, LOW, r)", "-m slow tests/cuda/test_sine.py"),
+    Bug("cuda: a tile's costate goes the wrong way", "kernels/cuda/tile_backsolve.py", "rate[j], -g_z[j]", "rate[j], g_z[j]", f"{TILE_BACKSOLVE}::test_gradients_are_the_storys[sin]"),
+    Bug("cuda: a tile's integrals without their stages' weights", "kernels/cuda/tile_sums.py", "term = weight * number", "term = number", f"{TILE_BACKSOLVE}::test_gradients_are_the_storys[sin]"),
+    Bug("cuda: a stage missing from a tile's errors", "kernels/cuda/tile_backsolve.py", "- (S.butcher.fsal and not estimates)", "- S.butcher.fsal", f"{TILE_BACKSOLVE}::test_errors_of_the_integrals"),
 )  # fmt: skip
 
 
@@ -399,7 +416,7 @@ def plant(bug: Bug) -> tuple[bool, str]:
         compiled = bug.file.startswith(("kernels/", "oracle/taylor/core/"))
         cache = {"REFNODE_CACHE_DIR": f"{folder}/cache"} if compiled else {}
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests.split()],
+            [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *shlex.split(bug.tests)],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci"} | cache,
             capture_output=True,

@@ -15,6 +15,7 @@ WRITTEN = {
     "forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15), "tile_forward": (9, 10, 11),
     "tile_gradient": (18, 19, 20), "backsolve": (13, 14, 15), "largest": (0,), "rates": (1,),
     "attempt": (1, 3, 14), "tile_backsolve": (15, 16, 17, 18, 20),
+    "tile_rates": (1, 11), "tile_attempt": (1, 3, 17, 19),
 }  # fmt: skip
 
 

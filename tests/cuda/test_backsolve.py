@@ -106,6 +106,14 @@ class Replayed(BackwardPass):
         return u[:, d:]
 
 
+def sweep_of(back):
+    """How a backward pass takes the costate down a segment, with the forward solve's z beside it."""
+    def sweep(i, adj):
+        return back.down(i, np.concatenate([back.forward.at_bounds[i + 1][:, : back.d], adj], axis=1))[:, back.d :]
+
+    return sweep
+
+
 @pytest.fixture
 def grids(monkeypatch):
     """The fractions down every segment that trajectories chose, by segment."""
@@ -128,8 +136,8 @@ def test_steps_of_their_own(grids, dtype):
     """
     p, kind = problem(32, 8), np.dtype(dtype).type
     assert refusal(p, OWN) == ""
-    back = CardPass(Whole(p, OWN, OnCpu(), kind), np.inf, True)
-    grads, adj_t0 = back.run(back.sweep)
+    back = CardPass(Whole(p, OWN, OnCpu(), kind), True)
+    grads, adj_t0 = back.run(sweep_of(back))
     assert len({tuple(column) for column in grids[1].T}) == 32      # each its own
     story = Replayed(back, grids)
     want, want_t0 = story.run(story.sweep)
@@ -150,8 +158,8 @@ def test_steps_of_their_own(grids, dtype):
 def test_errors_of_several_warps_add_up(grids):
     """The estimated error of three warps is no less than the batch's, nor are the absolute terms; and not much more."""
     p = problem(70, 8)
-    back = CardPass(Whole(p, OWN, OnCpu(), np.float64), np.inf, True)
-    back.run(back.sweep)
+    back = CardPass(Whole(p, OWN, OnCpu(), np.float64), True)
+    back.run(sweep_of(back))
     story = Replayed(back, grids)
     story.run(story.sweep)
     assert story.integral_error * (1 - 1e-9) <= back.integral_error <= 70 * story.integral_error

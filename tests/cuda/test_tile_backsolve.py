@@ -6,13 +6,17 @@ import pytest
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
 import refnode as rn
-from refnode.kernels.cuda.continuous import backsolve_adjoint
+from refnode.kernels.cuda.adjoint import discrete_adjoint
+from refnode.kernels.cuda.continuous import CardPass, backsolve_adjoint
 from refnode.kernels.cuda.tile_backsolve import tile_backsolve
 from refnode.kernels.cuda.tile_costate import TileCostate
-from refnode.kernels.cuda.whole import refusal
+from refnode.kernels.cuda.tile_costate_solve import TileDown
+from refnode.kernels.cuda.tile_shape import TileShape
+from refnode.kernels.cuda.tile_shared import tile_attempt
+from refnode.kernels.cuda.whole import Whole, refusal
 from tests.cuda.launch import OnCpu
 from tests.cuda.proof import assert_every_barrier_is_needed, assert_machine_code, assert_ranges
-from tests.cuda.test_backsolve import assert_twins
+from tests.cuda.test_backsolve import Replayed, assert_close, assert_twins, sweep_of
 from tests.cuda.test_tiles import CASES, RK4, wide
 
 pytestmark = pytest.mark.slow
@@ -55,3 +59,62 @@ def test_broken_kernels_are_found(launch):
 def test_machine_code(shape, registers, architecture):
     """No spills, at most 48 KB of shared memory, no atomics; in float32 no float64; registers for two blocks of 64."""
     assert assert_machine_code(tile_backsolve, shape, architecture).registers <= registers
+
+
+SHARED = rn.Solver("dopri5", tol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["discrete", "backsolve"])
+def test_shared_steps(method):
+    """In float64 the story's grid and gradient, where two tiles choose steps together."""
+    p = wide(35, 2, 24, 12, 2)
+    adjoint = {"discrete": discrete_adjoint, "backsolve": backsolve_adjoint}[method]
+    got, want = adjoint(p, SHARED, OnCpu(), np.float64), rn.gradient(p, method, SHARED, backend="numpy")
+    np.testing.assert_allclose(got.stats.grid, want.stats.grid, rtol=1e-6)      # a step follows a difference
+    assert_close(got.grads, want.grads, p, SHARED, "float64")
+    if method == "backsolve":
+        again = adjoint(p, SHARED, OnCpu(order=3), np.float64)
+        for leaf, g in got.grads.items():
+            np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
+
+
+def test_errors_of_the_integrals():
+    """The estimated error of one tile is the batch's: that of the story on the grid that was chosen."""
+    p = wide(9, 2, 24, 12, 2)
+    back = CardPass(Whole(p, SHARED, OnCpu(), np.float64).settled(), True)
+    grids, gather = {}, TileDown.gather
+
+    def remember(self, i, u, fractions):
+        grids[i] = fractions
+        return gather(self, i, u, fractions)
+
+    TileDown.gather = remember
+    try:
+        back.run(sweep_of(back))
+    finally:
+        TileDown.gather = gather
+    story = Replayed(back, grids)
+    story.run(story.sweep)
+    room = 1e-9 * story.integral_size.max()
+    np.testing.assert_allclose(back.integral_size, story.integral_size, rtol=0, atol=room)
+    assert abs(back.integral_error - story.integral_error) <= room < story.integral_error / 2
+
+
+def test_broken_attempts_are_found():
+    """A step of all tiles, of y and of state and costate, and rates: without a barrier, with arrays too short."""
+    device = OnCpu(remember=True)
+    backsolve_adjoint(wide(34, 2, 24, 20, 2, theta=rn.Galerkin(rn.Fourier(1))), SHARED, device, np.float32, limit=1.0)
+    found = {(launch[0].__name__, type(launch[1]).__name__): launch for launch in device.launches}
+    assert_every_barrier_is_needed(found["tile_attempt", "TileCostate"])
+    assert_ranges(found["tile_attempt", "TileCostate"], unused=(7,))    # theta'(t), of which no rate depends
+    assert_every_barrier_is_needed(found["tile_attempt", "TileShape"])
+    assert_every_barrier_is_needed(found["tile_rates", "TileCostate"])
+
+
+@pytest.mark.parametrize("architecture", [(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
+@pytest.mark.parametrize("shape", [
+    TileShape("float32", 2, (64, 64, 2), tableau="dopri5"), TileCostate("float32", 2, (64, 64, 2), tableau="dopri5"),
+], ids=["state", "costate"])  # fmt: skip
+def test_machine_code_of_attempts(shape, architecture):
+    """No spills, at most 48 KB of shared memory, no atomics, no float64; registers for two blocks of 64."""
+    assert assert_machine_code(tile_attempt, shape, architecture).registers <= 208

@@ -6,13 +6,13 @@ import numpy as np
 
 from refnode.arrays import Array, flag
 from refnode.control import control_vjp
-from refnode.gradients.backsolve_adjoint import allowed_miss, check_return, unreliable_if_it_fails
+from refnode.gradients.backsolve_adjoint import allowed_miss, with_state
 from refnode.gradients.continuous import BackwardPass
-from refnode.gradients.result import GradientResult, gradient_result
+from refnode.gradients.result import GradientResult
 from refnode.kernels.cuda.costate_solve import Down, Gathered
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.run import PartRun
-from refnode.kernels.cuda.shared_solve import Stepper, shared_fractions
+from refnode.kernels.cuda.shared_solve import shared_fractions, stepper_of
 from refnode.kernels.cuda.tile_costate_solve import TileDown
 from refnode.kernels.cuda.tile_solve import TileRun
 from refnode.kernels.cuda.whole import Whole
@@ -49,17 +49,11 @@ def backsolve_adjoint(
     Cost     a backward stage costs a vjp, and one more where steps are chosen; memory N b for their own steps.
     """
     flag("check", check)
-    allowed, values = allowed_miss(solver, limit), problem.resolved
+    allowed = allowed_miss(solver, limit)
     whole = Whole(problem, solver, device, dtype).settled()
-    back = CardPass(whole, allowed if check else np.inf, check and solver.adaptive)
-    with unreliable_if_it_fails():
-        grads, adj_t0 = back.run(back.sweep)
-    if check:
-        back.check_integrals()
-    return gradient_result(
-        problem, values, back.forward, grads, method="backsolve", solver=solver, nfe_backward=back.statistics.nfe,
-        peak_bytes=2 * sum(y.nbytes for y in back.forward.at_bounds), adj_t0=adj_t0,
-    )  # fmt: skip
+    back = CardPass(whole, check and solver.adaptive)
+    held = 2 * sum(y.nbytes for y in back.forward.at_bounds)
+    return with_state(back, back.down, check, allowed, lambda: held)
 
 
 def down_of(run: PartRun, estimates: bool) -> Down | TileDown:
@@ -70,12 +64,12 @@ def down_of(run: PartRun, estimates: bool) -> Down | TileDown:
 class CardPass(BackwardPass):
     """The story's backward pass, with the ways down segments and their integrals by kernels, part by part.
 
-    allowed      how far z may be off;  estimates   whether the errors of the integrals are estimated
+    estimates    whether the errors of the integrals are estimated
     """
 
-    def __init__(self, whole: Whole, allowed: float, estimates: bool) -> None:
+    def __init__(self, whole: Whole, estimates: bool) -> None:
         problem, solver = whole.problem, whole.solver
-        self.whole, self.allowed = whole, allowed
+        self.whole = whole
         self.parts = whole.parts("states" if solver.adaptive and problem.loss.running else "nothing")
         forward = whole.forward(self.parts)
         super().__init__(problem, problem.resolved, forward, solver)
@@ -92,29 +86,24 @@ class CardPass(BackwardPass):
         self.statistics.nfe += max(sum(len(s) for s in run.fractions) for _, (run, _) in self.parts)
         return largest
 
-    def sweep(self, i: int, adj: Array) -> Array:
-        """adj (b, d) from the end of segment i to its start, with z beside it; the parameter integrals are gathered.
+    def down(self, i: int, u: Array) -> Array:
+        """u = [z, a] (b, 2 d) from the end of segment i to its start; the parameter integrals are gathered.
 
-        Raises UnreliableGradient if z does not come back; NonFiniteState, StepUnderflow, TooManySteps.
+        Raises NonFiniteState, StepUnderflow or TooManySteps, with the samples.
         """
-        d, z, t = self.d, self.forward.at_bounds, self.times[i]
-        u = np.concatenate([z[i + 1][:, :d], adj], axis=1)
         found = self._down(i, u)
         if error := self.whole.failure(np.concatenate([one.word for one in found]), self._where(i)):
             raise error
         self._take(i, found)
         self.statistics.nfe += max(one.nfe for one in found)
-        u = np.concatenate([one.u for one in found])
-        if self.allowed < np.inf:
-            check_return(u[:, :d], z[i][:, :d], t, self.solver, self.allowed)
-        return u[:, d:]
+        return np.concatenate([one.u for one in found])
 
     def _down(self, i: int, u: Array) -> list[Gathered]:
         """The parts' ways down segment i, by fixed steps, by own ones, or by shared ones, which all choose together."""
         if self.whole.adaptive or not self.solver.adaptive:
             return [way.down(i, u[way.part], self.adj_atol) for way in self.ways]
         everyone = down_of(self.whole.run(slice(0, len(u)), "nothing"), False)
-        stepper = Stepper(everyone.run, everyone.S, everyone.c, i, True, self.adj_atol)
+        stepper = stepper_of(everyone.run, everyone.S, everyone.c, i, True, self.adj_atol)
         fractions, _ = shared_fractions(stepper, u, self.statistics)
         return [way.gather(i, u[way.part], fractions) for way in self.ways]
 

@@ -129,11 +129,14 @@ def _judge(S: Costate) -> Any:
     def judge(mask, missed, worst):
         lane = uint64(cuda.threadIdx.x) % U(LANES)
         if lane < H:
-            for r in range(m):
+            at, first = U(0), U(0)
+            for _ in range(m):
                 for q in range(numbers):
-                    worst = max(worst, abs(missed[r * each + q]) * mask[r * theta + lane * stride + q])
+                    worst = max(worst, abs(missed[at + q]) * mask[first + lane * stride + q])
                 for q in range(tail):
-                    worst = max(worst, abs(missed[r * each + numbers + q]) * mask[r * theta + offsets + q])
+                    worst = max(worst, abs(missed[at + numbers + q]) * mask[first + offsets + q])
+                at += each
+                first += theta
         for q in range(m * each):
             missed[q] = real(0)
         return worst

@@ -16,6 +16,7 @@ from refnode.kernels.cuda.compile import array_of, device, shared
 from refnode.kernels.cuda.costate import Costate, rate_of
 from refnode.kernels.cuda.shape import Shape, U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
+from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TOO_MANY, UNDERFLOW
 
 
@@ -118,7 +119,7 @@ def own(S: Shape) -> tuple[Callable[..., None], Any]:
 
 def atol_of(S: Shape) -> Any:
     """The absolute tolerance of number j of y, or of u = [z, a]."""
-    costate, d = isinstance(S, Costate), U(S.d)
+    costate, d = isinstance(S, Costate | TileCostate), U(S.d)
 
     @device
     def atol(L, j):

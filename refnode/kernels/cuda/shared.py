@@ -13,7 +13,7 @@ from numba import cuda, from_dtype, int32, uint64, void
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.costate import rate_of
 from refnode.kernels.cuda.own import Limits, squares_of
-from refnode.kernels.cuda.shape import THREADS, Shape, U
+from refnode.kernels.cuda.shape import Shape, U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 
 
@@ -51,7 +51,7 @@ def rates(S: Shape) -> tuple[Callable[..., None], Any]:
 
 
 def attempt(S: Shape) -> tuple[Callable[..., None], Any]:
-    """The kernel that takes one step, for blocks of `THREADS` and tableaux with FSAL, and its signature.
+    """The kernel that takes one step, for blocks of S.threads and tableaux with FSAL, and its signature.
 
     y, y_new        (w, b) states before and after it;  k_first, k_last   (w, b) its first and its last stage
     x .. c          as in `refnode.kernels.cuda.forward`;  limits   of `refnode.kernels.cuda.own.Limits` (8,)
@@ -59,7 +59,7 @@ def attempt(S: Shape) -> tuple[Callable[..., None], Any]:
     part            (blocks, 2) of each block the sum and the largest of its trajectories' squared errors, relative to
                     the tolerance; NaN if a state is not finite
     """
-    load, squares, add, (_, runge_kutta) = load_of(), squares_of(S), _block_sums(S), stages_of(S, rate_of(S))
+    load, squares, add, (_, runge_kutta) = load_of(), squares_of(S), block_sums(S), stages_of(S, rate_of(S))
     scalar, real, own = from_dtype(np.dtype(S.dtype)), S.real, U(S.own)
     theta_size, tableau_size, width = (1 + S.basis) * S.size, butcher_of(S).size, S.width
     x_room, psi_room, stage_size = max(1, S.controls), max(1, S.basis), S.butcher.stages * S.width
@@ -95,9 +95,9 @@ def attempt(S: Shape) -> tuple[Callable[..., None], Any]:
     return kernel, void(two, two, two, two, two, one, int32, one, one, one, one, one, one, two, two)
 
 
-def _block_sums(S: Shape) -> Any:
+def block_sums(S: Any) -> Any:
     """part[block] = the sum over its threads, from the first on, and the largest, or NaN if there is one."""
-    scalar, real, threads, zero, one = from_dtype(np.dtype(S.dtype)), S.real, THREADS, U(0), U(1)
+    scalar, real, threads, zero, one = from_dtype(np.dtype(S.dtype)), S.real, S.threads, U(0), U(1)
 
     @device
     def add(number, part):

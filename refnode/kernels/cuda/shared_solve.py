@@ -15,9 +15,14 @@ from refnode.integrate import Statistics, check_finite, error_norm, first_fracti
 from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.own_solve import limits_of
 from refnode.kernels.cuda.problem import segment_of, stage_table, way
+from refnode.kernels.cuda.run import PartRun
 from refnode.kernels.cuda.shape import Shape
 from refnode.kernels.cuda.shared import attempt, rates
 from refnode.kernels.cuda.solve import Run
+from refnode.kernels.cuda.tile_costate import TileCostate
+from refnode.kernels.cuda.tile_shape import TileShape
+from refnode.kernels.cuda.tile_shared import tile_attempt, tile_rates
+from refnode.kernels.cuda.tile_solve import TileRun, TileSegment
 from refnode.span import Span
 from refnode.steps import step_factor
 from refnode.tableau import TABLEAUX
@@ -40,7 +45,7 @@ class Stepper:
     @property
     def atol(self) -> Array | None:
         """The absolute tolerance of each number (w,), or None for the solver's."""
-        if not isinstance(self.S, Costate):
+        if not isinstance(self.S, Costate | TileCostate):
             return None
         return np.repeat([self.run.solver.atol or 0.0, self.adj_atol], self.S.d)
 
@@ -48,12 +53,17 @@ class Stepper:
         """y' or u' (b, w)."""
         run, S = self.run, self.S
         out, t = run.device.empty((S.width, run.batch), S.real), np.atleast_1d(t)
-        s = (t - self.span.start) / np.where(self.span.length == 0, 1.0, self.span.length)
-        row = stage_table(S.basis, TABLEAUX["euler"], run.problem, run.values, self.i, s[:1], s[:1], self.down)
+        s = np.array([self._fraction(t)])
+        row = stage_table(S.basis, TABLEAUX["euler"], run.problem, run.values, self.i, s, s, self.down)
         depths = run.to(np.broadcast_to(t, run.batch if S.own else 1))
         given = (run.x, self.theta, run.neurons, self.c, depths, run.to(row))
         run.device.launch(rates, S, run.blocks, S.threads, (run.to(y.T), out, *given))
-        return run.device.host(out).T.astype(np.float64)
+        return run.of(out)
+
+    def _fraction(self, t: Array) -> float:
+        """Where the first trajectory's t is on its way."""
+        start, length = (float(np.ravel(a)[0]) for a in (self.span.start, self.span.length))
+        return (float(np.ravel(t)[0]) - start) / (length or 1.0)
 
     def begin(self, y: Array) -> Array:
         """Stand at y (b, w), the way's start; the rate there."""
@@ -67,15 +77,20 @@ class Stepper:
     def attempt(self, s: float, s_new: float) -> float:
         """The error of a step from s to s_new, by the solver's norm."""
         run, S = self.run, self.S
+        errors = run.device.empty((run.blocks, 2), S.real)
+        self._launch(s, s_new, errors)
+        sums = run.device.host(errors).astype(np.float64)
+        if run.solver.norm == "max":
+            return float(np.sqrt(sums[:, 1].max() / S.width))
+        return float(np.sqrt(sums[:, 0].sum() / (run.batch * S.width)))
+
+    def _launch(self, s: float, s_new: float, errors: Any) -> None:
+        """Attempt a step."""
+        run, S = self.run, self.S
         step = segment_of(S, run.problem, run.values, self.i, np.array([s, s_new]), run.part, self.down)
         times = [run.to(np.ravel(a)) for a in (step.t, step.t_new, step.h)]
-        part = run.device.empty((run.blocks, 2), S.real)
-        given = (run.x, self.theta, run.neurons, run.B, self.c, self.limits, *times, run.to(step.table), part)
+        given = (run.x, self.theta, run.neurons, run.B, self.c, self.limits, *times, run.to(step.table), errors)
         run.device.launch(attempt, S, run.blocks, S.threads, (*self.buffers, *given))
-        errors = run.device.host(part).astype(np.float64)
-        if run.solver.norm == "max":
-            return float(np.sqrt(errors[:, 1].max() / S.width))
-        return float(np.sqrt(errors[:, 0].sum() / (run.batch * S.width)))
 
     def accept(self) -> None:
         """The last attempt's end is where the next begins."""
@@ -84,7 +99,42 @@ class Stepper:
 
     def state(self) -> Array:
         """(b, w)."""
-        return self.run.device.host(self.buffers[0]).T.astype(np.float64)
+        return self.run.of(self.buffers[0])
+
+
+class TileStepper(Stepper):
+    """The same for a wide network, tile by tile."""
+
+    def __init__(self, run: TileRun, S: TileShape, c: Any, i: int, down: bool = False, adj_atol: float = 0.0) -> None:
+        super().__init__(run, S, c, i, down, adj_atol)
+        room = isinstance(S, TileCostate)
+        kept = run.device.empty((run.blocks, S.kept_size) if room else (1, 1), S.real)
+        part = run.to(np.zeros((run.blocks, 1 + S.basis, S.size) if room else (1, 1, 1)))
+        self.room = run.to(np.zeros((S.controls, run.batch))), kept, part
+
+    def _segment(self, s: float, s_new: float) -> tuple[TileSegment, tuple[Any, ...]]:
+        segment = self.run.segment(self.i, np.array([s, s_new]), self.down)
+        return segment, (self.run.x, segment.theta, segment.turned, segment.slopes, self.run.layers)
+
+    def rate(self, t: Array, y: Array) -> Array:
+        """y' or u' (b, w)."""
+        run, S, s = self.run, self.S, self._fraction(t)
+        out, (segment, given) = run.device.empty((S.width, run.batch), S.real), self._segment(s, s)
+        rest = (self.c, run.to(np.ravel(t)[:1]), segment.table, *self.room)
+        run.device.launch(tile_rates, S, run.blocks, S.threads, (run.to(y.T), out, *given, *rest))
+        return run.of(out)
+
+    def _launch(self, s: float, s_new: float, errors: Any) -> None:
+        """Attempt a step."""
+        run, S, (step, given) = self.run, self.S, self._segment(s, s_new)
+        rest = (run.B, self.c, self.limits, step.t, step.t_new, step.h, step.table, *self.room, errors)
+        run.device.launch(tile_attempt, S, run.blocks, S.threads, (*self.buffers, *given, *rest))
+
+
+def stepper_of(run: PartRun, S: Any, c: Any, i: int, down: bool = False, adj_atol: float = 0.0) -> Stepper:
+    """The design's stepper."""
+    design = TileStepper if isinstance(run, TileRun) else Stepper
+    return design(run, S, c, i, down, adj_atol)
 
 
 def shared_fractions(stepper: Stepper, y: Array, statistics: Statistics) -> tuple[Array, Array]:
@@ -141,11 +191,11 @@ def _check_progress(stepper: Stepper, s: float, s_new: float, err: float) -> Non
     raise NonFiniteState("the state is NaN or infinite however small the step", *where)
 
 
-def shared_grid(run: Run) -> tuple[Grid, Statistics]:
+def shared_grid(run: PartRun) -> tuple[Grid, Statistics]:
     """The grid of a forward solve by steps that all trajectories share, and what it cost to choose it."""
     statistics, grids, (y, _) = Statistics(), [], run.start()
     check_finite(y, run.values.t0, None)
     for i in range(len(run.fractions)):
-        fractions, y = shared_fractions(Stepper(run, run.S, run.c, i), y, statistics)
+        fractions, y = shared_fractions(stepper_of(run, run.S, run.c, i), y, statistics)
         grids.append(fractions)
     return Grid(tuple(grids)), statistics

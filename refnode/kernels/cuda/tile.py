@@ -92,7 +92,7 @@ def tile_stages(S: TileShape) -> Any:
     line + r. All threads of the block take part.
     """
     stage_state, _ = stages_of(S, None)
-    scalar, width, one, rate, enter = from_dtype(np.dtype(S.dtype)), S.width, S.real(1), _rate(S), enter_of(S)
+    scalar, width, one, rate, enter = from_dtype(np.dtype(S.dtype)), S.width, S.real(1), rate_of_tile(S), enter_of(S)
     w, s, varies = U(S.width), U(S.butcher.stages), U(bool(S.basis))
     node_at = s * s + s
 
@@ -128,7 +128,7 @@ def enter_of(S: TileShape) -> Any:
     return enter
 
 
-def _rate(S: TileShape) -> Any:
+def rate_of_tile(S: TileShape) -> Any:
     """slope = y' of the thread's trajectory; all threads of the block take part. `held` begins with the inputs."""
     product, last, hidden = _hidden_layer(S), last_of(S), U(S.hidden)
 

@@ -93,13 +93,13 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
     )  # fmt: skip
 
 
-def costate_of_tile(S: TileCostate, gathers: bool) -> Any:
+def costate_of_tile(S: TileCostate) -> Any:
     """Device function costate(theta, turned, slopes, line, layers, c, t, v, x, i, there, g_x, table, row, held, chunk,
     kept, sums, turn, k, at): k[at ..] = u' of the thread's trajectory. All threads of the block take part.
 
-    sums    (part, sizes, missed, weight, error weight), where it gathers;  turn[1]   as `tile_vjp_of` has it
+    sums    (part, sizes, missed, weight, error weight);  turn[1]   as `tile_vjp_of` has it
     """
-    ahead, last, back = ahead_of(S), last_of(S), back_of(S, gathers)
+    ahead, last, back = ahead_of(S), last_of(S), back_of(S)
     scalar, real, depth, two, running = from_dtype(np.dtype(S.dtype)), S.real, S.d + 1, S.real(2), S.running
     d, o, first = U(S.d), U(S.out), U(S.d - S.out)
 
@@ -135,7 +135,7 @@ def costate_of_tile(S: TileCostate, gathers: bool) -> Any:
 
 def _stage(S: TileCostate) -> Any:
     """Stage r of a step: its rates k_r, and what it adds to the integrals."""
-    costate, scalar, one = costate_of_tile(S, gathers=True), from_dtype(np.dtype(S.dtype)), S.real(1)
+    costate, scalar, one = costate_of_tile(S), from_dtype(np.dtype(S.dtype)), S.real(1)
     w, s, m, varies = U(S.width), U(S.butcher.stages), U(S.basis), U(bool(S.basis))
     b_at, node_at, error_at, t0_at = s * s, s * s + s, s * s + s + s, U(2 * S.basis + 2)
 

@@ -1,6 +1,6 @@
 """A part of a batch with a wide network on its way down, tile by tile, on a grid that trajectories share."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.kernels.cuda.costate_solve import Gathered
 from refnode.kernels.cuda.problem import factors
+from refnode.kernels.cuda.shared_solve import TileStepper
 from refnode.kernels.cuda.tile_backsolve import tile_backsolve
 from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.cuda.tile_shape import TileShape
@@ -58,4 +59,9 @@ class TileDown:
 
     def largest_slope(self, i: int, tape_y: Any) -> float:
         """The largest entry of g dl/dz at the ends of segment i's steps up, whose states are on a tape."""
-        raise NotImplementedError
+        run, d, grid = self.run, self.S.d, self.run.fractions[i]
+        stepper, largest = TileStepper(run, replace(self.S, estimates=False), self.c, i), 0.0
+        for s, y in zip(grid, run.device.host(tape_y), strict=True):
+            u = np.concatenate([y[:d], np.zeros((d, run.batch))]).T
+            largest = max(largest, float(np.abs(stepper.rate(stepper.span.at(s), u)[:, d:]).max()))
+        return largest

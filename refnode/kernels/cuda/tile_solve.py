@@ -35,8 +35,8 @@ def refusal(problem: Problem, solver: Solver) -> str:
         return f"the depth {type(depth).__name__} is not compiled"
     if any(np.ndim(end) for end in problem.span or ()):
         return "a wide network on spans that differ between samples is not compiled"
-    if solver.adaptive:
-        return "adaptive steps of a wide network are not compiled"
+    if solver.adaptive and (solver.steps == "own" or not solver.tableau.fsal):
+        return "adaptive steps of a wide network that trajectories do not share, or without FSAL, are not compiled"
     if not tile_shape_of(problem, solver, np.float64, "nothing").fits:
         return "the field has more inputs or outputs than shared memory holds"
     return ""

@@ -48,10 +48,10 @@ def tile_vjp_of(S: TileShape) -> Any:
     return vjp
 
 
-def back_of(S: TileShape, gathers: bool = True) -> Any:
-    """Device function: behind `ahead`, from the last layer to the first; weights' gradients only if it gathers."""
-    last_vjp, offsets_vjp, slope_of = _last_vjp(S, gathers), _offsets_vjp(S), activation(S)[1]
-    (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S, gathers)
+def back_of(S: TileShape) -> Any:
+    """Device function: behind `ahead`, from the last layer to the first."""
+    last_vjp, offsets_vjp, slope_of = _last_vjp(S), _offsets_vjp(S), activation(S)[1]
+    (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S)
     scalar, zero, squared, enter = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, enter_of(S)
     square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
     hidden, plane, one = U(S.hidden), U(S.rows * S.columns), U(1)
@@ -80,17 +80,6 @@ def back_of(S: TileShape, gathers: bool = True) -> Any:
                     held[(c0 + j) * rows + r0 + m] = x[m * square + j]
 
     @device
-    def gather(slopes, layers, k, t, theta, line, table, row, held, chunk, x, u, i, there, many, kept, part, turn, c):
-        if k == U(0):
-            enter(u, c, i, there, chunk)
-        cuda.syncthreads()
-        offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
-        if k > U(0):
-            weights_vjp(slopes, layers, k, table, row, held, chunk, x, kept, part, turn)
-        else:
-            first_weights_vjp(slopes, layers, table, row, held, chunk, many, part, turn)
-
-    @device
     def back(
         theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part, turn
     ):
@@ -105,11 +94,14 @@ def back_of(S: TileShape, gathers: bool = True) -> Any:
             k -= one
             if busy:
                 before(square_of, k, r0, c0, held, kept)
-            if gathers:
-                gather(
-                    slopes, layers, k, t, theta, line, table, row, held, chunk, square_of, u, i, there, many, kept,
-                    part, turn, x,
-                )  # fmt: skip
+            if k == U(0):
+                enter(u, x, i, there, chunk)
+            cuda.syncthreads()
+            offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
+            if k > U(0):
+                weights_vjp(slopes, layers, k, table, row, held, chunk, square_of, kept, part, turn)
+            else:
+                first_weights_vjp(slopes, layers, table, row, held, chunk, many, part, turn)
             turn_over(square_of, r0, c0, held)
             if k > U(0):
                 inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, square_of)
@@ -143,7 +135,7 @@ def _offsets_vjp(S: TileShape) -> Any:
     return offsets_vjp
 
 
-def _last_vjp(S: TileShape, gathers: bool) -> Any:
+def _last_vjp(S: TileShape) -> Any:
     """The narrow last layer: gradients of its weights, and the cotangent x of what it is given, square by square."""
     add, offsets_vjp, real, scalar, side = add_of(S), _offsets_vjp(S), S.real, from_dtype(np.dtype(S.dtype)), S.square
     rows, square, threads, o, last, one = U(S.rows), U(S.square), U(S.threads), U(S.out), U(S.hidden), U(1)
@@ -155,9 +147,8 @@ def _last_vjp(S: TileShape, gathers: bool) -> Any:
             for q in range(o):
                 chunk[q * rows + tid] = g[q]
         cuda.syncthreads()
-        if gathers:
-            offsets_vjp(theta, line, slopes, layers, last, t, table, row, chunk, rows, one, part, turn)
-        unit = tid if gathers else i
+        offsets_vjp(theta, line, slopes, layers, last, t, table, row, chunk, rows, one, part, turn)
+        unit = tid
         while unit < i:
             for q in range(o):
                 total, n = real(0), U(0)
@@ -181,8 +172,7 @@ def _last_vjp(S: TileShape, gathers: bool) -> Any:
                     for j in range(square):
                         x[m * square + j] += a[m] * b[j]
                 q += one
-        if gathers:
-            cuda.syncthreads()
+        cuda.syncthreads()
 
     return last_vjp
 
@@ -227,7 +217,7 @@ def _hidden_vjp(S: TileShape) -> tuple[Any, Any]:
     return weights_vjp, inputs_vjp
 
 
-def _first_vjp(S: TileShape, gathers: bool) -> tuple[Any, Any]:
+def _first_vjp(S: TileShape) -> tuple[Any, Any]:
     """The first layer: gradients of its weights from d (rows, o) and inputs (i, rows), and then z and the control from
     d (o, rows).
     """
@@ -269,7 +259,7 @@ def _first_vjp(S: TileShape, gathers: bool) -> tuple[Any, Any]:
             for q in range(d):
                 g_y[q] += back(theta, line, W + q * o, o, held)
             for q in range(n_x):
-                if there and gathers:
+                if there:
                     g_x[q, i] += weight_of(part) * back(theta, line, W + (d + q) * o, o, held)
 
     return first_weights_vjp, first_inputs_vjp
