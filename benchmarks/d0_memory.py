@@ -43,7 +43,7 @@ def point(name: str, steps: int, batch: int) -> dict[str, int]:
 
     import refnode as rn
     from benchmarks import tasks
-    from refnode.kernels.run import WORK
+    from refnode.kernels.workspace import WORK
 
     method, options = METHODS[name]
     if "sqrt" in name or "log2" in name:

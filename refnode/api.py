@@ -117,10 +117,16 @@ def _solved(
 
         return on_card(problem, solver, the_card(), np.dtype(dtype).type)
     from refnode.kernels.forward import solve_forward as by_kernels
-    from refnode.kernels.progress import announced
+    from refnode.kernels.workspace import WORK
 
-    with announced():
-        return by_kernels(problem, solver, np.dtype(dtype).type)
+    with WORK:
+        forward, put_together = by_kernels(problem, solver, np.dtype(dtype).type)
+
+    def steps() -> list[list[Step]]:
+        with WORK:
+            return put_together()
+
+    return forward, steps
 
 
 def gradient(
@@ -168,9 +174,9 @@ def gradient(
         card = the_card()
         on_card = compiled_for_a_card(method)(problem, solver, card, np.dtype(dtype).type, **options)  # type: ignore[misc]
         return replace(on_card, backend="cuda", reason=f"{reason}, on {card.name}")
-    from refnode.kernels.progress import announced
+    from refnode.kernels.workspace import WORK
 
-    with announced():
+    with WORK:
         result: GradientResult = compiled(method)(problem, solver, np.dtype(dtype).type, **options)  # type: ignore[misc]
     return replace(result, backend="cpu", reason=reason)
 

@@ -186,8 +186,9 @@ def _check_progress(span: Span, s: Array, h: Array, failed: Array, err: Array) -
 
 def check_finite(y: Array, t: Array, h: Array | None) -> None:
     """Raise NonFiniteState, with t, h and the samples, if y (b, n) is not finite."""
-    bad = ~np.isfinite(y).all(axis=1)
-    if np.any(bad):
+    finite = np.isfinite(y)
+    if not finite.all():
+        bad = ~finite.all(axis=1)
         raise NonFiniteState("the state or the field is NaN or infinite", *_where(t, h, bad))
 
 

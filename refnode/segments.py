@@ -176,9 +176,14 @@ def bounds_vjp(problem: "Problem", values: Values, g: Sequence[Array], magnitude
 
     With `magnitude` the absolute values of all that is added.
     """
-    depth, grads = problem.model.depth, values.like(0.0)
+    return replace(values.like(0.0), **ends_vjp(problem, values, g, magnitude))
+
+
+def ends_vjp(problem: "Problem", values: Values, g: Sequence[Array], magnitude: bool = False) -> dict[str, Array]:
+    """The same, t0, T, t_obs and edges alone."""
+    depth, t_obs, edges = problem.model.depth, np.zeros(values.t_obs.shape), np.zeros(values.edges.shape)
     u = with_edges(depth, values.edges)
-    g_t0, g_T, t_obs, edges = np.zeros(problem.batch), np.zeros(problem.batch), grads.t_obs, grads.edges
+    g_t0, g_T = np.zeros(problem.batch), np.zeros(problem.batch)
     for (kind, k, side), g_i in zip(problem.layout.bounds, g, strict=True):
         if kind == "t0":
             g_t0 = g_t0 + g_i
@@ -194,7 +199,7 @@ def bounds_vjp(problem: "Problem", values: Values, g: Sequence[Array], magnitude
             if depth.learns_edges:
                 length = _interval_length(depth, values)
                 edges[k] = (inside * (np.abs(length) if magnitude else length)).sum()
-    return replace(grads, t0=like_end(g_t0, values.t0), T=like_end(g_T, values.T))
+    return {"t0": like_end(g_t0, values.t0), "T": like_end(g_T, values.T), "t_obs": t_obs, "edges": edges}
 
 
 def _interval_length(depth: Depth, values: Values) -> Array:

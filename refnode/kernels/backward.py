@@ -1,7 +1,5 @@
 """The part of a backward pass that is not compiled: jumps at bounds, and where what was gathered goes."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from refnode.arrays import Array
@@ -11,7 +9,7 @@ from refnode.kernels.adjoint import Cotangents
 from refnode.kernels.pack import gathered
 from refnode.kernels.run import Run
 from refnode.objective import point_loss_vjp
-from refnode.segments import bounds, bounds_vjp
+from refnode.segments import bounds, ends_vjp
 from refnode.values import Values, resolved_vjp
 
 
@@ -48,13 +46,16 @@ class Backward:
     def take(self, i: int, C: Cotangents, of_theta: Array) -> None:
         """Take what steps of segment i gave to its ends, to those that theta(t) follows and to the control."""
         waiting = self.problem.layout.waiting[i]
-        C.start[waiting], C.end[waiting] = 0.0, 0.0
-        parts = (C.start, i), (C.end, i + 1), (C.t0, 0), (C.T, -1)
-        for (own, bound), shared in zip(parts, of_theta / self.problem.batch, strict=True):
-            self.g_bounds[bound] += own + shared
-        self.g_control += C.x
-        for part in (C.start, C.end, C.t0, C.T, C.x):
-            part[:] = 0
+        if waiting.any():
+            C.start[waiting], C.end[waiting] = 0.0, 0.0
+        shared = of_theta / self.problem.batch
+        for own, bound, of_all in zip((C.start, C.end, C.t0, C.T), (i, i + 1, 0, -1), shared, strict=True):
+            own += of_all
+            self.g_bounds[bound] += own
+            own.fill(0)
+        if C.x.size:
+            self.g_control += C.x
+            C.x.fill(0)
 
     def finish(self) -> tuple[Values, Array]:
         """Gradients with respect to the raw values; a(t0) (b, d)."""
@@ -62,6 +63,7 @@ class Backward:
         g_w_x, g_x = problem.model.initial_state_vjp(values.w_x, values.x, adj_t0)
         if self.g_control.size:
             g_x = g_x + control_vjp(problem.model.control, values.x, self.g_control.reshape(problem.batch, -1))
-        alpha, grads = gathered(problem, self.g_still, self.g_A), bounds_vjp(problem, values, self.g_bounds)
-        grads = replace(grads, alpha=alpha, w_x=g_w_x, w_y=self.g_w_y, x=g_x)
+        alpha, w_T = gathered(problem, self.g_still, self.g_A), np.zeros(values.w_T.shape)
+        ends = ends_vjp(problem, values, self.g_bounds)
+        grads = Values(alpha=alpha, w_x=g_w_x, w_y=self.g_w_y, w_T=w_T, x=g_x, **ends)
         return resolved_vjp(values, grads, problem), adj_t0

@@ -20,6 +20,7 @@ from numba.core.caching import Cache, CompileResultCacheImpl, IndexDataCacheFile
 
 from refnode.kernels.apart import keep_apart
 from refnode.kernels.garbage import seldom_collected
+from refnode.kernels.progress import announced
 from refnode.kernels.vectors import vector_bytes
 
 EXACT: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}  # every operation as written
@@ -119,16 +120,21 @@ class _KernelCache(Cache):
             super().save_overload(signature, data)
 
 
-def kernel(function: Callable[..., Any] | None = None, *, parallel: bool = False, exact: bool = False) -> Any:
+def kernel(
+    function: Callable[..., Any] | None = None, *, parallel: bool = False, exact: bool = False, allocates: bool = False
+) -> Any:
     """Compile a function at its first call, and keep the machine code for later processes.
 
-    exact    round every product and every sum, as error-free transformations need it
+    exact        round every product and every sum, as error-free transformations need it; it may make arrays
+    allocates    whether it makes arrays, or calls of Numba's what does, as a.max(); all others borrow theirs from their
+                 callers, and count no references
     """
     if function is None:
-        return lambda f: kernel(f, parallel=parallel, exact=exact)
-    compiled = numba.njit(**(EXACT if exact else OPTIONS), parallel=parallel)(function)
+        return lambda f: kernel(f, parallel=parallel, exact=exact, allocates=allocates)
+    counted = exact or parallel or allocates
+    compiled = numba.njit(**(EXACT if exact else OPTIONS), parallel=parallel, _nrt=counted)(function)
     _ignore_literals(compiled)
-    _collect_seldom(compiled)
+    _announce(compiled)
     keep_apart(compiled)
     with suppress(RuntimeError):  # no folder to write to
         compiled._cache = _KernelCache(function)
@@ -145,12 +151,12 @@ def _ignore_literals(compiled: Any) -> None:
     compiled.get_call_template = of_plain_types
 
 
-def _collect_seldom(compiled: Any) -> None:
-    """Compile with few garbage collections on the way."""
+def _announce(compiled: Any) -> None:
+    """Compile with few garbage collections on the way, and say so if it takes long."""
     compile_usually = compiled.compile
 
     def compile_fast(signature: Any) -> Any:
-        with seldom_collected():
+        with seldom_collected(), announced():
             return compile_usually(signature)
 
     compiled.compile = compile_fast

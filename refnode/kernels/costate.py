@@ -13,11 +13,12 @@ from refnode.kernels.extra import extra_stages
 from refnode.kernels.integrals import BLOCK, GROUP, Integrals
 from refnode.kernels.mlp import transpose_weights
 from refnode.kernels.pack import control_of_steps, gathered, varying
-from refnode.kernels.run import LEAST_ROOM, WORK, Run, from_tiles, to_tiles
+from refnode.kernels.run import LEAST_ROOM, Run, from_tiles, to_tiles
 from refnode.kernels.solve import Solved, begin_segment, raise_for, rate_of, solve_segment, wish_of
 from refnode.kernels.systems import Costate, no_costate, record_size
 from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, TILE, Piece, State, Tape
 from refnode.kernels.threads import launch
+from refnode.kernels.workspace import WORK
 from refnode.segments import like_end
 
 
@@ -134,7 +135,7 @@ class CostatePass(BackwardPass):
                 fractions, self.I,
             )  # fmt: skip
         raise_for(word, under, tape, piece, self.state)
-        self.wish = wish_of(self.state, piece)
+        self.wish = wish_of(under, self.state, i)
         counted = sum(bool(b or e or e3) for b, e, e3 in zip(P.B.b, P.B.b_err, P.B.b_err3, strict=True))
         self.statistics.nfe += int(self.state.whole[5]) - nfe + (int(self.state.whole[3]) - accepted) * counted
         self.take_integrals()

@@ -16,7 +16,7 @@ from refnode.kernels.mlp import transpose_weights
 from refnode.kernels.own_solve import OwnSolved, solve_own
 from refnode.kernels.own_sweep import own_back
 from refnode.kernels.pack import cotangent_numbers
-from refnode.kernels.run import WORK, Run, from_tiles, pool_edges, run_of, to_tiles
+from refnode.kernels.run import Run, from_tiles, pool_edges, run_of, to_tiles
 from refnode.kernels.solve import Solved, solve
 from refnode.kernels.sweep import COLUMNS, gather, sweep
 from refnode.kernels.tape import (
@@ -29,6 +29,7 @@ from refnode.kernels.tape import (
     Tape,
 )
 from refnode.kernels.threads import launch
+from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
 from refnode.solver import Solver
 

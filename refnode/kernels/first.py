@@ -63,7 +63,7 @@ def hairers_step(rtol, atol, worst, batch, length, y, k, h0, d1, order):
     return min(100 * h0, h1, 1.0)
 
 
-@kernel
+@kernel(allocates=True)
 def first_step(loop, F, V, kind, control, piece, tape, scratch, x, batch, at, base, order):
     """The first step as a fraction of the segment, from the state at y[:, at]; NaN if its rate is not finite.
 

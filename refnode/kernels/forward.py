@@ -11,7 +11,7 @@ from refnode.forward import Forward
 from refnode.integrate import Step
 from refnode.kernels.own import Lanes
 from refnode.kernels.own_solve import OwnSolved, lanes_of, rates_of, solve_own
-from refnode.kernels.run import Run, pieces, run_of
+from refnode.kernels.run import Run, run_of
 from refnode.kernels.solve import Solved, solve
 from refnode.kernels.tape import KEEP_STAGES, TILE
 from refnode.problem import Problem
@@ -76,7 +76,7 @@ def _own_steps(run: Run, solved: OwnSolved) -> Steps:
     y, rows = solved.samples.y[:, : counts[-1].max() + 1].astype(np.float64), np.arange(run.problem.batch)
 
     def of_segment(again: Run, L: Lanes, i: int, span: Span) -> list[Step]:
-        fractions, steps, piece = grid.fractions[i], [], pieces(problem, again.values)[i]
+        fractions, steps, piece = grid.fractions[i], [], again.pieces[i]
         again.enter(piece)
 
         def rhs(t: Array, y: Array) -> Array:

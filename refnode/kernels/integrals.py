@@ -227,7 +227,7 @@ def block_or_tile(S, V, B, kind, piece, tape, scratch, I, batch, task):
         tile_task(S, V, B, kind, piece, tape, I, batch, task - blocks)
 
 
-@kernel
+@kernel(allocates=True)
 def gather(loop, F, V, B, kind, piece, tape, scratch, I, batch):
     """Add the integrals of the step at the start of the tape, whose stages have left their records."""
     s, s_new, S = tape.s[0], tape.s_new[0], F.costate

@@ -12,11 +12,11 @@ import numpy as np
 from refnode.field import MLP
 from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
 from refnode.kernels.compiled import inline, kernel
-from refnode.kernels.fill import fetch_before, zero
+from refnode.kernels.fill import zero
 from refnode.kernels.products import add_product, add_products, add_row_sums, products
 from refnode.kernels.records import Record
 from refnode.kernels.transpose import transpose
-from refnode.kernels.user import user_forward, user_vjp, user_weights
+from refnode.kernels.user import user_forward, user_state_vjp, user_weights
 
 IN_CACHE = 2**14  # bytes of cotangents that stay in the first-level cache while all rows of W pass by
 
@@ -143,7 +143,7 @@ def mlp_vjp(net, theta, transposed, t, m, slot, layers, g_h, g_t):
     """
     if net.forward:
         zero(g_h)
-        user_vjp(net, theta, m, slot, layers, g_h, t, g_t, np.empty(theta.size, theta.dtype))
+        user_state_vjp(net, theta, m, slot, layers, g_h, t, g_t)
         return
     last = net.widths.size - 2
     whole = net.slots[-1] * m
@@ -153,10 +153,8 @@ def mlp_vjp(net, theta, transposed, t, m, slot, layers, g_h, g_t):
         if net.timed[k]:
             time_vjp(theta, net.weights[k] + i * o, o, g_t, layers, source, m)
         target, t0 = (layers, cotangents_of(net, k - 1, m)) if k > 0 else (g_h, 0)
-        W, half = net.weights[k], m * i // 2
-        fetch_before(slot, h0, half)
+        W = net.weights[k]
         products(target, t0, i, target, t0, -1, layers, source, o, 1, transposed, W, i, m, i, o, 1, 0, 0)
-        fetch_before(slot, h0 + half, m * i - half)
         if k > 0:
             u, h = target[t0 : t0 + m * i], slot[h0 : h0 + m * i]
             times_slope(u, h, slot[whole + h0 : whole + h0 + m * i] if net.act == SIN else h, net.act)

@@ -10,9 +10,10 @@ from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
 from refnode.kernels.own import Lanes, Samples, own_rates, own_steps
-from refnode.kernels.run import WORK, Run, apart, pool_edges
+from refnode.kernels.run import Run, apart, pool_edges
 from refnode.kernels.tape import DONE, FULL, TILE, TOO_MANY, UNDERFLOW, Piece
 from refnode.kernels.threads import launch
+from refnode.kernels.workspace import WORK
 from refnode.segments import segments
 from refnode.span import Span
 
@@ -169,4 +170,3 @@ def lanes_of(run: Run) -> Lanes:
         np.zeros((pools, stages, width), dtype), np.zeros((pools, stages, run.slot), dtype),
         *np.zeros((2, pools, n_x), dtype),
     )  # fmt: skip
-

@@ -19,6 +19,7 @@ from refnode.kernels.systems import System, no_costate
 from refnode.kernels.tape import Butcher, Control, Kind
 from refnode.kernels.theta import Variance
 from refnode.kernels.user import addresses
+from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
 from refnode.running import Harmonic, Kinetic, ParameterNorm, SquaredNorm, Tracking
 from refnode.solver import Solver
@@ -131,9 +132,9 @@ def _rates(net: Net, d: int, n_x: int, running: tuple[Any, ...], batch: int) -> 
 
 def _variance(problem: Problem, values: Values, dtype: type) -> Variance:
     depth, leaves = problem.model.depth, problem.model.field.shapes
-    alpha = values.alpha.astype(dtype)
     if type(depth) is Constant:
-        return Variance(theta.NO_BASIS, 0, 0.0, 1.0, np.zeros(1), alpha, np.zeros((0, alpha.size), dtype))
+        return _constant(values.alpha, dtype)
+    alpha = values.alpha.astype(dtype)
     still, A = spread(depth, alpha, leaves)
     basis = depth.basis
     nodes = np.zeros(1)
@@ -144,6 +145,16 @@ def _variance(problem: Problem, values: Values, dtype: type) -> Variance:
         nodes = np.array([*even[0], basis.width or even[1]])
     lo, hi = (0.0, 1.0) if depth.interval == "span" else depth.interval
     return Variance(BASES[type(basis)], int(depth.interval == "span"), lo, hi, nodes, still, A)
+
+
+def _constant(theta_: np.ndarray, dtype: type) -> Variance:
+    """One theta for all depths, in a record that the thread keeps."""
+    p = theta_.size
+    held: Variance = WORK.record(("constant depth", p, dtype), lambda: Variance(
+        theta.NO_BASIS, 0, 0.0, 1.0, np.zeros(1), np.empty(p, dtype), np.zeros((0, p), dtype)
+    ))  # fmt: skip
+    held.still[:] = theta_
+    return held
 
 
 def spread(depth: Galerkin, alpha: np.ndarray, leaves: dict) -> tuple[np.ndarray, np.ndarray]:

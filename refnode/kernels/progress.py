@@ -13,6 +13,8 @@ PATIENCE = 1.0  # seconds of compilation before a word is said
 class _Line(event.Listener):  # type: ignore[misc]
     """Counts the functions that are compiled, and shows the count once it has taken a while."""
 
+    open = False  # whether there is one
+
     def __init__(self) -> None:
         self.count, self.began, self.shown = 0, 0.0, None
 
@@ -44,10 +46,14 @@ class _Line(event.Listener):  # type: ignore[misc]
 
 @contextmanager
 def announced() -> Iterator[None]:
-    """While this is open, compilation that takes longer than a second is told on a terminal."""
-    line = _Line()
+    """While this is open, compilation that takes longer than a second is told on a terminal, once."""
+    if _Line.open:
+        yield
+        return
+    line, _Line.open = _Line(), True
     try:
         with event.install_listener("numba:compile", line):
             yield
     finally:
+        _Line.open = False
         line.close()

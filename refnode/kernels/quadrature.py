@@ -22,10 +22,11 @@ from refnode.kernels.evaluations import EvaluatedPass
 from refnode.kernels.forward import whole_forward
 from refnode.kernels.pack import gathered
 from refnode.kernels.panels import panel
-from refnode.kernels.run import WORK, Run, run_of
+from refnode.kernels.run import Run, run_of
 from refnode.kernels.solve import solve
 from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, Butcher, Tape
 from refnode.kernels.threads import launch
+from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
 from refnode.segments import like_end
 from refnode.solver import Solver

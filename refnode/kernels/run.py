@@ -18,13 +18,13 @@ from refnode.kernels.tape import (
 )
 from refnode.kernels.theta import theta_at
 from refnode.kernels.threads import ALONE, together
-from refnode.kernels.workspace import Workspace
+from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
 from refnode.segments import segments
 from refnode.solver import Solver
+from refnode.span import Span
 from refnode.values import Values
 
-WORK = Workspace()
 LEAST_ROOM = 32  # steps for which a tape has room at first, or as many as fit into the thread's workspace
 
 
@@ -34,7 +34,7 @@ class Run:
 
     tiles    of the batch, or pools of samples with steps of their own
     slot     numbers that a tile's evaluation leaves for its vjp
-    pieces   its segments
+    pieces   its segments;  lengths   in units of t, of each the longest that a sample has
     place    name of its tape in the workspace
     """
 
@@ -47,6 +47,7 @@ class Run:
     tiles: int
     slot: int
     pieces: list[Piece]
+    lengths: list[float]
     room: int = LEAST_ROOM
     place: str = ""
 
@@ -133,7 +134,9 @@ def run_on(tiles: int, problem: Problem, values: Values, solver: Solver, dtype: 
     scratch, slot = scratch_of(P, tiles, dtype), min(TILE, problem.batch) * P.F.left
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
-    return Run(problem, values, solver, dtype, P, scratch, tiles, slot, pieces(problem, values))
+    spans = segments(problem, values)
+    lengths = [float(np.abs(span.length).max()) for span in spans]
+    return Run(problem, values, solver, dtype, P, scratch, tiles, slot, pieces(problem, values, spans), lengths)
 
 
 def scratch_of(P: Packed, tiles: int, dtype: Any) -> Scratch:
@@ -155,17 +158,16 @@ def scratch_of(P: Packed, tiles: int, dtype: Any) -> Scratch:
     return scratch
 
 
-def pieces(problem: Problem, values: Values) -> list[Piece]:
-    """The segments as plain numbers."""
+def pieces(problem: Problem, values: Values, spans: list[Span]) -> list[Piece]:
+    """The segments as plain numbers, in records that the thread keeps."""
 
-    def per_sample(end: Array) -> Array:
-        rows = np.empty(problem.batch)
-        rows[:] = end
-        return rows
+    def piece(i: int, span: Span, cell: int) -> Piece:
+        batch = problem.batch
+        held: Piece = WORK.record(("piece", i, batch, cell), lambda: Piece(*np.empty((4, batch)), cell))
+        held.start[:], held.end[:], held.t0[:], held.T[:] = span.start, span.end, values.t0, values.T
+        return held
 
-    ends = per_sample(values.t0), per_sample(values.T)
-    spans = zip(segments(problem, values), problem.layout.cells, strict=True)
-    return [Piece(per_sample(span.start), per_sample(span.end), *ends, cell) for span, cell in spans]
+    return [piece(i, *segment) for i, segment in enumerate(zip(spans, problem.layout.cells, strict=True))]
 
 
 def to_tiles(y: Array, out: Array) -> None:

@@ -14,7 +14,7 @@ from refnode.integrate import Step
 from refnode.kernels.forward import solve_forward
 from refnode.kernels.mlp import cotangent_size
 from refnode.kernels.pack import spread
-from refnode.kernels.run import Run, pieces, run_of, tiles_of
+from refnode.kernels.run import Run, run_of, tiles_of
 from refnode.kernels.tangents import BLOCK, Perturbations, rates_jvp
 from refnode.kernels.tape import TILE
 from refnode.kernels.threads import ALONE, launch, together
@@ -141,7 +141,7 @@ class Tangents:
     def __init__(self, run: Run, alongs: Sequence[Values]) -> None:
         problem, P, dtype = run.problem, run.packed, run.dtype
         F, b, count = P.F.rates, problem.batch, len(alongs)
-        self.run, self.pieces, self.count = run, pieces(problem, run.values), count
+        self.run, self.pieces, self.count = run, run.pieces, count
         tasks = tiles_of(b) * max(1, -(-count // BLOCK))
         self.loop = together() if tasks > 1 else ALONE
         entry, basis = _entries(problem, alongs)

@@ -30,6 +30,7 @@ from refnode.kernels.tape import (
     Tape,
 )
 from refnode.kernels.threads import launch
+from refnode.kernels.workspace import WORK
 from refnode.segments import segments
 
 
@@ -54,7 +55,8 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
     y0 = initial_y(run.problem, run.values)
     check_finite(y0, run.values.t0, None)
     to_tiles(y0, tape.y[:, 0])
-    state = State(np.zeros(3), np.zeros(8, np.int64))
+    state = WORK.record(("state",), lambda: State(np.empty(3), np.empty(8, np.int64)))
+    state.real.fill(0), state.whole.fill(0)
     at_bounds, first_steps, wish = [y0], [0], run.solver.first_step
     for i, piece in enumerate(run.pieces):
         run.enter(piece)
@@ -63,9 +65,7 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
         tape, wish = solve_segment(run, tape, state, piece, i, wish, grid)
         first_steps.append(int(state.whole[0]))
         at_bounds.append(from_tiles(tape.y[:, 0 if keep == KEEP_NOTHING else first_steps[-1]], batch))
-    fractions = tuple(
-        np.concatenate([[0.0], tape.s_new[a:b]]) for a, b in pairwise(first_steps)
-    )
+    fractions = tuple(np.concatenate([[0.0], tape.s_new[a:b]]) for a, b in pairwise(first_steps))
     counts = Statistics(int(state.whole[5]), np.array(state.whole[3]), np.array(state.whole[4]))
     return Solved(tape, first_steps, Forward(at_bounds, Grid(fractions), [], counts))
 
@@ -96,15 +96,16 @@ def solve_segment(
         if word == FULL:
             tape = run.with_more_room(tape)
     raise_for(word, run, tape, piece, state)
-    return tape, wish_of(state, piece)
+    return tape, wish_of(run, state, i)
 
 
 def begin_segment(
     run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None = None
 ) -> tuple[Control, Array]:
     """The controller and the given fractions for segment i, with the state before its first step."""
-    control, fractions, longest = run.packed.control, np.zeros(1), float(np.max(np.abs(piece.end - piece.start)))
-    state.real[:], state.whole[[1, 6, 7]] = (0.0, 0.0, 1.0), (1, NOWHERE, 0)
+    control, fractions, longest = run.packed.control, np.zeros(1), run.lengths[i]
+    state.real[:] = 0.0, 0.0, 1.0
+    state.whole[1], state.whole[6], state.whole[7] = 1, NOWHERE, 0
     if grid is not None or not run.solver.adaptive:
         control = replace(control, adaptive=0)
         fractions = grid.fractions[i] if grid is not None else _uniform(run, i)
@@ -115,9 +116,9 @@ def begin_segment(
     return control, fractions
 
 
-def wish_of(state: State, piece: Piece) -> float:
-    """The controller's wish for the next step, in units of t."""
-    return float(state.real[1]) * float(np.max(np.abs(piece.end - piece.start)))
+def wish_of(run: Run, state: State, i: int) -> float:
+    """The controller's wish for the next step behind segment i, in units of t."""
+    return float(state.real[1]) * run.lengths[i]
 
 
 def _uniform(run: Run, i: int) -> Array:

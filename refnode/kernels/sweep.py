@@ -83,7 +83,7 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
             hand_coordinate(V, B, piece, g_u, ends, i, tape.s[n], tape.s_new[n])
 
 
-@kernel
+@kernel(allocates=True)
 def gather_block(scratch, C, g_still, g_A, block):
     """Some columns of theta's cotangents at the stages of a step: summed over the tiles, handed to the coefficients.
 

@@ -101,7 +101,7 @@ def theta_at(variance, t, t0, T, cell, theta, psi, slope):
     weighted(variance, psi, 1, True, theta)
 
 
-@kernel
+@kernel(allocates=True)
 def weighted(variance, weights, count, still, out):
     """out (count, p) = weights (count, m) A, on top of the leaves that do not vary if `still`; all are flat."""
     m, p = variance.A.shape

@@ -51,7 +51,7 @@ def user_forward(net, theta, t, m, slot, f, f0, ldf):
             out[:] = np.nan
 
 
-@kernel
+@kernel(allocates=True)
 def user_vjp(net, theta, m, slot, layers, g_h, t, g_t, g_theta):
     """Add to g_h (m, n_0), g_t (m,) and g_theta (p,) what g, the cotangent of f in `layers`, gives."""
     n, d, o = net.widths[0], net.z, net.widths[-1]
@@ -65,7 +65,13 @@ def user_vjp(net, theta, m, slot, layers, g_h, t, g_t, g_theta):
         g_t[s] += own_t[0]
 
 
-@kernel
+@kernel(allocates=True)
+def user_state_vjp(net, theta, m, slot, layers, g_h, t, g_t):
+    """The same, theta's part thrown away."""
+    user_vjp(net, theta, m, slot, layers, g_h, t, g_t, np.empty(theta.size, theta.dtype))
+
+
+@kernel(allocates=True)
 def user_weights(net, theta, m, count, H, H0, pitch_h, G, G0, pitch_g, t, t0, pitch_t, g_theta):
     """The twin of `add_weights`: the vjp once more, for theta's part."""
     n, o = net.widths[0], net.widths[-1]

@@ -14,7 +14,7 @@ import numpy as np
 from refnode.arrays import Array
 
 LINE = 64  # bytes of a cache line
-RECORDS = 32  # kept at most
+RECORDS = 256  # kept at most
 
 
 def aligned(size: int, dtype: Any) -> Array:
@@ -32,6 +32,17 @@ class Workspace(threading.local):
         self.arrays: dict[tuple[str, Any], Array] = {}
         self.records: dict[Any, tuple[int, Any]] = {}
         self.replaced = 0  # how often an array was allocated
+        self.outer: list[tuple[Any, Any]] = []  # arrays and records of those who are not done
+
+    def __enter__(self) -> None:
+        """Begin a solve or a gradient. One inside another, in a loss of the user's, has memory of its own."""
+        self.outer.append((self.arrays, self.records))
+        if len(self.outer) > 1:
+            self.arrays, self.records = {}, {}
+
+    def __exit__(self, *error: object) -> None:
+        """End it."""
+        self.arrays, self.records = self.outer.pop()
 
     def get(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of this shape, whatever it holds. Valid until the next call with the same name."""
@@ -71,3 +82,6 @@ class Workspace(threading.local):
         """Give the memory of this thread back."""
         self.arrays.clear()
         self.records.clear()
+
+
+WORK = Workspace()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import refnode as rn
-from refnode.kernels.run import WORK
+from refnode.kernels.workspace import WORK
 
 BATCH = 64
 CONSTANT = 3 * 2**20  # bytes that do not depend on the steps: parameters, scratch, cotangents of a group of stages

@@ -103,9 +103,9 @@ PARTS = {  # of twins, compared through them
     "sweep.py": {"tile_back", "gather", "gather_block", "gather_tiles"},
     "systems.py": {"evaluate", "keep_theta", "record_size", "record_of", "share_out"},
     "tangents.py": {"along_theta", "add_entry", "rows_jvp", "block_jvp"},
-    "fill.py": {"zero", "copy", "copy_columns", "add_columns", "fetch_before"},
+    "fill.py": {"zero", "copy", "copy_columns", "add_columns"},
     "threads.py": {"shared"},
-    "user.py": {"user_forward", "user_vjp", "user_weights"},
+    "user.py": {"user_forward", "user_state_vjp", "user_vjp", "user_weights"},
 }  # fmt: skip
 
 
