@@ -22,7 +22,7 @@ from benchmarks.machine import cores
 from benchmarks.script import main
 from benchmarks.tasks import I
 from refnode.experiments.annuli import KINDS, rings
-from refnode.kernels.tape import TILE
+from refnode.kernels.tape import tile_of
 
 STEPS = 251
 RATE, DECAY, TOL, ROUND = 1e-3, 1e-6, 1e-5, 25
@@ -65,7 +65,7 @@ class Refnode:
     def bound(self):
         """Seconds that the products and activations of a step cost at least, in the mean."""
         dtype, width = np.dtype(self.words["dtype"]).type, self.problem.model.field.widths[1]
-        cost, solver = costs(dtype, TILE, 0.05, width), self.words["solver"]
+        cost, solver = costs(dtype, tile_of(self.problem.batch), 0.05, width), self.words["solver"]
         return statistics.mean(bounds_of(self.problem, solver, stats, cost)[1] for stats in self.stats) / cores()
 
 

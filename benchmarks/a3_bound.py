@@ -29,7 +29,7 @@ from benchmarks.script import Data, main
 from refnode.kernels.activations import TANH, apply_act, times_slope
 from refnode.kernels.fill import copy
 from refnode.kernels.products import add_product
-from refnode.kernels.tape import TILE
+from refnode.kernels.tape import SMALL, tile_of
 from refnode.kernels.workspace import aligned
 
 WIDTH, ROUNDS = 64, 9
@@ -45,8 +45,8 @@ def on(count: int, short: bool) -> list[dict[str, Any]]:
     """Bound and time of every task in this process, which has so many threads."""
     found = []
     for task in tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D:
-        cost = costs(np.dtype(task.dtype).type, min(task.batch, TILE), 0.002 if short else 0.05)
-        threads, gradient = count if task.batch > TILE else 1, of_refnode.gradient(task)[of_refnode.MINE]
+        cost = costs(np.dtype(task.dtype).type, min(task.batch, tile_of(task.batch)), 0.002 if short else 0.05)
+        threads, gradient = count if task.batch > SMALL else 1, of_refnode.gradient(task)[of_refnode.MINE]
         calls = {"forward": of_refnode.forward(task)[of_refnode.MINE], "gradient": gradient}
         for (what, call), least in zip(calls.items(), bounds(task, cost), strict=True):
             taken = [seconds(repeated(call), 1, 0.0 if short else 0.05) for _ in range(2 if short else ROUNDS)]

@@ -22,7 +22,7 @@ from benchmarks.children import ask
 from benchmarks.of_refnode import end
 from benchmarks.script import Data, main
 from refnode.kernels.products import add_row_sums, products
-from refnode.kernels.tape import TILE
+from refnode.kernels.tape import LARGE as TILE
 from refnode.kernels.workspace import aligned
 
 WIDTH, THIN, STAGES = 64, 2, 4  # of hidden layers and of the state; stages whose weights' gradients make one product
@@ -38,8 +38,8 @@ def on(dtype: str, short: bool) -> dict[str, dict[str, float]]:
     """Nanoseconds of a stage's pieces, and of the whole, forwards and backwards."""
     least = 0.001 if short else 0.05
     alone = pieces(np.dtype(dtype).type, least)
-    forward, backward = stage(tasks.problem(64 if short else 1024), dtype, least)
-    bare_forward, bare_backward = stage(one_neuron(64 if short else 1024), dtype, least)
+    forward, backward = stage(tasks.problem(256 if short else 1024), dtype, least)
+    bare_forward, bare_backward = stage(one_neuron(256 if short else 1024), dtype, least)
     return {
         "forward": {
             "products of hidden layers": alone["hidden"], "activations": 2 * alone["tanh"],

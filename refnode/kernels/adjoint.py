@@ -17,12 +17,12 @@ from refnode.kernels.theta import theta_at, theta_vjp
 class Cotangents(Record):
     """What a sweep carries and gathers, tile by tile.
 
-    g        of y (tiles, TILE w);  stages (tiles, s, TILE w) of the stage states;  k (tiles, TILE w) of a stage's rate
-    times    of a step's t, t_new, h, of a stage's t, and of t0, T through theta(t) (tiles, 6, TILE)
+    g        of y (tiles, T w);  stages (tiles, s, T w) of the stage states;  k (tiles, T w) of a stage's rate
+    times    of a step's t, t_new, h, of a stage's t, and of t0, T through theta(t) (tiles, 6, T)
     x        of the control (b n_x,);  start, end, t0, T (b,) of the segment's ends and of those that theta(t) follows
     theta    of theta (tiles, stages or 1, p);  still, A of the depth (tiles, p), (tiles, m, p) if theta is by row
     slopes   dtheta/du of the stages (stages, p);  u, of u, by blocks of theta (.., stages);  if theta is by stage
-    layers   of the layers' outputs of some stages (tiles, stages, rows cotangent_size), at depths (tiles, stages, TILE)
+    layers   of the layers' outputs of some stages (tiles, stages, rows cotangent_size), at depths (tiles, stages, T)
     spare    for `rate_vjp` (tiles, ..);  transposed (tiles or stages or 1, p)
     """
 

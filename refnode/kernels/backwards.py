@@ -3,9 +3,9 @@
 from refnode.kernels.advance import advance
 from refnode.kernels.compiled import kernel
 from refnode.kernels.integrals import gather
-from refnode.kernels.steps import rows_of, share_step
+from refnode.kernels.steps import first_of, rows_of, share_step
 from refnode.kernels.systems import evaluate, keep_theta
-from refnode.kernels.tape import FULL, TILE
+from refnode.kernels.tape import FULL
 from refnode.kernels.theta import theta_at
 
 
@@ -23,16 +23,16 @@ def back(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fr
 
 @kernel
 def largest_at(F, V, kind, piece, scratch, x, batch, s, y):
-    """max |g dl/dz| of the batch at y (tiles, TILE w), where the segment's way down has the fraction s."""
+    """max |g dl/dz| of the batch at y (tiles, T w), where the segment's way down has the fraction s."""
     largest, S = 0.0, F.costate
     if kind.by_stage:
         t = (1 - s) * piece.start[0] + s * piece.end[0]
         theta_at(V, t, piece.t0[0], piece.T[0], piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
         keep_theta(F, scratch.theta[0], 0)
     for tile in range(y.shape[0]):
-        m, u, du = rows_of(tile, batch), scratch.stage[tile], scratch.total[tile]
+        m, u, du = rows_of(scratch, tile, batch), scratch.stage[tile], scratch.total[tile]
         share_step(piece, scratch.rows, tile, m, s, s)
-        x_tile, t = x[tile * TILE * F.controls :], scratch.t[tile]
+        x_tile, t = x[first_of(scratch, tile) * F.controls :], scratch.t[tile]
         for r in range(m):
             t[r] = scratch.rows.t[tile, r]
         for r in range(m):

@@ -16,7 +16,7 @@ from refnode.kernels.pack import control_of_steps, gathered, varying
 from refnode.kernels.run import LEAST_ROOM, Run, from_tiles, to_tiles
 from refnode.kernels.solve import Solved, begin_segment, raise_for, rate_of, solve_segment, wish_of
 from refnode.kernels.systems import Costate, no_costate, record_size
-from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, TILE, Piece, State, Tape
+from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, Piece, State, Tape
 from refnode.kernels.threads import launch
 from refnode.kernels.workspace import WORK
 from refnode.segments import like_end
@@ -51,7 +51,7 @@ class CostatePass(BackwardPass):
     def _under(self, S: Costate) -> Run:
         """The run of the costate, with the forward run's theta and scratch of its own width."""
         run, record = self.run_up, int(record_size(self.run_up.packed.F.rates))
-        width, rows = (run.tiles, TILE * S.w), min(TILE, run.problem.batch)
+        width, rows = (run.tiles, run.tile * S.w), run.rows
         room = {name: np.zeros(width, run.dtype) for name in ("h", "total", "stage", "y_new")}
         scratch = replace(run.scratch, slot=np.zeros((run.tiles, rows * record), run.dtype), **room)
         F = replace(run.packed.F, costate=S, backwards=1, w=S.w, left=record)
@@ -81,7 +81,7 @@ class CostatePass(BackwardPass):
         """Dense output on steps first .. last - 1 of a tape; the interpolant's extra stages are counted."""
         P, tableau = run.packed, run.solver.tableau
         c, a = tableau.extra
-        extra = WORK.get(f"{run.place}extra", (run.tiles, tape.y.shape[1], len(c), TILE * P.F.w), run.dtype)
+        extra = WORK.get(f"{run.place}extra", (run.tiles, tape.y.shape[1], len(c), run.tile * P.F.w), run.dtype)
         if len(c):
             E = replace(P.B, a=a.astype(run.dtype), c=c.astype(run.dtype))
             with launch(run.loop):
@@ -178,12 +178,12 @@ class CostatePass(BackwardPass):
 def costate(run: Run, beside: bool) -> Costate:
     """The costate's system, with room for one evaluation."""
     F, kind, dtype = run.packed.F.rates, run.packed.kind, run.dtype
-    width = (run.tiles, TILE * F.w)
+    width = (run.tiles, run.tile * F.w)
     thetas = run.tiles if kind.by_row else len(run.scratch.theta)
     return Costate(
         F, 2 * F.d if beside else F.d, int(beside), run.problem.loss.scale, 1.0, np.zeros((thetas, F.net.size), dtype),
-        *np.zeros((4, *width), dtype), np.zeros((run.tiles, TILE), dtype),
-        np.zeros((run.tiles, TILE * (F.d + int(F.net.widths[0]))), dtype), no_costate(dtype).dense,
+        *np.zeros((4, *width), dtype), np.zeros((run.tiles, run.tile), dtype),
+        np.zeros((run.tiles, run.tile * (F.d + int(F.net.widths[0]))), dtype), no_costate(dtype).dense,
     )  # fmt: skip
 
 

@@ -24,7 +24,6 @@ from refnode.kernels.tape import (
     KEEP_STAGES,
     KEEP_STATES,
     NOWHERE,
-    TILE,
     State,
     Tape,
 )
@@ -126,7 +125,7 @@ def by_snapshots(run: Run, solved: Solved, memory_bytes: int | None) -> Backward
 
 
 def _again(back: Backward, solved: Solved, i: int, lo: int, hi: int, y: Array) -> Array:
-    """y_hi from y_lo, both (tiles, TILE w), along steps of segment i that were taken before."""
+    """y_hi from y_lo, both (tiles, T w), along steps of segment i that were taken before."""
     run, P, tape = back.run, back.run.packed, solved.tape
     tape.y[:, 0] = y
     state = State(np.array([tape.s[lo], 0.0, 1.0]), np.array([lo, 1, 0, 0, 0, 0, NOWHERE, lo - solved.first_steps[i]]))
@@ -186,12 +185,12 @@ def by_own_steps(run: Run, solved: OwnSolved) -> Backward:
 def cotangents(run: Run, steps: int) -> Cotangents:
     """Room for a sweep over a tape of so many steps."""
     P, tiles, dtype, batch, rows = run.packed, run.tiles, run.dtype, run.problem.batch, run.rows
-    F, stages, width = P.F.rates, P.B.c.size, TILE * P.F.w
+    F, stages, width = P.F.rates, P.B.c.size, run.tile * P.F.w
     blocks, thetas, m, own = stages, len(run.scratch.theta), len(P.V.A), P.kind.by_row
     if not (P.kind.by_stage or P.kind.by_row):
         blocks *= max(1, min(steps, ROWS_AT_ONCE // (rows * stages)))
     own_tiles, size, controls = tiles if own else 0, F.net.size, batch * F.controls
-    layers, spare = rows * cotangent_numbers(F.net), TILE * (F.d + int(F.net.widths[0]))
+    layers, spare = rows * cotangent_numbers(F.net), run.tile * (F.d + int(F.net.widths[0]))
     useful = stages - P.B.fsal if P.kind.by_stage else 0
     sizes = tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare, useful
 
@@ -201,10 +200,10 @@ def cotangents(run: Run, steps: int) -> Cotangents:
     def make() -> Cotangents:
         return Cotangents(
             room("g", tiles, width), room("stages", tiles, stages, width), room("k", tiles, width),
-            np.zeros((tiles, 6, TILE)), np.zeros(controls, dtype), *np.zeros((4, batch)),
+            np.zeros((tiles, 6, run.tile)), np.zeros(controls, dtype), *np.zeros((4, batch)),
             room("theta", tiles, thetas, size), np.zeros((own_tiles, size)), np.zeros((own_tiles, m, size)),
             room("slopes", useful, size), np.zeros((-(-size // COLUMNS), useful)),
-            room("layers", tiles, blocks, layers), room("depths", tiles, blocks, TILE), room("spare", tiles, spare),
+            room("layers", tiles, blocks, layers), room("depths", tiles, blocks, run.tile), room("spare", tiles, spare),
             room("transposed", own_tiles or thetas, size),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from refnode.kernels.records import Record
 class Dense(Record):
     """A segment's steps first .. last - 1 on a tape, with the stages that only the interpolant needs.
 
-    y, k, base, s, s_new   the tape's;  extra (tiles, steps, e, TILE w) the further stages of each step
+    y, k, base, s, s_new   the tape's;  extra (tiles, steps, e, T w) the further stages of each step
     rows                   the interpolant's (rows, S), over the step's stages and the extra ones
     """
 

@@ -22,10 +22,9 @@ from refnode.kernels.fill import zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.pack import gathered
 from refnode.kernels.run import run_on, tiles_of
-from refnode.kernels.steps import rows_of, share_step
+from refnode.kernels.steps import first_of, rows_of, share_step
 from refnode.kernels.sweep import gather
 from refnode.kernels.systems import evaluate
-from refnode.kernels.tape import TILE
 from refnode.kernels.threads import launch
 from refnode.problem import Problem
 from refnode.solver import Solver
@@ -37,13 +36,13 @@ def place(piece, scratch, t, m, tile):
     """Have the rows of a tile stand at their depths t (b,) in a segment."""
     share_step(piece, scratch.rows, tile, m, 0.0, 0.0)
     for r in range(m):
-        scratch.t[tile, r] = t[tile * TILE + r]
+        scratch.t[tile, r] = t[first_of(scratch, tile) + r]
 
 
 @kernel
 def tile_forward(F, V, kind, piece, scratch, x, batch, t, y, k, tile):
     """k = F(t, y) of one tile; y, k (b w,)."""
-    m, at = rows_of(tile, batch), tile * TILE
+    m, at = rows_of(scratch, tile, batch), first_of(scratch, tile)
     place(piece, scratch, t, m, tile)
     slot = scratch.slot[tile]
     evaluate(F, V, kind, 0, scratch, tile, m, y[at * F.w :], x[at * F.controls :], slot, k[at * F.w :])
@@ -52,7 +51,7 @@ def tile_forward(F, V, kind, piece, scratch, x, batch, t, y, k, tile):
 @kernel
 def tile_vjp(F, V, kind, piece, scratch, C, x, batch, weights, t, y, g, g_y, g_t, tile):
     """Cotangents of one tile for g (b w,): g_y (b w,), g_t (b,), C.x, C.t0, C.T, and if `weights` theta's in C."""
-    m, at, w = rows_of(tile, batch), tile * TILE, F.w
+    m, at, w = rows_of(scratch, tile, batch), first_of(scratch, tile), F.w
     place(piece, scratch, t, m, tile)
     slot, k, g_k, times, depths = scratch.slot[tile], scratch.total[tile], C.k[tile], C.times[tile], C.depths[tile, 0]
     evaluate(F, V, kind, 0, scratch, tile, m, y[at * w :], x[at * F.controls :], slot, k)

@@ -3,17 +3,16 @@
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import combine, rows_of, set_lengths, set_times, share_step
+from refnode.kernels.steps import combine, first_of, rows_of, set_lengths, set_times, share_step
 from refnode.kernels.systems import evaluate
-from refnode.kernels.tape import TILE
 
 
 @kernel
 def tile_extra(F, V, E, kind, piece, tape, extra, scratch, x, batch, n, tile):
     """Step n's extra stages for one tile; E is their part of the tableau."""
-    m, base = rows_of(tile, batch), tape.base[n]
+    m, base = rows_of(scratch, tile, batch), tape.base[n]
     size, stages = m * F.w, E.a.shape[1] - E.c.size
-    rows, x_tile = scratch.rows, x[tile * TILE * F.controls :]
+    rows, x_tile = scratch.rows, x[first_of(scratch, tile) * F.controls :]
     share_step(piece, rows, tile, m, tape.s[n], tape.s_new[n])
     y, k, more = tape.y[tile, n], tape.k[tile, base:], extra[tile, n]
     h, total, stage = scratch.h[tile], scratch.total[tile], scratch.stage[tile]

@@ -6,7 +6,6 @@ import numpy as np
 
 from refnode.kernels.compiled import kernel
 from refnode.kernels.shared_steps import rates
-from refnode.kernels.tape import TILE
 
 STATE, RATE, CHANGE = range(3)  # what a norm is of: y, h k_0 or h (k_1 - k_0), h the segment's length
 
@@ -15,8 +14,9 @@ STATE, RATE, CHANGE = range(3)  # what a norm is of: y, h k_0 or h (k_1 - k_0), 
 def scaled_norm(rtol, atol, worst, batch, length, y, k, of):
     """The error norm of y, of its rate or of the rate's change, relative to atol + rtol |y|."""
     w, total = atol.size, 0.0
+    size = y.shape[2] // w
     for i in range(batch):
-        tile, first, own = i // TILE, i % TILE * w, 0.0
+        tile, first, own = i // size, i % size * w, 0.0
         for j in range(w):
             here = y[tile, 0, first + j]
             scale = atol[j] + rtol * abs(here)
@@ -40,14 +40,15 @@ def scaled_norm(rtol, atol, worst, batch, length, y, k, of):
 def euler_step(rtol, atol, worst, batch, length, y, k):
     """A fraction h0 of the segment that moves y by 1 %, and the norm of the rate; y[:, 1] becomes Euler's state.
 
-    y (tiles, 2 or more, TILE w) has the state first, k (tiles, 2 or more, TILE w) its rate; length (b,) is signed.
+    y (tiles, 2 or more, T w) has the state first, k (tiles, 2 or more, T w) its rate; length (b,) is signed.
     """
     w, d0 = atol.size, scaled_norm(rtol, atol, worst, batch, length, y, k, STATE)
     d1 = scaled_norm(rtol, atol, worst, batch, length, y, k, RATE)
     h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, 1.0)
+    size = y.shape[2] // w
     for i in range(batch):
-        tile, step = i // TILE, h0 * length[i]
-        for n in range(i % TILE * w, (i % TILE + 1) * w):
+        tile, step = i // size, h0 * length[i]
+        for n in range(i % size * w, (i % size + 1) * w):
             y[tile, 1, n] = y[tile, 0, n] + step * k[tile, 0, n]
     return h0, d1
 

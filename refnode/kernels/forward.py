@@ -13,7 +13,7 @@ from refnode.kernels.own import Lanes
 from refnode.kernels.own_solve import OwnSolved, lanes_of, rates_of, solve_own
 from refnode.kernels.run import Run, run_of
 from refnode.kernels.solve import Solved, solve
-from refnode.kernels.tape import KEEP_STAGES, TILE
+from refnode.kernels.tape import KEEP_STAGES
 from refnode.problem import Problem
 from refnode.segments import segments
 from refnode.solver import Solver
@@ -59,9 +59,9 @@ def _shared_steps(run: Run, solved: Solved) -> Steps:
 
 
 def _batch(tiles: Array, run: Run) -> Array:
-    """(.., b, w) in float64 from (tiles, .., TILE w)."""
+    """(.., b, w) in float64 from (tiles, .., T w)."""
     w = run.packed.F.w
-    rows = np.moveaxis(tiles.reshape(*tiles.shape[:-1], TILE, w), 0, -3)
+    rows = np.moveaxis(tiles.reshape(*tiles.shape[:-1], run.tile, w), 0, -3)
     return rows.reshape(*rows.shape[:-3], -1, w)[..., : run.problem.batch, :].astype(np.float64)
 
 

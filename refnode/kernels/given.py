@@ -9,7 +9,6 @@ import math
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.shared_steps import batch_error, tile_step, turn_tile
-from refnode.kernels.steps import rows_of
 from refnode.kernels.tape import DONE, FULL, IN_PLACE, KEEP_STAGES, NOT_FINITE, NOWHERE
 
 
@@ -60,7 +59,7 @@ def finite_steps(tape, n, count, batch, w):
     for i in range(count):
         for tile in range(tape.y.shape[0]):
             y = tape.y[tile, n + i + 1]
-            for q in range(rows_of(tile, batch) * w):
+            for q in range(min(y.size, batch * w - tile * y.size)):
                 if not math.isfinite(y[q]):
                     return i
     return count - 1

@@ -17,9 +17,8 @@ from refnode.kernels.mlp import add_weights, cotangent_size, slot_size
 from refnode.kernels.rates import parameter_norm_vjp
 from refnode.kernels.records import Record
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of
+from refnode.kernels.steps import first_of, rows_of
 from refnode.kernels.systems import record_of, record_size
-from refnode.kernels.tape import TILE
 from refnode.kernels.theta import coordinate, theta_at, theta_vjp
 
 GROUP = 4  # tiles
@@ -78,16 +77,16 @@ def add_tiles(S, theta, slots, i, first, count, m, g_theta):
 @kernel
 def of_theta(S, V, kind, piece, tape, scratch, I, group, i, batch):
     """Stage i's cotangent of theta, or those of coefficients where each row has a theta of its own, for one group."""
-    first, last, full = group * GROUP, min((group + 1) * GROUP, tape.slots.shape[0]), batch // TILE
+    first, last, full = group * GROUP, min((group + 1) * GROUP, tape.slots.shape[0]), batch // scratch.t.shape[1]
     if kind.by_row:
         for tile in range(first, last):
             of_own_theta(S, V, piece, tape, scratch, I.groups[group, i], tile, i, batch)
         return
     theta, g_theta = scratch.theta[i * kind.by_stage], I.groups[group, i, 0]
     if full > first:
-        add_tiles(S, theta, tape.slots, i, first, min(full, last) - first, TILE, g_theta)
+        add_tiles(S, theta, tape.slots, i, first, min(full, last) - first, scratch.t.shape[1], g_theta)
     if last > full:
-        add_tiles(S, theta, tape.slots, i, full, 1, batch - full * TILE, g_theta)
+        add_tiles(S, theta, tape.slots, i, full, 1, batch - first_of(scratch, full), g_theta)
 
 
 @kernel
@@ -97,8 +96,8 @@ def of_own_theta(S, V, piece, tape, scratch, groups, tile, i, batch):
     size, still, A = record_size(F), groups[0], groups[1:]
     own, psi, slope = scratch.own[tile], scratch.own_psi[tile], scratch.own_slope[tile]
     g_theta = S.transposed[tile]  # room: no longer needed
-    for r in range(rows_of(tile, batch)):
-        b, record = tile * TILE + r, record_of(F, 1, tape.slots[tile, i, r * size : (r + 1) * size])
+    for r in range(rows_of(scratch, tile, batch)):
+        b, record = first_of(scratch, tile) + r, record_of(F, 1, tape.slots[tile, i, r * size : (r + 1) * size])
         theta_at(V, record.t[0], piece.t0[b], piece.T[b], piece.cell, own, psi, slope)
         zero(g_theta)
         add_weights(F.net, own, 1, 1, record.slot, 0, 0, record.layers, 0, 0, record.t, 0, 0, g_theta)
@@ -120,13 +119,13 @@ def group_task(S, V, B, kind, piece, tape, scratch, I, batch, task):
 # ---------------------------------------------------------------- tiles
 
 @kernel
-def tile_task(S, V, B, kind, piece, tape, I, batch, tile):
+def tile_task(S, V, B, kind, piece, tape, scratch, I, batch, tile):
     """What is each sample's own: its control, and the ends that its theta follows; and the next step's first record."""
-    F, m, h = S.rates, rows_of(tile, batch), (tape.s_new[0] - tape.s[0]) * S.longest
+    F, m, h = S.rates, rows_of(scratch, tile, batch), (tape.s_new[0] - tape.s[0]) * S.longest
     size, n_x = record_size(F), F.controls
     for i in range(B.c.size):
         for r in range(m if counts(B, i) and (n_x or kind.by_row) else 0):
-            b = tile * TILE + r
+            b = first_of(scratch, tile) + r
             if kind.by_row:
                 record = record_of(F, 1, tape.slots[tile, i, r * size : (r + 1) * size])
                 t, t0, T, g_u = record.t[0], piece.t0[b], piece.T[b], float(record.u[0])
@@ -224,7 +223,7 @@ def block_or_tile(S, V, B, kind, piece, tape, scratch, I, batch, task):
     if task < blocks:
         block_task(S, V, B, kind, tape, scratch, I, task)
     else:
-        tile_task(S, V, B, kind, piece, tape, I, batch, task - blocks)
+        tile_task(S, V, B, kind, piece, tape, scratch, I, batch, task - blocks)
 
 
 @kernel(allocates=True)

@@ -1,6 +1,6 @@
 """Steps of each sample's own: the twin of `refnode.integrate.adaptive_steps` with steps="own".
 
-A pool of samples is one thread's work. Up to TILE of them, a row each, attempt a step together; the row of a sample
+A pool of samples is one thread's work. Up to T of them, a row each, attempt a step together; the row of a sample
 that has arrived goes to the next one that waits. So products have full tiles although some samples take more steps than
 others, and since no row sees another, a sample's numbers do not depend on its company.
 """
@@ -16,7 +16,7 @@ from refnode.kernels.compiled import kernel
 from refnode.kernels.records import Record
 from refnode.kernels.steps import error_of, runge_kutta, set_errors, set_step, set_times
 from refnode.kernels.systems import evaluate
-from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TILE, TOO_MANY, UNDERFLOW
+from refnode.kernels.tape import DONE, FULL, NOT_FINITE, TOO_MANY, UNDERFLOW
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Samples(Record):
 
 @dataclass(frozen=True)
 class Lanes(Record):
-    """The rows of every pool: whose they are, and their states, (pools, TILE) and (pools, TILE w) ..
+    """The rows of every pool: whose they are, and their states, (pools, T) and (pools, T w) ..
 
-    k, slots    (pools, stages, ..);  x, g_x   the control and its cotangent (pools, TILE n_x)
+    k, slots    (pools, stages, ..);  x, g_x   the control and its cotangent (pools, T n_x)
     """
 
     sample: np.ndarray
@@ -135,7 +135,7 @@ def pool_steps(F, V, B, kind, control, piece, S, L, scratch, x, edges, given, po
     rows, y, k, y_new = scratch.rows, L.y[pool], L.k[pool], scratch.y_new[pool]
     begins, ends_at = rows.s[pool], rows.s_new[pool]
     while True:
-        while m < TILE and waiting < last:
+        while m < L.sample.shape[1] and waiting < last:
             S.word[waiting] = standing(control, S, waiting, room)
             if S.now[waiting] < 1 and S.word[waiting] == DONE:
                 seat(F, piece, L, rows, x, pool, m, waiting)
@@ -191,9 +191,9 @@ def own_rates(loop, F, V, kind, piece, L, scratch, x, edges, t, y, k):
 @kernel
 def pool_rates(F, V, kind, piece, L, scratch, x, edges, t, y, k, pool):
     """The same for the samples of one pool."""
-    w, rows = F.w, scratch.rows
-    for first in range(edges[pool], edges[pool + 1], TILE):
-        m = min(TILE, edges[pool + 1] - first)
+    w, rows, size = F.w, scratch.rows, L.sample.shape[1]
+    for first in range(edges[pool], edges[pool + 1], size):
+        m = min(size, edges[pool + 1] - first)
         for r in range(m):
             seat(F, piece, L, rows, x, pool, r, first + r)
             scratch.t[pool, r] = t[first + r]

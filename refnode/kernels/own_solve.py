@@ -11,7 +11,7 @@ from refnode.forward import Forward, Grid
 from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
 from refnode.kernels.own import Lanes, Samples, own_rates, own_steps
 from refnode.kernels.run import Run, apart, pool_edges
-from refnode.kernels.tape import DONE, FULL, TILE, TOO_MANY, UNDERFLOW, Piece
+from refnode.kernels.tape import DONE, FULL, TOO_MANY, UNDERFLOW, Piece
 from refnode.kernels.threads import launch
 from refnode.kernels.workspace import WORK
 from refnode.segments import segments
@@ -164,9 +164,9 @@ def with_more_room(run: Run, S: Samples) -> Samples:
 def lanes_of(run: Run) -> Lanes:
     """Rows for every pool."""
     P, pools, dtype = run.packed, run.tiles, run.dtype
-    width, stages, n_x = TILE * P.F.w, P.B.c.size, TILE * P.F.controls
+    width, stages, n_x = run.tile * P.F.w, P.B.c.size, run.tile * P.F.controls
     return Lanes(
-        *np.zeros((2, pools, TILE), np.int64), np.zeros((pools, width), dtype),
+        *np.zeros((2, pools, run.tile), np.int64), np.zeros((pools, width), dtype),
         np.zeros((pools, stages, width), dtype), np.zeros((pools, stages, run.slot), dtype),
         *np.zeros((2, pools, n_x), dtype),
     )  # fmt: skip

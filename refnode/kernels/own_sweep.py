@@ -6,7 +6,6 @@ from refnode.kernels.compiled import kernel
 from refnode.kernels.mlp import mlp_weights_vjp
 from refnode.kernels.own import copy_row, seat
 from refnode.kernels.steps import runge_kutta, set_step
-from refnode.kernels.tape import TILE
 
 
 @kernel
@@ -15,7 +14,7 @@ def pool_back(F, V, B, kind, piece, S, L, scratch, C, x, g, edges, begin, end, p
     w, controls, m, waiting, last = F.w, F.controls, 0, edges[pool], edges[pool + 1]
     rows, y, g_rows, g_x = scratch.rows, L.y[pool], C.g[pool], L.g_x[pool]
     while True:
-        while m < TILE and waiting < last:
+        while m < L.sample.shape[1] and waiting < last:
             if end[waiting] > begin[waiting]:
                 seat(F, piece, L, rows, x, pool, m, waiting)
                 L.step[pool, m] = end[waiting] - 1

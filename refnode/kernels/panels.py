@@ -10,16 +10,15 @@ from refnode.kernels.dense import dense_state
 from refnode.kernels.fill import zero
 from refnode.kernels.integrals import gather
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of, set_times, share_step
+from refnode.kernels.steps import first_of, rows_of, set_times, share_step
 from refnode.kernels.systems import evaluate
-from refnode.kernels.tape import TILE
 
 
 @kernel
 def tile_nodes(F, V, Q, kind, adj, piece, tape, scratch, x, batch, tile):
     """The records of all nodes for one tile."""
-    m = rows_of(tile, batch)
-    rows, x_tile = scratch.rows, x[tile * TILE * F.controls :]
+    m = rows_of(scratch, tile, batch)
+    rows, x_tile = scratch.rows, x[first_of(scratch, tile) * F.controls :]
     share_step(piece, rows, tile, m, tape.s[0], tape.s_new[0])
     t, a, da = scratch.t[tile], scratch.stage[tile], scratch.total[tile]
     for i in range(Q.c.size):

@@ -10,11 +10,11 @@ from refnode.kernels.pack import Packed, packed
 from refnode.kernels.tape import (
     KEEP_NOTHING,
     KEEP_STAGES,
-    TILE,
     Piece,
     Rows,
     Scratch,
     Tape,
+    tile_of,
 )
 from refnode.kernels.theta import theta_at
 from refnode.kernels.threads import ALONE, together
@@ -32,7 +32,7 @@ LEAST_ROOM = 32  # steps for which a tape has room at first, or as many as fit i
 class Run:
     """A problem on its way through the kernels: its arrays, its scratch, and how many steps its tape has room for.
 
-    tiles    of the batch, or pools of samples with steps of their own
+    tile     T, samples of a tile;  tiles   of the batch, or pools of samples with steps of their own
     slot     numbers that a tile's evaluation leaves for its vjp
     pieces   its segments;  lengths   in units of t, of each the longest that a sample has
     place    name of its tape in the workspace
@@ -44,6 +44,7 @@ class Run:
     dtype: Any
     packed: Packed
     scratch: Scratch
+    tile: int
     tiles: int
     slot: int
     pieces: list[Piece]
@@ -53,8 +54,8 @@ class Run:
 
     @property
     def rows(self) -> int:
-        """Rows of a tile: TILE, or the whole of a smaller batch."""
-        return min(TILE, self.problem.batch)
+        """Rows of a tile: T, or the whole of a smaller batch."""
+        return min(self.tile, self.problem.batch)
 
     @property
     def loop(self) -> int:
@@ -63,7 +64,7 @@ class Run:
 
     def tape(self, keep: int, for_vjps: bool = True) -> Tape:
         """A tape with the room there is, with slots for vjps or one. Its large arrays are the thread's workspace."""
-        width, stages, tiles, dtype = TILE * self.packed.F.w, self.packed.B.c.size, self.tiles, self.dtype
+        width, stages, tiles, dtype = self.tile * self.packed.F.w, self.packed.B.c.size, self.tiles, self.dtype
         states, count = (2 if keep == KEEP_NOTHING else self.room + 1), stages
         if keep == KEEP_STAGES:
             count *= self.room + 1
@@ -108,13 +109,14 @@ def apart(old: Array, new: Array) -> Array:
 
 def tiles_of(batch: int) -> int:
     """How many tiles hold the batch, the last one perhaps in part."""
-    return -(-batch // TILE)
+    return -(-batch // tile_of(batch))
 
 
 def pool_edges(batch: int) -> Array:
     """Where the pools of samples with steps of their own begin and end: 16 or more of some tiles each, if they can."""
-    tiles = max(1, min(8, batch // (16 * TILE)))
-    return np.append(np.arange(0, batch, tiles * TILE), batch)
+    size = tile_of(batch)
+    tiles = max(1, min(8, batch // (16 * size)))
+    return np.append(np.arange(0, batch, tiles * size), batch)
 
 
 def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
@@ -122,39 +124,39 @@ def run_of(problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     if solver.steps == "own":
         return run_on(len(pool_edges(problem.batch)) - 1, problem, values, solver, dtype)
     run = run_on(tiles_of(problem.batch), problem, values, solver, dtype)
-    states, stages = run.tiles * TILE * run.packed.F.w, run.tiles * run.packed.B.c.size
-    one_step = {"y": states, "k": stages * TILE * run.packed.F.w, "slots": stages * run.slot}
+    width, stages = run.tile * run.packed.F.w, run.tiles * run.packed.B.c.size
+    one_step = {"y": run.tiles * width, "k": stages * width, "slots": stages * run.slot}
     run.room = max(LEAST_ROOM, WORK.room(one_step, dtype) - 1)
     return run
 
 
 def run_on(tiles: int, problem: Problem, values: Values, solver: Solver, dtype: Any) -> Run:
     """The same with so many tiles or pools."""
-    P = packed(problem, values, solver, dtype)
-    scratch, slot = scratch_of(P, tiles, dtype), min(TILE, problem.batch) * P.F.left
+    P, tile = packed(problem, values, solver, dtype), tile_of(problem.batch)
+    scratch, slot = scratch_of(P, tile, tiles, dtype), min(tile, problem.batch) * P.F.left
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
     spans = segments(problem, values)
     lengths = [float(np.abs(span.length).max()) for span in spans]
-    return Run(problem, values, solver, dtype, P, scratch, tiles, slot, pieces(problem, values, spans), lengths)
+    return Run(problem, values, solver, dtype, P, scratch, tile, tiles, slot, pieces(problem, values, spans), lengths)
 
 
-def scratch_of(P: Packed, tiles: int, dtype: Any) -> Scratch:
+def scratch_of(P: Packed, tile: int, tiles: int, dtype: Any) -> Scratch:
     """Room for one step, on the thread's workspace."""
     F, m, size = P.F, max(1, len(P.V.A)), P.F.rates.net.size
     thetas, own = P.B.c.size if P.kind.by_stage else 1, size if P.kind.by_row else 0
 
     def make() -> Scratch:
         (psi, slope), (own_psi, own_slope) = np.zeros((2, thetas, m)), np.zeros((2, tiles, m))
-        rows = Rows(*np.zeros((9, tiles, TILE)), np.zeros(tiles, np.int64))
+        rows = Rows(*np.zeros((9, tiles, tile)), np.zeros(tiles, np.int64))
         return Scratch(
-            rows, np.zeros((tiles, TILE), dtype), WORK.get("slot", (tiles, TILE * F.left), dtype),
-            *WORK.zeros("states", (4, tiles, TILE * F.w), dtype), np.zeros((tiles, 2, TILE)),
+            rows, np.zeros((tiles, tile), dtype), WORK.get("slot", (tiles, tile * F.left), dtype),
+            *WORK.zeros("states", (4, tiles, tile * F.w), dtype), np.zeros((tiles, 2, tile)),
             WORK.get("theta", (thetas, size), dtype), psi, slope, WORK.get("own theta", (tiles, own), dtype), own_psi,
             own_slope,
         )  # fmt: skip
 
-    scratch: Scratch = WORK.record(("scratch", tiles, F.left, F.w, m, size, thetas, own, dtype), make)
+    scratch: Scratch = WORK.record(("scratch", tile, tiles, F.left, F.w, m, size, thetas, own, dtype), make)
     return scratch
 
 
@@ -171,16 +173,17 @@ def pieces(problem: Problem, values: Values, spans: list[Span]) -> list[Piece]:
 
 
 def to_tiles(y: Array, out: Array) -> None:
-    """Write y (b, w) to out (tiles, TILE w), zero behind the last sample."""
-    b, w = y.shape
-    full, rest = b // TILE, b % TILE
-    out[:full] = y[: full * TILE].reshape(full, TILE * w)
+    """Write y (b, w) to out (tiles, T w), zero behind the last sample."""
+    (b, w), width = y.shape, out.shape[1]
+    full, rest = divmod(b * w, width)
+    flat = y.ravel()
+    out[:full] = flat[: full * width].reshape(full, width)
     if rest:
-        out[full, : rest * w] = y[full * TILE :].ravel()
-        out[full, rest * w :] = 0
+        out[full, :rest] = flat[full * width :]
+        out[full, rest:] = 0
 
 
 def from_tiles(tiles: Array, batch: int) -> Array:
-    """y (b, w) in float64 from (tiles, TILE w)."""
-    w = tiles.shape[1] // TILE
+    """y (b, w) in float64 from (tiles, T w)."""
+    w = tiles.shape[1] // tile_of(batch)
     return tiles.reshape(-1, w)[:batch].astype(np.float64)

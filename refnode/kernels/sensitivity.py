@@ -14,9 +14,8 @@ from refnode.integrate import Step
 from refnode.kernels.forward import solve_forward
 from refnode.kernels.mlp import cotangent_size
 from refnode.kernels.pack import spread
-from refnode.kernels.run import Run, run_of, tiles_of
-from refnode.kernels.tangents import BLOCK, Perturbations, rates_jvp
-from refnode.kernels.tape import TILE
+from refnode.kernels.run import Run, run_of
+from refnode.kernels.tangents import BLOCK, ROWS, Perturbations, rates_jvp
 from refnode.kernels.threads import ALONE, launch, together
 from refnode.problem import Problem
 from refnode.segments import segments_jvp
@@ -142,7 +141,7 @@ class Tangents:
         problem, P, dtype = run.problem, run.packed, run.dtype
         F, b, count = P.F.rates, problem.batch, len(alongs)
         self.run, self.pieces, self.count = run, run.pieces, count
-        tasks = tiles_of(b) * max(1, -(-count // BLOCK))
+        tasks = -(-b // ROWS) * max(1, -(-count // BLOCK))
         self.loop = together() if tasks > 1 else ALONE
         entry, basis = _entries(problem, alongs)
         t0, T = (np.array([_per_sample(end, problem) for end in ends]).reshape(count, b) for ends in (
@@ -152,10 +151,10 @@ class Tangents:
         x = np.array(controls, dtype).reshape(count, b * F.controls)
         p, m, layers = F.net.size, max(1, len(P.V.A)), int(cotangent_size(F.net))
         self.P = Perturbations(
-            entry, basis, t0, T, x, *np.zeros((2, tasks, TILE * P.F.left), dtype),
-            np.zeros((tasks, TILE * layers), dtype), *np.zeros((2, tasks, p), dtype),
-            *np.zeros((2, tasks, m)), np.zeros((tasks, 3 * TILE), dtype),
-            np.zeros((tasks, 2 * TILE * F.w), dtype),
+            entry, basis, t0, T, x, *np.zeros((2, tasks, ROWS * P.F.left), dtype),
+            np.zeros((tasks, ROWS * layers), dtype), *np.zeros((2, tasks, p), dtype),
+            *np.zeros((2, tasks, m)), np.zeros((tasks, 3 * ROWS), dtype),
+            np.zeros((tasks, 2 * ROWS * F.w), dtype),
         )  # fmt: skip
 
     def at(self, i: int, t: Array, y: Array, dt: Array, dy: Array) -> tuple[Array, Array]:

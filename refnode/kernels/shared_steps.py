@@ -5,9 +5,9 @@ import math
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.fill import copy
-from refnode.kernels.steps import error_of, rows_of, runge_kutta, set_errors, share_step
+from refnode.kernels.steps import error_of, first_of, rows_of, runge_kutta, set_errors, share_step
 from refnode.kernels.systems import evaluate, keep_theta
-from refnode.kernels.tape import KEEP_NOTHING, TILE
+from refnode.kernels.tape import KEEP_NOTHING
 from refnode.kernels.theta import basis_at, coordinate, theta_at, weighted
 
 
@@ -51,8 +51,8 @@ def turn_tile(tape, stages, fsal, tile):
 @kernel
 def tile_step(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first, tile):
     """Stages `first` .. of step n for one tile; its new state; the errors of its rows."""
-    m, base, at = rows_of(tile, batch), tape.base[n], state_at(tape, n)
-    x_tile = x[tile * TILE * F.controls :]
+    m, base, at = rows_of(scratch, tile, batch), tape.base[n], state_at(tape, n)
+    x_tile = x[first_of(scratch, tile) * F.controls :]
     share_step(piece, scratch.rows, tile, m, s, s_new)
     y, y_new, k = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:]
     slots = tape.slots[tile, min(base, tape.slots.shape[1] - 1) :]
@@ -71,11 +71,11 @@ def step_all(loop, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s,
 @kernel
 def tile_rates(F, V, kind, piece, tape, scratch, x, batch, at, stage, t, tile):
     """k[:, stage] of one tile."""
-    m = rows_of(tile, batch)
+    m = rows_of(scratch, tile, batch)
     for r in range(m):
-        scratch.t[tile, r] = t[tile * TILE + r]
+        scratch.t[tile, r] = t[first_of(scratch, tile) + r]
     share_step(piece, scratch.rows, tile, m, 0.0, 0.0)
-    x_tile = x[tile * TILE * F.controls :]
+    x_tile = x[first_of(scratch, tile) * F.controls :]
     y, slot, k = tape.y[tile, at], tape.slots[tile, min(stage, tape.slots.shape[1] - 1)], tape.k[tile, stage]
     evaluate(F, V, kind, 0, scratch, tile, m, y, x_tile, slot, k)
 
@@ -98,10 +98,10 @@ def larger(a, b):
 @kernel
 def batch_error(B, control, errors, batch, w):
     """The error norm over all rows, in order; for fixed steps NaN if a row is."""
-    first, second = 0.0, 0.0
+    first, second, size = 0.0, 0.0, errors.shape[2]
     for i in range(batch):
-        of_row = errors[i // TILE]
-        r = i % TILE
+        of_row = errors[i // size]
+        r = i % size
         if control.worst:
             first = larger(first, of_row[0, r])
             second = larger(second, of_row[1, r]) if B.two_errors else 0.0

@@ -8,19 +8,24 @@ import math
 
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.systems import evaluate
-from refnode.kernels.tape import TILE
 
 
 @inline
-def rows_of(tile, batch):
+def first_of(scratch, tile):
+    """The first sample of a tile."""
+    return tile * scratch.t.shape[1]
+
+
+@inline
+def rows_of(scratch, tile, batch):
     """How many samples a tile has."""
-    return min(TILE, batch - tile * TILE)
+    return min(scratch.t.shape[1], batch - tile * scratch.t.shape[1])
 
 
 @kernel
 def share_step(piece, rows, tile, m, s, s_new):
     """Have the rows of a tile, samples of the batch, share the step from s to s_new."""
-    first = tile * TILE
+    first = tile * rows.s.shape[1]
     rows.cell[tile] = piece.cell
     for r in range(m):
         rows.start[tile, r], rows.end[tile, r] = piece.start[first + r], piece.end[first + r]

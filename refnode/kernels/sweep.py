@@ -9,8 +9,8 @@ from refnode.kernels.fill import zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.products import products
 from refnode.kernels.shared_steps import set_theta
-from refnode.kernels.steps import rows_of, runge_kutta, share_step
-from refnode.kernels.tape import KEEP_STAGES, TILE
+from refnode.kernels.steps import first_of, rows_of, runge_kutta, share_step
+from refnode.kernels.tape import KEEP_STAGES
 from refnode.kernels.theta import theta_vjp, weighted
 
 COLUMNS = 512  # numbers of theta whose cotangents are handed on together
@@ -24,8 +24,9 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tas
     The layers' cotangents of as many stages as C.layers has room for go into one product with what the tape holds.
     """
     tile = tape.y.shape[0] - 1 - task
-    m, useful = rows_of(tile, batch), B.c.size - B.fsal
-    x_tile, g_x = x[tile * TILE * F.controls :], C.x[tile * TILE * F.controls :]
+    m, useful = rows_of(scratch, tile, batch), B.c.size - B.fsal
+    sample = first_of(scratch, tile)
+    x_tile, g_x = x[sample * F.controls :], C.x[sample * F.controls :]
     room, used = C.layers.shape[1], 0
     for n in range(last - 1, first - 1, -1):
         base = tape.base[n]
@@ -41,7 +42,7 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tas
         block = room - used
         step_back(F, V, B, kind, scratch, C, tile, m, block, slots, k, g_x)
         for r in range(m):
-            hand_times(scratch.rows, C, tile, r, tile * TILE + r)
+            hand_times(scratch.rows, C, tile, r, sample + r)
         if kind.by_stage:
             for i in range(useful):
                 g_theta, at = C.theta[tile, i], block + i

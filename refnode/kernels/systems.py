@@ -26,7 +26,7 @@ class Costate(Record):
     w                 the width of u, [z, a] or a;  beside   1 if z is solved beside a, 0 if dense output has it
     g_q, longest      the cotangent of the running loss; the longest segment of a sample, signed, or 1
     transposed        theta with its weights transposed, (stages or 1, p), or (tiles, p) if theta is by row
-    y, k, g, g_y      [z, q], F, [a, g_q] and its product with dF/dy (tiles, TILE width);  g_t (tiles, TILE)
+    y, k, g, g_y      [z, q], F, [a, g_q] and its product with dF/dy (tiles, T width);  g_t (tiles, T)
     spare             for `rate_vjp` (tiles, ..);  dense   the state's dense output
     """
 

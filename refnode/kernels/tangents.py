@@ -18,21 +18,20 @@ from refnode.kernels.mlp import layer
 from refnode.kernels.products import add_product
 from refnode.kernels.rates import rate
 from refnode.kernels.records import Record
-from refnode.kernels.tape import TILE
 from refnode.kernels.theta import coordinate, theta_at
 
-BLOCK = 32  # perturbations of a task
+BLOCK, ROWS = 32, 32  # perturbations and samples of a task
 
 
 @dataclass(frozen=True)
 class Perturbations(Record):
-    """K perturbations, and room for tasks of BLOCK of them on a tile of samples.
+    """K perturbations, and room for tasks of BLOCK of them on ROWS samples.
 
     entry, basis     the number of theta that each moves, or -1; the coefficient's basis function, or -1 (K,)
     t0, T            its changes of the ends that theta(t) follows (K, b);  x   that of the control (K, b n_x)
-    slot, tangent    a tile's slot and that of its tangent (tasks, TILE ..);  along_u   of every layer (tasks, TILE ..)
+    slot, tangent    a tile's slot and that of its tangent (tasks, ROWS ..);  along_u   of every layer (tasks, ROWS ..)
     theta, slope_of  theta and its slope in u (tasks, p);  psi, slope (tasks, m)
-    times            t, du and dt (tasks, 3 TILE);  rates   k, and the field's tangent (tasks, 2 TILE w)
+    times            t, du and dt (tasks, 3 ROWS);  rates   k, and the field's tangent (tasks, 2 ROWS w)
     """
 
     entry: np.ndarray
@@ -192,7 +191,7 @@ def rows_jvp(F, V, P, first, last, task, sample, m, t, x, y, k, dt, dy, dk, ends
     if varies:
         theta_slope(V, slope, slope_of)
         along_theta(F.net, slope_of, own_t, m, slot, along_u)
-    du, own_dt, df = P.times[task, TILE : TILE + m], P.times[task, 2 * TILE : 2 * TILE + m], P.rates[task, TILE * w :]
+    du, own_dt, df = P.times[task, ROWS : ROWS + m], P.times[task, 2 * ROWS : 2 * ROWS + m], P.rates[task, ROWS * w :]
     for n in range(first, last):
         for s in range(m):
             b = sample + s
@@ -215,14 +214,14 @@ def rows_jvp(F, V, P, first, last, task, sample, m, t, x, y, k, dt, dy, dk, ends
 @kernel
 def block_jvp(F, V, kind, P, x, batch, t, y, k, dt, dy, dk, ends, cell, task):
     """A tile's k, and its dk for a block of perturbations."""
-    tiles = (batch + TILE - 1) // TILE
+    tiles = (batch + ROWS - 1) // ROWS
     tile, first = task % tiles, task // tiles * BLOCK
-    last, m = min(first + BLOCK, P.entry.size), min(TILE, batch - tile * TILE)
+    last, m = min(first + BLOCK, P.entry.size), min(ROWS, batch - tile * ROWS)
     if not kind.by_row:
-        rows_jvp(F, V, P, first, last, task, tile * TILE, m, t, x, y, k, dt, dy, dk, ends, cell)
+        rows_jvp(F, V, P, first, last, task, tile * ROWS, m, t, x, y, k, dt, dy, dk, ends, cell)
         return
     for r in range(m):
-        rows_jvp(F, V, P, first, last, task, tile * TILE + r, 1, t, x, y, k, dt, dy, dk, ends, cell)
+        rows_jvp(F, V, P, first, last, task, tile * ROWS + r, 1, t, x, y, k, dt, dy, dk, ends, cell)
 
 
 @kernel

@@ -1,7 +1,7 @@
 """The records that forward and backward kernels share: tableau, controller, segment, tape, scratch and state.
 
-The batch is cut into tiles of `TILE` samples, always the same ones, so that results do not depend on the number of
-threads: every tile's sums are its own, and sums over tiles run in one order.
+The batch is cut into tiles, by its size alone, so that results do not depend on the number of threads: every tile's
+sums are its own, and sums over tiles run in one order.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,14 @@ import numpy as np
 
 from refnode.kernels.records import Record
 
-TILE = 32
+LARGE, SMALL = 64, 32  # samples of a tile
 DONE, FULL, UNDERFLOW, TOO_MANY, NOT_FINITE = range(5)
 KEEP_NOTHING, KEEP_STATES, KEEP_STAGES = range(3)  # what a tape keeps of every step
+
+
+def tile_of(batch: int) -> int:
+    """T, the samples of a tile: large ones cost less each, small ones leave work for more threads."""
+    return LARGE if batch >= 4 * LARGE else SMALL
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Piece(Record):
 
 @dataclass(frozen=True)
 class Rows(Record):
-    """What differs between the rows of a step, tile by tile, (tiles, TILE) each.
+    """What differs between the rows of a step, tile by tile, (tiles, T) each.
 
     start, end   of a row's segment;  t0, T   the ends that theta(t) follows;  cell (tiles,)   the segment's
     s, s_new     the fractions of the segment between which the step lies;  t, t_new, h   its ends and its length
@@ -92,9 +97,9 @@ class Rows(Record):
 class Tape(Record):
     """What a solve leaves behind, tile by tile. Step n starts at y[:, n]; its stage i is k[:, base[n] + i].
 
-    y       (tiles, steps + 1, TILE w), or (tiles, 2, TILE w) if no states are kept
-    k       (tiles, stages, TILE w), of all steps or of one
-    slots   (tiles, stages, TILE slot), what the stages left for their vjps
+    y       (tiles, steps + 1, T w), or (tiles, 2, T w) if no states are kept
+    k       (tiles, stages, T w), of all steps or of one
+    slots   (tiles, stages, T slot), what the stages left for their vjps
     base    (steps + 1,), where a step's stages begin; 0 unless stages are kept
     s       (steps + 1,), the fraction of the segment at which a step begins
     s_new   (steps + 1,), and that at which it ends
@@ -114,10 +119,10 @@ class Tape(Record):
 class Scratch(Record):
     """Room for one step, tile by tile.
 
-    rows                     of the step;  t   a stage's depths (tiles, TILE)
-    slot                     for a stage without a vjp (tiles, TILE slot)
-    h, total, stage, y_new   h of each number, sums of stages, two states (tiles, TILE w)
-    errors                   of each row, by both error estimates (tiles, 2, TILE)
+    rows                     of the step;  t   a stage's depths (tiles, T)
+    slot                     for a stage without a vjp (tiles, T slot)
+    h, total, stage, y_new   h of each number, sums of stages, two states (tiles, T w)
+    errors                   of each row, by both error estimates (tiles, 2, T)
     theta, psi, slope        of every stage, or of all at once (stages or 1, p), (.., m), (.., m)
     own, own_psi, own_slope  of one row at a time (tiles, p), (tiles, m), (tiles, m)
     """

@@ -16,6 +16,8 @@ from refnode.errors import NumericalError
 from refnode.forward import solve_forward
 from refnode.kernels.cpu import discrete_adjoint
 from refnode.kernels.pack import refusal
+from refnode.kernels.run import tiles_of
+from refnode.kernels.tape import tile_of
 from tests.gradients.problems import ADAPTIVE, EPS, SMOOTH, amplification, problems, rows, solvers
 from tests.kernels.test_twins import ROUNDINGS, ROUNDINGS_32, network_problem
 
@@ -220,7 +222,7 @@ def test_what_a_tape_keeps(solver, batch, theta):
     """States alone, or any number of snapshots, give the bits of all stages in x; sums over steps are cut anew."""
     problem = network_problem(batch, theta=theta)
     stages = rn.gradient(problem, "discrete", solver, backend="cpu")
-    state = 8 * 32 * -(-batch // 32) * 3  # bytes of whole tiles of y = [z, q]
+    state = 8 * tile_of(batch) * tiles_of(batch) * 3  # bytes of whole tiles of y = [z, q]
     words = [{"store": "states"}] + [{"store": "binomial", "memory_bytes": n * state} for n in (2, 3, 7, 1000)]
     for kept in words:
         got = rn.gradient(problem, "discrete", solver, backend="cpu", **kept)
