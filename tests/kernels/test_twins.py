@@ -75,9 +75,21 @@ def test_every_tableau(method):
 
 @pytest.mark.parametrize("theta", [rn.Constant(), rn.Galerkin(rn.Fourier(1)), rn.Stacked(3)], ids=["1", "psi", "cells"])
 @pytest.mark.parametrize(("dtype", "roundings"), [(np.float64, ROUNDINGS), (np.float32, ROUNDINGS_32)])
-def test_several_tiles(theta, dtype, roundings):
-    """A batch of 70 is three tiles, the last one ragged, shared by threads, in either precision."""
-    assert_twins(network_problem(70, theta=theta), FIXED, dtype, roundings)
+@pytest.mark.parametrize("batch", [70, 257])
+def test_several_tiles(theta, dtype, roundings, batch):
+    """70 samples are three small tiles, 257 five large ones, the last one ragged; shared by threads."""
+    assert_twins(network_problem(batch, theta=theta), FIXED, dtype, roundings)
+
+
+@pytest.mark.parametrize("steps", ["shared", "own"])
+def test_every_tile_sees_its_own_inputs(steps):
+    """A control that the field sees at every stage, in small tiles and in large ones: dloss/dx is each sample's own."""
+    for batch in (70, 257):
+        rng = np.random.default_rng(batch)
+        model = rn.NeuralODE(rn.MLP(4, 9, 2, time="first"), control="x")
+        x, y = rng.standard_normal((2, batch, 2))
+        problem = rn.Problem(model, model.init(rng), x, rn.Loss(rn.SquaredError(y)))
+        assert_twins(problem, rn.Solver("dopri5", tol=1e-5, steps=steps))
 
 
 def test_same_bits_again():
