@@ -233,6 +233,7 @@ BUGS = (
     Bug("kernel tiles: inputs of a small tile", "kernels/steps.py", "return tile * scratch.t.shape[1]", "return tile * 32", "tests/kernels/test_twins.py::test_every_tile_sees_its_own_inputs"),
     Bug("kernel memory: one workspace for a gradient inside another", "kernels/workspace.py", "if len(self.outer) > 1:", "if len(self.outer) > 9:", "tests/kernels/test_nested.py"),
     Bug("kernel memory: steps put together in that of whoever runs", "api.py", "        with WORK:\n            return put_together()", "        return put_together()", "tests/kernels/test_nested.py::test_dense_output_inside_a_gradient"),
+    Bug("kernel threads: called for in a forked child", "kernels/threads.py", "    if _Process.orphaned:\n        return ALONE\n", "", "tests/kernels/test_threads.py::test_forked_children"),
     Bug("kernel MLP: t shared by the rows", "kernels/mlp.py", "s * ldo + o], t[s]\n        if bias", "s * ldo + o], t[0]\n        if bias", MLP_TILE),
     Bug("kernel MLP: the first evaluations' inputs for all", "kernels/mlp.py", "h0 + q * pitch_h, 1, i, G", "h0, 1, i, G", MLP_TILE),
     Bug("kernel columns: a row's pitch forgotten", "kernels/fill.py", "source_pitch == count and target_pitch == count:  # one", "source_pitch == count:  # one", TWIN_OF_CATALOGUE),

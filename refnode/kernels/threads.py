@@ -1,5 +1,6 @@
 """Which threads share the tiles of a batch: the calling one, or all of Numba's, by the only parallel loop there is."""
 
+import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -13,7 +14,26 @@ from refnode.kernels.apart import address_of, run_task
 from refnode.kernels.compiled import kernel
 
 ALONE = 0  # the address of no loop
-LAUNCH = threading.Lock()  # some of Numba's threading layers end the process if two threads start parallel loops
+
+
+class _Process:
+    """What this process has done with Numba's threads.
+
+    launch      some of Numba's threading layers end the process if two threads start parallel loops
+    begun       whether it asked for them
+    orphaned    whether it was forked from one that had: they did not come along, and OpenMP ends who calls for them
+    """
+
+    launch, begun, orphaned = threading.Lock(), False, False
+
+
+def _forked() -> None:
+    """Begin anew in the child of a fork, where a lock that another thread held would never be given back."""
+    _Process.launch, _Process.orphaned = threading.Lock(), _Process.begun or _Process.orphaned
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @kernel(parallel=True)
@@ -24,11 +44,18 @@ def shared(task, held, tasks):
 
 
 @cache
-def together() -> int:
-    """The address of `shared`, for `each`."""
+def _shared_at() -> int:
     return address_of(shared, (types.intp,) * 3)
+
+
+def together() -> int:
+    """The address of `shared`, for `each`; where there are no threads to share with, of no loop."""
+    if _Process.orphaned:
+        return ALONE
+    _Process.begun = True
+    return _shared_at()
 
 
 def launch(loop: int) -> AbstractContextManager[Any]:
     """Held while a kernel runs: one thread at a time starts loops that all of Numba's threads share."""
-    return nullcontext() if loop == ALONE else LAUNCH
+    return nullcontext() if loop == ALONE else _Process.launch

@@ -49,6 +49,16 @@ with ThreadPoolExecutor(4) as pool:
         assert together == [alone[i] for i in order]
 """
 
+FORKS = PROBLEMS + """
+import multiprocessing
+from refnode.kernels.threads import _Process
+case = CASES[-1]                                    # of several tiles
+want = bits(case)
+with _Process.launch, multiprocessing.get_context("fork").Pool(2) as pool:  # as another thread may hold it
+    assert pool.map_async(bits, [case] * 4).get(timeout=60) == [want] * 4
+assert bits(case) == want
+"""
+
 
 def run(script, **settings):
     """Run a script with other settings; it must end well."""
@@ -60,6 +70,13 @@ def run(script, **settings):
 def test_same_bits_for_any_number_of_threads():
     """1, 2, 3 and 4 threads give the same bits, for one tile, five small ones and five large, in either precision."""
     run(THREADS, NUMBA_NUM_THREADS="4")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_forked_children(layer):
+    """A pool of processes forked from one that has used its threads gets the same bits, and does not wait for ever."""
+    run(FORKS, NUMBA_NUM_THREADS="2", NUMBA_THREADING_LAYER=layer)
 
 
 @pytest.mark.parametrize("layer", ["default", "workqueue"])
