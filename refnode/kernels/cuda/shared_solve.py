@@ -107,10 +107,7 @@ class TileStepper(Stepper):
 
     def __init__(self, run: TileRun, S: TileShape, c: Any, i: int, down: bool = False, adj_atol: float = 0.0) -> None:
         super().__init__(run, S, c, i, down, adj_atol)
-        room = isinstance(S, TileCostate)
-        kept = run.device.empty((run.blocks, S.kept_size) if room else (1, 1), S.real)
-        part = run.to(np.zeros((run.blocks, 1 + S.basis, S.size) if room else (1, 1, 1)))
-        self.room = run.to(np.zeros((S.controls, run.batch))), kept, part
+        self.room = run.room(S)
 
     def _segment(self, s: float, s_new: float) -> tuple[TileSegment, tuple[Any, ...]]:
         segment = self.run.segment(self.i, np.array([s, s_new]), self.down)
@@ -120,7 +117,8 @@ class TileStepper(Stepper):
         """y' or u' (b, w)."""
         run, S, s = self.run, self.S, self._fraction(t)
         out, (segment, given) = run.device.empty((S.width, run.batch), S.real), self._segment(s, s)
-        rest = (self.c, run.to(np.ravel(t)[:1]), segment.table, *self.room)
+        depths = run.to(np.broadcast_to(t, run.batch if S.own else 1))
+        rest = (self.c, depths, segment.table, *self.room)
         run.device.launch(tile_rates, S, run.blocks, S.threads, (run.to(y.T), out, *given, *rest))
         return run.of(out)
 

@@ -27,7 +27,8 @@ class Product(NamedTuple):
     multiply(held, pitch, from_a, source, line, start, o, i, chunk, c0, busy, x)
                 A[q, m] is held[q pitch + from_a + m], B[q, j] source[line, start + q o + c0 + j] or 0 beyond o; q < i
     layer(theta, line, layers, k, t, held, chunk, c0, r0, x)
-                x = h W + b + t w of layer k for trajectories from r0 on, units from c0 on
+                x = h W + b + t w of layer k for trajectories from r0 on, units from c0 on; held has their t, where
+                it is their own
     """
 
     multiply: Any
@@ -38,7 +39,7 @@ def product_of(S: TileShape) -> Product:
     """The device functions for a shape."""
     scalar, zero, square, chunk_rows = from_dtype(np.dtype(S.dtype)), S.real(0), U(S.square), U(S.chunk)
     rows, pitch, threads, side = U(S.rows), U(S.columns), U(S.threads), S.square
-    one, two, eight = U(1), U(2), U(8)
+    one, two, eight, times_apart, times_at = U(1), U(2), U(8), S.times_apart, U(S.times_at)
 
     @device
     def fetch(source, line, start, o, many, chunk):
@@ -84,6 +85,13 @@ def product_of(S: TileShape) -> Product:
             begin += chunk_rows
 
     @device
+    def add_times(theta, line, row, many, held, from_t, x):
+        for j in range(square):
+            weight = theta[line, row + j] if j < many else zero
+            for m in range(square):
+                x[m * square + j] += held[from_t + m] * weight
+
+    @device
     def layer(theta, line, layers, k, t, held, chunk, c0, r0, x):
         i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
         row, bias = layers[k, 3], layers[k, 4]
@@ -93,12 +101,14 @@ def product_of(S: TileShape) -> Product:
         if bias >= 0:
             for j in range(square):
                 b[j] = theta[line, uint64(bias) + c0 + j] if c0 + j < o else zero
-        if row >= 0:
+        if row >= 0 and not times_apart:
             for j in range(square):
                 b[j] += t * theta[line, uint64(row) + c0 + j] if c0 + j < o else zero
         for m in range(square):
             for j in range(square):
                 x[m * square + j] = b[j]
         multiply(held, rows, r0, theta, line, W, o, i, chunk, c0, r0 < rows, x)
+        if times_apart and row >= 0 and r0 < rows:
+            add_times(theta, line, uint64(row) + c0, o - min(c0, o), held, times_at + r0, x)
 
     return Product(multiply, layer)

@@ -17,7 +17,7 @@ from numba import cuda, from_dtype, uint64
 from refnode.kernels.cuda.compile import device
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
-from refnode.kernels.cuda.tile import ahead_of, enter_of
+from refnode.kernels.cuda.tile import ahead_of, inputs_of_tile
 from refnode.kernels.cuda.tile_product import product_of
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_sums import add_of, weight_of_sums
@@ -31,7 +31,8 @@ def tile_vjp_of(S: TileShape) -> Any:
     u, g, g_y                of the thread's trajectory i: z, the cotangent of f (o,), and that of z, which is added to
     g_x                      (n_x, b) added to;  there   whether the thread has a trajectory
     kept, part               (blocks, S.kept_size); (blocks, 1 + m, p), added to
-    turn                     turn[0] and turn[1] become the thread's share of the cotangents of t and of u
+    turn                     turn[0] becomes the thread's share of the cotangent of t, or the cotangent of its own t;
+                             turn[1] its share of that of u
     """
     ahead, back = ahead_of(S), back_of(S)
 
@@ -52,7 +53,7 @@ def back_of(S: TileShape) -> Any:
     """Device function: behind `ahead`, from the last layer to the first."""
     last_vjp, offsets_vjp, slope_of = _last_vjp(S), _offsets_vjp(S), activation(S)[1]
     (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S)
-    scalar, zero, squared, enter = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, enter_of(S)
+    scalar, zero, squared, inputs_of = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, inputs_of_tile(S)
     square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
     hidden, plane, one = U(S.hidden), U(S.rows * S.columns), U(1)
     slopes_kept, planes = S.slopes_kept, U(S.kept_size // (S.rows * S.columns))
@@ -95,9 +96,9 @@ def back_of(S: TileShape) -> Any:
             if busy:
                 before(square_of, k, r0, c0, held, kept)
             if k == U(0):
-                enter(u, x, i, there, chunk)
+                inputs_of(u, x, i, there, chunk)
             cuda.syncthreads()
-            offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
+            offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, held, one, columns, part, turn)
             if k > U(0):
                 weights_vjp(slopes, layers, k, table, row, held, chunk, square_of, kept, part, turn)
             else:
@@ -113,26 +114,51 @@ def back_of(S: TileShape) -> Any:
 def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
-    add, real, rows, threads = add_of(S), S.real, U(S.rows), U(S.threads)
+    add, real, rows, threads, one = add_of(S), S.real, U(S.rows), U(S.threads), U(1)
+    times_apart, times_at, time_vjp = S.times_apart, U(S.times_at), _time_vjp(S)
 
     @device
-    def offsets_vjp(theta, line, slopes, layers, k, t, table, row, d, across, down, part, turn):
+    def offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, d, across, down, part, turn):
         o, at_t, bias = uint64(layers[k, 1]), layers[k, 3], layers[k, 4]
         j = uint64(cuda.threadIdx.x)
         while j < o:
-            total, place = real(0), j * across
+            total, by_t, place, r = real(0), real(0), j * across, times_at
             end = place + rows * down
             while place < end:
                 total += d[place]
+                if times_apart:
+                    by_t += held[r] * d[place]
+                    r += one
                 place += down
             if bias >= 0:
                 turn[1] += add(part, table, slopes, row, uint64(bias) + j, total)
             if at_t >= 0:
-                turn[0] += theta[line, uint64(at_t) + j] * total
-                turn[1] += add(part, table, slopes, row, uint64(at_t) + j, t * total)
+                if not times_apart:
+                    turn[0] += theta[line, uint64(at_t) + j] * total
+                    by_t = t * total
+                turn[1] += add(part, table, slopes, row, uint64(at_t) + j, by_t)
             j += threads
+        if times_apart and at_t >= 0:
+            turn[0] += time_vjp(theta, line, uint64(at_t), o, d, across, down)
 
     return offsets_vjp
+
+
+def _time_vjp(S: TileShape) -> Any:
+    """The cotangent of the thread's trajectory's own t."""
+    real, rows, one, zero = S.real, U(S.rows), U(1), U(0)
+
+    @device
+    def time_vjp(theta, line, at_t, o, d, across, down):
+        tid, total, n = uint64(cuda.threadIdx.x), real(0), U(0)
+        j = tid % o                                     # each lane begins at another bank
+        while tid < rows and n < o:
+            total += theta[line, at_t + j] * d[j * across + tid * down]
+            j = j + one if j + one < o else zero
+            n += one
+        return total
+
+    return time_vjp
 
 
 def _last_vjp(S: TileShape) -> Any:
@@ -147,7 +173,7 @@ def _last_vjp(S: TileShape) -> Any:
             for q in range(o):
                 chunk[q * rows + tid] = g[q]
         cuda.syncthreads()
-        offsets_vjp(theta, line, slopes, layers, last, t, table, row, chunk, rows, one, part, turn)
+        offsets_vjp(theta, line, slopes, layers, last, t, table, row, held, chunk, rows, one, part, turn)
         unit = tid
         while unit < i:
             for q in range(o):
