@@ -14,7 +14,7 @@ from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 from refnode.kernels.cuda.tile import ahead_of, last_of, longest_of
-from refnode.kernels.cuda.tile_costate import TileCostate
+from refnode.kernels.cuda.tile_costate import TileCostate, cotangents_of
 from refnode.kernels.cuda.tile_vjp import back_of
 
 
@@ -95,38 +95,30 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
     )  # fmt: skip
 
 
-def costate_of_tile(S: TileCostate) -> Any:
+def _costate(S: TileCostate) -> Any:
     """Device function costate(theta, turned, slopes, line, layers, c, t, v, x, i, there, share, g_x, table, row, held,
     chunk, kept, sums, turn, k, at): k[at ..] = -share u' of the thread's trajectory. All threads take part.
 
     share   what multiplies that which the parameter integrals are made of: -h, which may be the trajectory's own
     sums    (part, sizes, missed, weight, error weight);  turn[1]   as `tile_vjp_of` has it
     """
-    ahead, last, back = ahead_of(S), last_of(S), back_of(S)
-    scalar, real, depth, two, running = from_dtype(np.dtype(S.dtype)), S.real, S.d + 1, S.real(2), S.running
-    d, o, first = U(S.d), U(S.out), U(S.d - S.out)
+    ahead, last, cotangents, back = ahead_of(S), last_of(S), cotangents_of(S), back_of(S)
+    scalar, real, depth, d = from_dtype(np.dtype(S.dtype)), S.real, S.d + 1, U(S.d)
 
     @device
     def costate(
         theta, turned, slopes, line, layers, c, t, v, x, i, there, share, g_x, table, row, held, chunk, kept, sums,
         turn, k, at,
     ):  # fmt: skip
-        rate, g = cuda.local.array(depth, scalar), cuda.local.array(depth, scalar)
-        g_f, g_z = cuda.local.array(depth, scalar), cuda.local.array(depth, scalar)
+        rate, g_f, g_z = (
+            cuda.local.array(depth, scalar), cuda.local.array(depth, scalar), cuda.local.array(depth, scalar)
+        )  # fmt: skip
         for j in range(d):
             rate[j] = real(0)
         ahead(theta, line, layers, t, v, x, i, there, held, chunk, kept)
         cuda.syncthreads()
         last(theta, line, layers, c, t, v, held, rate)
-        for j in range(d):
-            g[j], g_z[j] = share * v[d + j], real(0)
-            if running and there:
-                g_z[j] = share * two * c[0] * c[3] * v[j]
-                g[j] += share * two * (c[2] + (c[1] if j >= first else real(0))) * c[3] * rate[j]
-        for j in range(first):
-            g_z[o + j] += g[j]
-        for j in range(o):
-            g_f[j] = g[first + j]
+        cotangents(c, v, there, share, rate, g_f, g_z)
         back(
             theta, turned, slopes, line, layers, t, v, x, i, there, g_f, g_z, g_x, table, row, held, chunk, kept, sums,
             turn,
@@ -139,7 +131,7 @@ def costate_of_tile(S: TileCostate) -> Any:
 
 def _stage(S: TileCostate) -> Any:
     """Stage r of a step: h k_r, and what it adds to the integrals."""
-    costate, scalar, one = costate_of_tile(S), from_dtype(np.dtype(S.dtype)), S.real(1)
+    costate, scalar, one = _costate(S), from_dtype(np.dtype(S.dtype)), S.real(1)
     w, s, m, varies = U(S.width), U(S.butcher.stages), U(S.basis), U(bool(S.basis))
     b_at, node_at, error_at, t0_at = s * s, s * s + s, s * s + s + s, U(2 * S.basis + 2)
 

@@ -56,11 +56,11 @@ class TileDown(PartDown):
 
     def largest_slope(self, i: int, tape_y: Any) -> float:
         """The largest entry of g dl/dz at the ends of segment i's steps up, whose states are on a tape."""
-        run, S, grid = self.run, replace(self.S, estimates=False), self.run.steps(i, self.run.fractions[i])
+        run, S, grid = self.run, replace(self.S, estimates=False), self.run.grid(i, self.run.fractions[i])
         s, t = (np.concatenate([a, b[-1:]]) for a, b in ((grid.s, grid.s_new), (grid.t, grid.t_new)))
         table = stage_table(S.basis, TABLEAUX["euler"], self.problem, run.values, i, s[:, 0], s[:, 0])
-        (g_x, kept, part), found = run.room(S), run.device.empty((run.batch,), S.real)
-        given = (run.x, *run.lines(i, table), run.layers, g_x, run.to(table), kept, part, self.c)
-        count = run.device.array(grid.count)
-        run.device.launch(tile_largest, S, run.blocks, S.threads, (found, *given, run.to(t), tape_y, count))
+        theta, over, _ = run.lines(i, table)
+        found, count = run.device.empty((run.batch,), S.real), run.device.array(grid.count)
+        given = (run.x, theta, over, run.layers, run.kept_by(S), self.c, run.to(t), tape_y, count)
+        run.device.launch(tile_largest, S, run.blocks, S.threads, (found, *given))
         return float(np.max(run.device.host(found)))

@@ -105,12 +105,12 @@ class TileRun(PartRun):
     def segment(self, i: int, fractions: Array | None = None, down: bool = False) -> TileSegment:
         """Segment i's arrays, on the device; or those of its way down, or on other fractions."""
         S, problem, values = self.S, self.problem, self.values
-        grid = self.steps(i, self.fractions[i] if fractions is None else fractions, down)
+        grid = self.grid(i, self.fractions[i] if fractions is None else fractions, down)
         table = stage_table(S.basis, S.butcher, problem, values, i, grid.s[:, 0], grid.s_new[:, 0], down)
         arrays = self.to(table), *(self.to(a) for a in grid[:5])
         return TileSegment(*self.lines(i, table), *arrays, self.device.array(grid.count))
 
-    def steps(self, i: int, fractions: Array, down: bool = False) -> Steps:
+    def grid(self, i: int, fractions: Array, down: bool = False) -> Steps:
         """Segment i's steps, or those of its way down, on a grid."""
         return steps_of(self.problem, self.values, i, fractions, self.part if self.S.own else None, down)
 
@@ -126,17 +126,14 @@ class TileRun(PartRun):
         """What the forward kernel reads of a segment."""
         return (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h, segment.count)
 
-    def room(self, S: TileShape) -> tuple[Any, Any, Any]:
-        """What rates of a costate's shape write, and nobody reads: g_x, kept and part."""
-        costate, device = isinstance(S, TileCostate), self.device
-        kept = device.empty((self.blocks, S.kept_size) if costate else (1, 1), S.real)
-        part = self.to(np.zeros((self.blocks, 1 + S.basis, S.size) if costate else (1, 1, 1)))
-        return self.to(np.zeros((S.controls, self.batch))), kept, part
+    def kept_by(self, S: TileShape) -> Any:
+        """Room for what hidden layers return, where a costate's slopes need it."""
+        return self.device.empty((self.blocks, S.kept_size) if isinstance(S, TileCostate) else (1, 1), S.real)
 
     def system(self, i: int, S: Any, c: Any, limits: Any) -> System:
         """What takes steps along segment i."""
-        segment, (g_x, kept, part) = self.segment(i), self.room(S)
-        given = (self.x, segment.theta, segment.turned, segment.slopes, self.layers, g_x, segment.table, kept, part)
+        segment = self.segment(i)
+        given = (self.x, segment.theta, segment.turned, self.layers, self.kept_by(S))
         return System(tile_own, S, given, c, limits)
 
     @property
