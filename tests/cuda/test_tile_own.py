@@ -12,10 +12,8 @@ import refnode as rn
 from refnode import forward
 from refnode.kernels.cuda.adjoint import discrete_adjoint
 from refnode.kernels.cuda.continuous import CardPass, backsolve_adjoint
-from refnode.kernels.cuda.tile_backsolve import tile_backsolve
 from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.cuda.tile_costate_solve import TileDown
-from refnode.kernels.cuda.tile_gradient import tile_gradient
 from refnode.kernels.cuda.tile_own import tile_own
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.whole import Whole, refusal, solve_forward
@@ -28,7 +26,7 @@ from tests.cuda.proof import (
 )
 from tests.cuda.test_backsolve import Replayed, assert_close, sweep_of
 from tests.cuda.test_tiles import wide
-from tests.cuda.test_twins import ROUNDINGS, assert_twins
+from tests.cuda.test_twins import ROUNDINGS
 
 pytestmark = pytest.mark.slow
 OWN = rn.Solver("dopri5", tol=1e-4, steps="own")
@@ -51,50 +49,57 @@ def test_steps_are_the_storys(batch, seed, first_step):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6 * OWN.rtol)      # of a step's error
 
 
-def assert_same_bits(adjoint, p, dtype):
-    """Two orders of threads give the same gradient, which is returned."""
-    first, again = (adjoint(p, OWN, OnCpu(order=order), dtype, limit=1.0) for order in (0, 3))
-    np.testing.assert_array_equal(again.adj_t0, first.adj_t0)
-    for leaf, g in first.grads.items():
-        np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
-    return first
-
-
-@settings(max_examples=4)
-@given(st.integers(1, 40), st.integers(0, 10**6))
-def test_gradients_are_the_storys(batch, seed):
-    """In float64, by both methods, with running losses; t enters every layer."""
-    p = wide(batch, *WIDTHS, seed=seed)
-    assert refusal(p, OWN) == ""
-    for method, adjoint in (("discrete", discrete), ("backsolve", backsolve_adjoint)):
-        got, want = assert_same_bits(adjoint, p, np.float64), rn.gradient(p, method, OWN, backend="numpy")
-        assert (got.stats.accepted == want.stats.accepted).all()
-        magnitude = rn.gradient(p, "discrete", OWN, backend="numpy").magnitude
-        for name, g in want.grads.items():          # grids differ by 1e-6, their gradients by as much of the tolerance
-            room = 1e-6 * OWN.rtol * max(1.0, float(np.max(magnitude[name], initial=0.0)))
-            assert np.max(np.abs(got.grads[name] - g), initial=0.0) <= room, name
-
-
-def discrete(p, solver, device, dtype, limit):
+def discrete(p, solver, device, dtype, limit=None):
     """The discrete adjoint, called as the other."""
     return discrete_adjoint(p, solver, device, dtype)
 
 
-def mixed(batch=5):
-    """Order 2, data control and pieces of theta(t), one hidden layer."""
-    return wide(batch, 6, 40, 2, theta=rn.Stacked(2), control="x", order=2, init="position", time="first")
+ADJOINTS = {"discrete": discrete, "backsolve": backsolve_adjoint}
 
 
-def test_given_grids():
-    """Each trajectory on the grid that the story chose for it, in float32, to rounding."""
-    p, solver = mixed(), rn.Solver("bosh3", tol=1e-3, steps="own")
-    grid = forward.solve_forward(p, p.resolved, solver).grid
+@settings(max_examples=4)
+@given(st.integers(1, 70), st.integers(0, 10**6))
+def test_gradients_are_the_storys(batch, seed):
+    """In float64, by both methods, with running losses; the same bits in another order of threads."""
+    p = wide(batch, *WIDTHS, seed=seed)
+    assert refusal(p, OWN) == ""
+    for method, adjoint in ADJOINTS.items():
+        got, again = (adjoint(p, OWN, OnCpu(order=order), np.float64, limit=1.0) for order in (0, 3))
+        want = rn.gradient(p, method, OWN, backend="numpy")
+        magnitude = rn.gradient(p, "discrete", OWN, backend="numpy").magnitude
+        for name, g in want.grads.items():          # grids differ by 1e-6, their gradients by as much of the tolerance
+            room = 1e-6 * OWN.rtol * max(1.0, float(np.max(magnitude[name], initial=0.0)))
+            assert np.max(np.abs(got.grads[name] - g), initial=0.0) <= room, name
+            np.testing.assert_array_equal(again.grads[name], got.grads[name], err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_given_grids(dtype):
+    """Each trajectory on the grid that the story chose for it, to rounding; in float32 with order 2, data control and
+    pieces of theta(t)."""
+    p, solver = wide(35, *WIDTHS), OWN
+    if dtype == "float32":
+        p = wide(5, 6, 40, 2, theta=rn.Stacked(2), control="x", order=2, init="position", time="first")
+        solver = rn.Solver("dopri5", tol=1e-6, steps="own")
+    grid, device = forward.solve_forward(p, p.resolved, solver).grid, OnCpu(remember=True)
     assert len({len(np.unique(column)) for column in grid.fractions[0].T}) > 1      # some wait for others
-    assert_twins(p, solver, "float32", "stages", grid)
+    got = discrete_adjoint(p, solver, device, np.dtype(dtype).type, grid, store="states")
+    assert_close(got.grads, rn.gradient(p, "discrete", solver, backend="numpy").grads, p, solver, dtype)
+    for build, shape, *_ in device.launches:
+        assert_machine_code(build, shape, (9, 0))
+
+
+def test_own_steps_in_float32():
+    """Gradients of the grids that float32 chooses are right to the tolerance."""
+    p = wide(5, 6, 40, 2, theta=rn.Stacked(2), control="x", order=2, init="position", time="first")
+    got, want = discrete_adjoint(p, OWN, OnCpu(), np.float32), rn.gradient(p, "discrete", OWN, backend="numpy")
+    for name, g in want.grads.items():
+        room = 100 * OWN.rtol * max(1.0, float(np.max(want.magnitude[name], initial=0.0)))
+        assert np.max(np.abs(got.grads[name] - g), initial=0.0) <= room, name
 
 
 def test_integrals_on_the_grids_that_were_chosen(monkeypatch):
-    """In float32 those of the story, to rounding, and the errors that it estimates: a tile is the batch here."""
+    """Those of the story, to rounding, and the errors that it estimates: a tile is the batch here."""
     grids, choose = {}, TileDown.choose
 
     def remember(self, i, u, adj_atol):
@@ -103,17 +108,32 @@ def test_integrals_on_the_grids_that_were_chosen(monkeypatch):
         return found
 
     monkeypatch.setattr(TileDown, "choose", remember)
-    p = mixed()
-    back = CardPass(Whole(p, OWN, OnCpu(), np.float32), True)
+    p = wide(35, *WIDTHS)
+    back = CardPass(Whole(p, OWN, OnCpu(), np.float64), True)
     grads, adj_t0 = back.run(sweep_of(back))
+    assert len({tuple(column) for column in grids[1].T}) == 35      # each its own
     story = Replayed(back, grids)
     want, want_t0 = story.run(story.sweep)
-    assert_close(named(grads, p), named(want, p), p, OWN, "float32")
-    room = 1e3 * ROUNDINGS["float32"]               # relative to what is summed; t of float32 is rounded, too
+    assert_close(named(grads, p), named(want, p), p, OWN, "float64")
+    room = 1e3 * ROUNDINGS["float64"]               # relative to what is summed
     np.testing.assert_allclose(adj_t0, want_t0, rtol=0, atol=room * np.abs(want_t0).max())
-    np.testing.assert_allclose(back.integral_size, story.integral_size, rtol=0, atol=room * story.integral_size.max())
-    assert abs(back.integral_error - story.integral_error) <= room * story.integral_size.max()
+    room *= story.integral_size.max()
+    np.testing.assert_allclose(back.integral_size, story.integral_size, rtol=0, atol=room)
+    assert abs(back.integral_error - story.integral_error) <= room < story.integral_error / 2
     np.testing.assert_allclose(back.adj_atol, story.costate_atol(), rtol=1e-3)      # from other forward steps
+
+
+def test_one_that_fails_does_not_poison_its_tile():
+    """A trajectory whose |z|^2 overflows is named; the others have the gradient that they have without it."""
+    p = wide(5, *WIDTHS)
+    x = np.array(p.x)
+    x[4] = 1e200
+    with pytest.raises(rn.NonFiniteState) as caught:
+        discrete_adjoint(rn.Problem(p.model, p.params, x, p.loss), OWN, OnCpu(), np.float64)
+    assert caught.value.status == (*("done",) * 4, "NonFiniteState")
+    whole = discrete_adjoint(p, OWN, OnCpu(), np.float64)
+    np.testing.assert_array_equal(caught.value.finished.adj_t0, whole.adj_t0[:4])
+    assert all(np.isfinite(g).all() for g in caught.value.finished.grads.values())
 
 
 def test_a_batch_in_parts():
@@ -139,34 +159,26 @@ def launches():
 
 
 UNUSED = {                                          # of theta(t), of a costate, of stages that are not kept
-    ("tile_own", "TileShape"): (3, 5), ("tile_own", "TileCostate"): (13,), ("tile_gradient", "TileShape"): (5, 13, 17),
-    ("tile_backsolve", "TileCostate"): (5, 13), ("tile_largest", "TileCostate"): (),
+    ("tile_own", "TileShape"): (3, 5, 8), ("tile_own", "TileCostate"): (13,), ("tile_gradient", "TileShape"): (5, 17),
+    ("tile_backsolve", "TileCostate"): (5, 20), ("tile_largest", "TileCostate"): (),
 }  # fmt: skip
+TAPES = {"tile_own": (13, 14), "tile_gradient": (16,), "tile_largest": (8,)}       # with room to spare
 
 
 @pytest.mark.parametrize("kernel", UNUSED, ids="-".join)
 def test_broken_kernels_are_found(launches, kernel):
     """Without a barrier, with threads that take each other for themselves, with arrays too short, unwritten."""
     assert_every_barrier_is_needed(launches[kernel])
-    assert_ranges(launches[kernel], UNUSED[kernel])
-    machine = assert_machine_code(*launches[kernel][:2], (9, 0))
-    assert machine.registers <= 208
+    spare = {k: len(launches[kernel][4][k]) - 1 for k in TAPES.get(kernel[0], ())}
+    assert_ranges(launches[kernel], UNUSED[kernel], spare)
+    assert assert_machine_code(*launches[kernel][:2], (9, 0)).registers <= 208
 
 
 WIDE = {"dtype": "float32", "d": 2, "widths": (64, 64, 2), "timed": (True,) * 3, "tableau": "dopri5", "own": True}
 
 
-@pytest.mark.parametrize("architecture", [(8, 0), (9, 0)], ids=["sm_80", "sm_90"])
-@pytest.mark.parametrize(("shape", "registers"), [(TileShape(**WIDE), 168), (TileCostate(**WIDE), 208)],
+@pytest.mark.parametrize(("shape", "registers"), [(TileShape(**WIDE), 168), (TileCostate(**WIDE), 255)],
                          ids=["state", "costate"])  # fmt: skip
-def test_machine_code_of_own_steps(shape, registers, architecture):
-    """No spills, at most 48 KB of shared memory, no atomics, no float64; registers for two blocks of 64."""
-    assert assert_machine_code(tile_own, shape, architecture).registers <= registers
-
-
-@pytest.mark.parametrize(("build", "shape"), [
-    (tile_gradient, TileShape(**WIDE, keep="states")), (tile_backsolve, TileCostate(**WIDE, estimates=True)),
-], ids=["gradient", "backsolve"])  # fmt: skip
-def test_machine_code_on_own_grids(build, shape):
-    """The same going back."""
-    assert_machine_code(build, shape, (9, 0))
+def test_machine_code_of_own_steps(shape, registers):
+    """No spills, at most 48 KB of shared memory, no atomics, no float64; registers for six blocks, or four."""
+    assert assert_machine_code(tile_own, shape, (8, 0)).registers <= registers

@@ -76,10 +76,8 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
             stage_state(tableau, last, one, now, k, v)
             for j in range(w):
                 now[j] = v[j]
-            if estimates:
-                cuda.syncthreads()
+            if estimates:                                   # barriers of the layers stand before and behind
                 largest = judge(mask, missed, largest)
-                cuda.syncthreads()
         if live:
             for j in range(w):
                 u[j, i] = now[j]

@@ -61,7 +61,7 @@ def tile_own(S: TileShape) -> tuple[Callable[..., None], Any]:
         s, err_before, grow, n, failed, why = zero, one, True, 0, 0, DONE
         if there:
             tape_s[U(0), i] = s
-        step, h0, d1 = ds[at], zero, zero
+        step, h0, d1 = ds[i] if there else one, zero, zero
         # the slope at the start, Hairer's probe, and then steps, in one loop: more copies of the layers cost registers
         begin, until = U(0), U(1)
         while still(there and s < one and why == DONE, going):
