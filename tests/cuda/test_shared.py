@@ -77,6 +77,36 @@ def test_rejected_steps():
     np.testing.assert_allclose(got.stats.grid, want.stats.grid, rtol=1e-6)
 
 
+def with_a_front():
+    """A field that is nearly constant in t until all its neurons turn over at t = 0.8: a step that reaches the front is
+    rejected, and what is left of it short of the front has so small an error that the next one would grow.
+    """
+    p = problem(5, 8)
+    W, b = np.array(p.params["theta.W0"]), np.array(p.params["theta.b0"])
+    W[-1] *= 40
+    return rn.Problem(p.model, p.params | {"theta.W0": W, "theta.b0": b - 0.8 * W[-1]}, p.x, p.loss)
+
+
+def ends_of_steps(grid):
+    """Of each trajectory's steps, without those that it waited."""
+    return [np.unique(column) for column in grid.reshape(len(grid), -1).T]
+
+
+@pytest.mark.parametrize("steps", ["shared", "own"])
+def test_no_step_grows_after_a_rejection(steps):
+    """Where the error alone would make it grow, the step after the accepted one is as long as that one, as in the
+    story."""
+    p, solver = with_a_front(), rn.Solver("dopri5", tol=1e-5, steps=steps)
+    got, want = discrete_adjoint(p, solver, OnCpu(), np.float64), rn.gradient(p, "discrete", solver, backend="numpy")
+    np.testing.assert_array_equal(got.stats.accepted, want.stats.accepted)
+    np.testing.assert_array_equal(got.stats.rejected, want.stats.rejected)
+    assert np.max(want.stats.rejected) > 0
+    grids = [ends_of_steps(one.stats.grid) for one in (got, want)]
+    assert any(np.any(np.abs(np.diff(t, 2)) < 1e-12) for t in grids[1])
+    for t, t_want in zip(*grids, strict=True):
+        np.testing.assert_allclose(t, t_want, rtol=1e-6)        # a step follows a difference
+
+
 @pytest.mark.parametrize(("solver", "x", "error"), [
     (rn.Solver("dopri5", tol=1e-9, max_steps=3), 0.5, rn.TooManySteps),
     (rn.Solver("dopri5", tol=1e-5, first_step=0.1), 3e38, rn.NonFiniteState),
