@@ -390,7 +390,6 @@ CUDA_BUGS = (                                       # they need `pip install 're
     Bug("cuda: the last trajectory of a block left out of a shared error", "kernels/cuda/shared.py", "for other in range(threads):", "for other in range(threads - 1):", f"{SHARED_CUDA}::test_the_grid_is_the_storys[batch]"),
     Bug("cuda: the last error for the worst", "kernels/cuda/shared.py", "most = max(most, errors[other])", "most = errors[other]", f"{SHARED_CUDA}::test_the_grid_is_the_storys[worst]"),
     Bug("cuda: a shared step grows right after a rejection", "kernels/cuda/shared_solve.py", "factor if grow or not good else min(factor, 1.0)", "factor", f"{SHARED_CUDA}::test_no_step_grows_after_a_rejection[shared]"),
-    Bug("cuda: an own step grows right after a rejection", "kernels/cuda/own.py", "(min(times, one) if good and not grow else times)", "times", f"{SHARED_CUDA}::test_no_step_grows_after_a_rejection[own]"),
     Bug("cuda: sin without its sign in half of a period", "kernels/cuda/sine.py", "value = -value if place & 2 else value", "value = value", "-m slow tests/cuda/test_sine.py"),
     Bug("cuda: pi / 2 to the digits of one float32", "kernels/cuda/sine.py", "r = cuda.fma(-n, MIDDLE, r)", "r = cuda.fma(-n, LOW, r)", "-m slow tests/cuda/test_sine.py"),
     Bug("cuda: a tile's costate goes the wrong way", "kernels/cuda/tile_backsolve.py", "rate[j], -g_z[j]", "rate[j], g_z[j]", f"{TILE_BACKSOLVE}::test_gradients_are_the_storys[sin]"),

@@ -52,16 +52,19 @@ def card_of(name: str, capability: tuple[int, int], processors: int, ghz: float)
     return Card(name, processors, ghz, fma=fma, fp64=fp64)
 
 
-def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> Counter[str]:
+def evaluation(machine: Machine, shape: Shape, of_vjp: bool, steps: bool = True) -> Counter[str]:
     """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.
+
+    steps    whether the kernel has a loop over steps, or takes a single one
 
     An upper bound: all that stands between branches is counted as if it were executed. A tanh takes two MUFU
     instructions, so that an innermost loop with n of them goes over n / 2 neurons at a turn; the loop that gathers
     weight gradients multiplies once for each weight of a neuron, and goes over 32 trajectories; loops around these are
     over stages.
     """
-    stages = shape.butcher.stages - (of_vjp and shape.butcher.fsal)
+    stages = shape.butcher.stages - ((of_vjp or not steps) and shape.butcher.fsal)
     step = max((loop for loop in machine.loops if machine.mix(*loop)["MUFU"]), key=lambda loop: loop[1] - loop[0])
+    step = step if steps else (0, len(machine.instructions) - 1)
     inside = [a for a in machine.loops if a != step and step[0] <= a[0] and a[1] <= step[1] and machine.mix(*a)["FFMA"]]
     turns = np.ones(step[1] + 1 - step[0])
     for first, last in inside:
@@ -78,16 +81,18 @@ def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> Counter[str]:
     return counts
 
 
-def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
-    """Instructions of a thread of `tile_forward` for one evaluation, each loop as often as it turns.
+def tile_evaluation(machine: Machine, shape: TileShape, steps: bool = True) -> Counter[str]:
+    """Instructions of a thread of `tile_forward`, or of `tile_attempt`, which takes a single step, for one evaluation,
+    each loop as often as it turns.
 
     Loops stand within each other: steps, stages, hidden layers, chunks of weights; in these the rows of a chunk and two
     that fetch it, of which the second one takes only what the first leaves; after the layers the last layer's rows.
     """
-    layers, stages = shape.layers, shape.butcher.stages
+    layers, stages = shape.layers, shape.butcher.stages - (shape.butcher.fsal and not steps)
     rows, chunks = sum(a[0] for a in layers[:-1]), sum(-(-a[0] // shape.chunk) for a in layers[:-1])
     busy = [loop for loop in machine.loops if machine.mix(*loop)["MUFU"]]
-    step, stage, layer = sorted(busy, key=lambda loop: loop[0] - loop[1])[:3]
+    whole = [] if steps else [(0, len(machine.instructions) - 1)]
+    step, stage, layer = (whole + sorted(busy, key=lambda loop: loop[0] - loop[1]))[:3]
     within = [a for a in machine.loops if layer[0] <= a[0] and a[1] <= layer[1] and a != layer]
     chunk = next(a for a in within if machine.mix(*a)["barrier"])
     inner = max((a for a in within if a != chunk), key=lambda a: machine.mix(*a)["FFMA"])
@@ -109,7 +114,8 @@ def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
 
 
 def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
-    """Instructions of a thread of `tile_gradient` for the vjp of one evaluation, where stages are kept.
+    """Instructions of a thread for the vjp of one evaluation: of `tile_gradient`, where stages are kept, and of
+    `tile_backsolve` and `tile_attempt`, where f comes with it.
 
     Each loop turns as often within its parent as what stands in it says: layers, chunks with two barriers, products
     with a square of multiplications for each row, sums over trajectories, the first layer's units. What is executed on
@@ -143,6 +149,8 @@ def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
             many = passes * between
         elif not inner:
             many = 1.0
+        elif mix["global"] and first < chunks[1][0] and mix["FFMA"] < shape.square**2:      # f: rows of the last layer
+            many = layers[-1][0] * shape.out / mix["FFMA"]
         elif mix["global"]:                             # units of the first layer, or outputs of the last one
             many = layers[0][1] / mix["FFMA"] if mix["FFMA"] < shape.square**2 else shape.out
         else:                                           # trajectories, for each output or input beside the sum
