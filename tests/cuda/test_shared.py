@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
@@ -22,17 +23,19 @@ pytestmark = pytest.mark.slow
 BATCH, WORST = rn.Solver("dopri5", tol=1e-5), rn.Solver("dopri5", tol=1e-5, norm="max")
 
 
-def apart():
+def apart(batch=5, seed=0):
     """Spans that differ between samples, and data control."""
-    p = problem(5, 5, inputs=4, control="x")
+    p = problem(batch, 5, inputs=4, control="x", seed=seed)
     loss = rn.Loss(p.loss.terminal, None, p.loss.running)
-    return rn.Problem(p.model, p.params, p.x, loss, span=(0.25, np.linspace(0.8, 1.4, 5)))
+    return rn.Problem(p.model, p.params, p.x, loss, span=(0.25, np.linspace(0.8, 1.4, batch)))
 
 
 BOTH = {"discrete": discrete_adjoint, "backsolve": backsolve_adjoint}
+LOOSE = {"discrete": {}, "backsolve": {"check": False}}     # any weights: z need not come back
 CASES = {
-    "batch": (lambda: problem(70, 8), BATCH, BOTH), "worst": (lambda: problem(70, 8), WORST, BOTH),
-    "theta(t)": (lambda: problem(5, 8, rn.Galerkin(rn.Fourier(1))), BATCH, ("backsolve",)),
+    "batch": (lambda b=70, seed=0: problem(b, 8, seed=seed), BATCH, BOTH),
+    "worst": (lambda b=70, seed=0: problem(b, 8, seed=seed), WORST, BOTH),
+    "theta(t)": (lambda b=5, seed=0: problem(b, 8, rn.Galerkin(rn.Fourier(1)), seed=seed), BATCH, ("backsolve",)),
     "apart": (apart, BATCH, ("discrete",)),
 }  # fmt: skip
 
@@ -58,6 +61,20 @@ def test_the_grid_is_the_storys(name):
             np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
 
 
+@settings(max_examples=15)
+@given(st.sampled_from(sorted(CASES)), st.integers(1, 130), st.integers(0, 10**6), st.data())
+def test_drawn_batches(name, batch, seed, data):
+    """Any number of trajectories and any weights, of widths, controls and depths that are compiled once."""
+    make, solver, methods = CASES[name]
+    p, method = make(batch, seed), data.draw(st.sampled_from(sorted(methods)))
+    got, want = (
+        BOTH[method](p, solver, OnCpu(), np.float64, **LOOSE[method]),
+        rn.gradient(p, method, solver, backend="numpy", **LOOSE[method]),
+    )
+    assert (got.stats.accepted, got.stats.rejected) == (want.stats.accepted, want.stats.rejected)
+    assert_close(got.grads, want.grads, p, solver, "float64")
+
+
 def test_float32():
     """The grid is chosen in float32, where errors of steps are rounded; gradients are right to the tolerance."""
     p = problem(70, 8)
@@ -68,6 +85,19 @@ def test_float32():
         again = adjoint(p, BATCH, OnCpu(order=3), np.float32)
         np.testing.assert_array_equal(again.stats.grid, got.stats.grid)
         np.testing.assert_array_equal(again.adj_t0, got.adj_t0)
+
+
+def ends_of_steps(forward):
+    """Fractions of each segment's way, of all trajectories or of each one, without the steps that one waits."""
+    return [np.unique(s) for a in forward.grid.fractions for s in a.reshape(len(a), -1).T]
+
+
+def assert_same_grid(got, want):
+    """As many steps are accepted and rejected in two forward solves, and they are the same ones."""
+    np.testing.assert_array_equal(got.statistics.accepted, want.statistics.accepted)
+    np.testing.assert_array_equal(got.statistics.rejected, want.statistics.rejected)
+    for s, s_want in zip(ends_of_steps(got), ends_of_steps(want), strict=True):
+        np.testing.assert_allclose(s, s_want, rtol=0, atol=1e-6)        # a step follows a difference
 
 
 def test_rejected_steps():
@@ -94,13 +124,9 @@ def test_no_step_grows_after_a_rejection(steps):
     story."""
     p, solver = with_a_front(), rn.Solver("dopri5", tol=1e-5, steps=steps)
     (got, _), want = solve_on(p, solver, OnCpu(), np.float64), solve_forward(p, p.resolved, solver)
-    np.testing.assert_array_equal(got.statistics.accepted, want.statistics.accepted)
-    np.testing.assert_array_equal(got.statistics.rejected, want.statistics.rejected)
+    assert_same_grid(got, want)
     assert np.max(want.statistics.rejected) > 0
-    grids = [[np.unique(s) for a in one.grid.fractions for s in a.reshape(len(a), -1).T] for one in (got, want)]
-    assert any(np.any(np.abs(np.diff(s, 2)) < 1e-12) for s in grids[1])
-    for s, s_want in zip(*grids, strict=True):
-        np.testing.assert_allclose(s, s_want, rtol=0, atol=1e-6)        # a step follows a difference
+    assert any(np.any(np.abs(np.diff(s, 2)) < 1e-12) for s in ends_of_steps(want))
 
 
 @pytest.mark.parametrize(("solver", "x", "error"), [
