@@ -93,6 +93,11 @@ class TileShape:
         return self._shared(self.rows, self.chunk) <= MOST_SHARED
 
     @property
+    def even(self) -> bool:
+        """Whether hidden layers are all as wide as the tile, and that in whole chunks: then nothing is ragged."""
+        return all(n == self.columns for n in self.widths[:-1]) and self.columns % self.chunk == 0
+
+    @property
     def held_size(self) -> int:
         """Numbers of shared memory for activations, or for cotangents."""
         return self.rows * max(self.columns, self.inputs)
