@@ -149,7 +149,7 @@ def test_arrays_too_short(launches):
 
 
 NAMES = (
-    "g", "g_x", "x", "theta", "turned", "slopes", "layers", "B", "c", "t", "t_new", "h", "table", "s", "s_new",
+    "g", "g_x", "x", "theta", "turned", "slopes", "layers", "B", "c", "t", "t_new", "h", "count", "table", "s", "s_new",
     "tape_y", "tape_k", "stopped", "kept", "part", "depths",
 )  # fmt: skip
 

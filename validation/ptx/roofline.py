@@ -122,7 +122,7 @@ def tile_evaluation(machine: Machine, shape: TileShape, steps: bool = True) -> C
 
 def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
     """Instructions of a thread for the vjp of one evaluation: of `tile_gradient`, where stages are kept, and of
-    `tile_backsolve` and `tile_attempt`, where f comes with it.
+    `tile_backsolve` and `tile_attempt`, where f comes with it, in the latter without the weights' gradient.
 
     Each loop turns as often within its parent as what stands in it says: layers, chunks with two barriers, products
     with a square of multiplications for each row, sums over trajectories, the first layer's units. What is executed on
@@ -130,27 +130,30 @@ def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
     """
     layers, hidden, rows = shape.layers, shape.hidden, shape.rows
     between, passes = (hidden - 1) / hidden, -(-((shape.columns // shape.square) ** 2) // shape.threads)
-    inputs = [sum(a[0] for a in layers[1:-1]) / hidden, rows, sum(a[1] for a in layers[1:-1]) / max(1, hidden - 1)]
     loops = [a for a in machine.loops if machine.mix(*a)["all"]]
     stage = min((a for a in loops if machine.mix(*a)["barrier"] > 8), key=lambda a: a[1] - a[0])
     loops = [a for a in loops if a != stage and stage[0] <= a[0] and a[1] <= stage[1]]
     loops.sort(key=lambda a: a[0] - a[1])
     two = [a for a in loops if machine.mix(*a)["barrier"] == 2 and not machine.mix(*a)["MUFU"]]
     chunks = sorted(a for a in two if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in two))
+    inputs = [sum(a[0] for a in layers[1:-1]) / hidden, rows, sum(a[1] for a in layers[1:-1]) / max(1, hidden - 1)]
+    if len(chunks) == 2:                            # no weights' gradients; and two ways back to one head are one loop
+        del inputs[1]
+        loops = [a for a in loops if not any(a[0] == b[0] and a[1] < b[1] for b in loops)]
     times = np.ones(stage[1] + 1 - stage[0])
     for first, last in loops:                           # outer ones first
         mix = machine.mix(first, last)
         inner = not any(first <= b[0] and b[1] <= last for b in loops if b != (first, last))
         within = [k for k, b in enumerate(chunks) if b[0] <= first and last <= b[1]]
         if within and not inner:
-            many = inputs[within[0]] / shape.chunk * (between if within[0] == 2 else 1)
+            many = inputs[within[0]] / shape.chunk * (between if within[0] == len(chunks) - 1 else 1)
         elif within and mix["FFMA"]:                    # four rows at a turn, or one that is left
             many = shape.chunk / (mix["FFMA"] / shape.square**2) if mix["FFMA"] > shape.square**2 else 1.0
         elif within:
             chunk = chunks[within[0]]
             most = max(machine.mix(*b)["global"] for b in loops if chunk[0] < b[0] and b[1] < chunk[1])
             many = shape.chunk * shape.columns / shape.threads / mix["global"] if mix["global"] == most else 1.0
-        elif mix["MUFU"] or mix["barrier"] > 4:
+        elif mix["MUFU"] or mix["barrier"] > 4 or (mix["barrier"] and len(chunks) == 2):
             many = hidden
         elif mix["barrier"]:
             many = passes * between

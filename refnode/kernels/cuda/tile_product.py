@@ -27,7 +27,8 @@ class Product(NamedTuple):
     multiply(held, pitch, from_a, source, line, start, o, i, chunk, c0, busy, x)
                 A[q, m] is held[q pitch + from_a + m], B[q, j] source[line, start + q o + c0 + j] or 0 beyond o; q < i
     layer(theta, line, layers, k, t, held, chunk, c0, r0, x)
-                x = h W + b + t w of layer k for trajectories from r0 on, units from c0 on
+                x = h W + b + t w of layer k for trajectories from r0 on, units from c0 on; held has their t, where
+                it is their own
     """
 
     multiply: Any
@@ -40,6 +41,7 @@ def product_of(S: TileShape) -> Product:
     rows, pitch, threads, side = U(S.rows), U(S.columns), U(S.threads), S.square
     offset, timed, zeroth = S.bias, any(S.timed), U(0)
     one, two, three, four, even, at_once = U(1), U(2), U(3), U(4), S.even, U(min(8, S.chunk * S.columns // S.threads))
+    times_apart, times_at = S.times_apart, U(S.times_at)
 
     @device
     def fetch(source, line, start, o, many, chunk):
@@ -108,6 +110,13 @@ def product_of(S: TileShape) -> Product:
             q += one
 
     @device
+    def add_times(theta, line, row, many, held, from_t, x):
+        for j in range(square):
+            weight = theta[line, row + j] if j < many else zero
+            for m in range(square):
+                x[m * square + j] += held[from_t + m] * weight
+
+    @device
     def layer(theta, line, layers, k, t, held, chunk, c0, r0, x):
         i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
         at_t, bias = layers[k, 3], layers[k, 4]
@@ -117,7 +126,7 @@ def product_of(S: TileShape) -> Product:
         if offset:
             for j in range(square):
                 b[j] = theta[line, uint64(bias) + c0 + j] if even or c0 + j < o else zero
-        if timed and at_t >= 0:
+        if timed and at_t >= 0 and not times_apart:
             for j in range(square):
                 b[j] += t * theta[line, uint64(at_t) + c0 + j] if even or c0 + j < o else zero
         for m in range(square):
@@ -130,5 +139,7 @@ def product_of(S: TileShape) -> Product:
         if straight > zeroth:
             cuda.syncthreads()
         multiply(held, rows, r0, theta, line, W, o, i - straight, chunk, c0, r0 < rows, x)
+        if times_apart and at_t >= 0 and r0 < rows:
+            add_times(theta, line, uint64(at_t) + c0, o - min(c0, o), held, times_at + r0, x)
 
     return Product(multiply, layer)
