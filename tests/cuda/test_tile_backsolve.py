@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
 import refnode as rn
+from refnode.forward import solve_forward
 from refnode.kernels.cuda.adjoint import discrete_adjoint
 from refnode.kernels.cuda.continuous import CardPass, backsolve_adjoint
 from refnode.kernels.cuda.tile_backsolve import tile_backsolve
@@ -15,22 +17,36 @@ from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.cuda.tile_costate_solve import TileDown
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_shared import tile_attempt
-from refnode.kernels.cuda.whole import Whole, refusal
+from refnode.kernels.cuda.whole import Whole, refusal, solve_forward as solve_on
 from tests.cuda.launch import OnCpu
 from tests.cuda.proof import assert_every_barrier_is_needed, assert_machine_code, assert_ranges
 from tests.cuda.test_backsolve import Replayed, assert_close, assert_twins, sweep_of
+from tests.cuda.test_shared import assert_same_grid
 from tests.cuda.test_tiles import CASES, RK4, wide
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["ragged widths", "theta(t), order 2", "control, stacked", "sin"])
+NAMES = ("ragged widths", "theta(t), order 2", "control, stacked", "sin")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_the_storys(name):
     """Leaf by leaf; the same bits in another order of threads."""
     make, solver, dtype, _ = CASES[name]
     p = make()
     assert refusal(p, solver) == ""
     assert_twins(p, solver, dtype)
+
+
+@settings(max_examples=8)
+@given(st.sampled_from(NAMES), st.integers(1, 70), st.integers(0, 10**6))
+def test_drawn_batches(name, batch, seed):
+    """Any number of trajectories and any weights, of widths, depths and time inputs that are compiled once."""
+    make, solver, dtype, _ = CASES[name]
+    p, kind = make(batch, seed), np.dtype(dtype).type
+    got = backsolve_adjoint(p, solver, OnCpu(), kind, limit=1.0)
+    assert_close(got.grads, rn.gradient(p, "backsolve", solver, backend="numpy", limit=1.0).grads, p, solver, dtype)
 
 
 def test_several_tiles():
@@ -79,6 +95,14 @@ def test_shared_steps(method):
         again = adjoint(p, SHARED, OnCpu(order=3), np.float64)
         for leaf, g in got.grads.items():
             np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
+
+
+@settings(max_examples=10)
+@given(st.sampled_from(((24, 12), (33, 7, 5))), st.integers(1, 70), st.integers(0, 10**6))
+def test_drawn_grids(widths, batch, seed):
+    """In float64 the story's grid, of any number of trajectories and any weights."""
+    p = wide(batch, 2, *widths, 2, seed=seed)
+    assert_same_grid(solve_on(p, SHARED, OnCpu(), np.float64)[0], solve_forward(p, p.resolved, SHARED))
 
 
 def test_errors_of_the_integrals():

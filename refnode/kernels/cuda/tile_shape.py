@@ -95,6 +95,11 @@ class TileShape:
         return self._shared(self.rows, self.chunk) <= MOST_SHARED
 
     @property
+    def even(self) -> bool:
+        """Whether hidden layers are all as wide as the tile, and that in whole chunks: then nothing is ragged."""
+        return all(n == self.columns for n in self.widths[:-1]) and self.columns % self.chunk == 0
+
+    @property
     def times_apart(self) -> bool:
         """Whether a t that enters a layer is each trajectory's own."""
         return self.own and any(self.timed)
