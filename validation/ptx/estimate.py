@@ -59,7 +59,7 @@ were always executed, which errs the other way. An evaluation's clocks are those
 trajectories, resource by resource; the largest is the bound. `warps` is how many of 64 find room. `of peak` counts
 multiplications with weights alone as useful. The last column is the bound for 10^6 trajectories and 100 RK4 steps, or
 as many evaluations (400). A thread for each trajectory is the better design up to 32 units, tiles beyond.
-Of the 7841 instructions for a 64 x 64 tile's evaluation on an H100, 4352 multiply with weights and 1792 are tanh's.
+Of some 7850 instructions for a 64 x 64 tile's evaluation on an H100, 4352 multiply with weights and 1792 are tanh's.
 Written by `python -m validation.ptx.estimate`.
 
 | kernel | card | registers | warps | instructions | issue | FMA | MUFU | shared | of peak | 10^6 x 100 steps |
