@@ -19,7 +19,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,12 @@ from benchmarks.script import RESULTS, picture, whole_page, write
 from benchmarks.tasks import Task, error_against, problem as wide_problem
 from refnode.kernels.cuda.adjoint import discrete_adjoint
 from refnode.kernels.cuda.card import Card
+from refnode.kernels.cuda.continuous import backsolve_adjoint
 from refnode.kernels.cuda.driver import Driver, Stopwatch, library
 
 ROUNDS = 5
 RK4, OWN = rn.Solver("rk4", n_steps=40), rn.Solver("dopri5", tol=1e-5, steps="own")
+SHARED = rn.Solver("dopri5", tol=1e-5)
 WITHIN = {"float32": 1e-3, "float64": 1e-9}         # of a leaf's largest entry; own steps: a thousand tolerances
 
 
@@ -60,20 +62,22 @@ class TimedCard(Card):
 
 @dataclass(frozen=True)
 class Case:
-    """A network 2-widths-2, trajectories, a solver, a precision and what the tape keeps."""
+    """A network 2-widths-2, trajectories, a solver, a precision, what the tape keeps, and the gradient's method."""
 
     widths: tuple[int, ...]
     batch: int
     solver: rn.Solver
     dtype: str
-    store: str
+    store: str = "nothing"
+    method: str = "discrete"
 
     @property
     def title(self) -> str:
         """In words."""
-        steps = f"{self.solver.n_steps} steps" if self.solver.n_steps else "own steps"
+        steps = f"{self.solver.n_steps} steps" if self.solver.n_steps else f"{self.solver.steps} steps"
+        how = f"{self.store} kept" if self.method == "discrete" else self.method
         network = "-".join(map(str, (2, *self.widths, 2)))
-        return f"{network}, {self.batch} trajectories, {self.solver.method}, {steps}, {self.dtype}, {self.store} kept"
+        return f"{network}, {self.batch} trajectories, {self.solver.method}, {steps}, {self.dtype}, {how}"
 
     @property
     def problem(self) -> rn.Problem:
@@ -94,27 +98,34 @@ class Case:
 
 
 def cases(dry: bool) -> list[Case]:
-    """Every kernel: forward, gradient and own steps by threads; forward and gradient by tiles."""
+    """Every kernel: forward, gradient, backsolve, own and shared steps by threads; and by tiles, but for own steps."""
     if dry:
         one = rn.Solver("rk4", n_steps=1)
         return [
             Case((32,), 70, one, "float32", "stages"), Case((32,), 3, OWN, "float32", "states"),
-            Case((64, 64), 3, one, "float32", "stages"),
+            Case((32,), 3, SHARED, "float32", method="backsolve"), Case((64, 64), 3, SHARED, "float32", "states"),
+            Case((64, 64), 3, rn.Solver("rk4", n_steps=4), "float32", method="backsolve"),
         ]  # fmt: skip
-    many, some = 2**20, 2**16
+    many, fewer, some = 2**20, 2**18, 2**16
     return [
         Case((32,), many, RK4, "float32", "stages"), Case((32,), many, RK4, "float32", "states"),
-        Case((32,), many // 4, RK4, "float64", "states"), Case((32,), many, OWN, "float32", "states"),
+        Case((32,), fewer, RK4, "float64", "states"), Case((32,), many, OWN, "float32", "states"),
         Case((64, 64), some, RK4, "float32", "stages"), Case((64, 64), some, RK4, "float32", "states"),
         Case((64, 64), some // 4, RK4, "float64", "states"), Case((128, 128), some, RK4, "float32", "states"),
         Case((128, 128, 128), some // 4, RK4, "float32", "states"),
+        Case((32,), fewer, RK4, "float32", method="backsolve"), Case((32,), fewer, OWN, "float32", method="backsolve"),
+        Case((32,), fewer, SHARED, "float32", "states"), Case((32,), fewer, SHARED, "float32", method="backsolve"),
+        Case((64, 64), some, RK4, "float32", method="backsolve"), Case((64, 64), some, SHARED, "float32", "states"),
+        Case((64, 64), some, SHARED, "float32", method="backsolve"),
     ]  # fmt: skip
 
 
 def on(card: Card, case: Case, p: rn.Problem) -> Callable[[], Any]:
     """The gradient on a card."""
-    store: Any = case.store
-    return lambda: discrete_adjoint(p, case.solver, card, np.dtype(case.dtype).type, store=store)
+    store, dtype = case.store, np.dtype(case.dtype).type
+    if case.method == "backsolve":
+        return lambda: backsolve_adjoint(p, case.solver, card, dtype, limit=case.within)
+    return lambda: discrete_adjoint(p, case.solver, card, dtype, store=store)               # type: ignore[arg-type]
 
 
 def checked(card: Card, case: Case) -> float:
@@ -122,9 +133,9 @@ def checked(card: Card, case: Case) -> float:
 
     Raises SystemExit if it is too large.
     """
-    few = Case(case.widths, min(case.batch, 4096), case.solver, case.dtype, case.store)
+    few = replace(case, batch=min(case.batch, 4096))
     p = few.problem
-    truth = rn.gradient(p, "discrete", few.solver).grads
+    truth = rn.gradient(p, case.method, few.solver).grads
     error = error_against(truth)(on(card, few, p)().grads)
     if not error <= few.within:
         raise SystemExit(f"{few.title}: off by {error:.1e}; allowed are {few.within:.0e}. Nothing is timed.")
@@ -152,9 +163,9 @@ def timed(card: TimedCard, case: Case, dry: bool) -> dict[str, Any]:
     }  # fmt: skip
     if dry:
         return found
-    few = Case(case.widths, min(case.batch, 2**14), case.solver, case.dtype, case.store)
+    few = replace(case, batch=min(case.batch, 2**14))
     start = time.perf_counter()
-    rn.gradient(few.problem, "discrete", few.solver, backend="cpu", dtype=few.dtype)       # type: ignore[arg-type]
+    rn.gradient(few.problem, case.method, few.solver, backend="cpu", dtype=few.dtype)      # type: ignore[arg-type]
     found["others"]["refnode, CPU"] = (time.perf_counter() - start) * case.batch / few.batch
     found["others"] |= {name: seconds_of(call) for name, call in others(case).items()}
     return found

@@ -9,23 +9,20 @@ weights, which is the looser bound.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from refnode.kernels.cuda.compile import ptx
 from refnode.kernels.cuda.driver import Driver
-from refnode.kernels.cuda.tile import tile_forward
-from refnode.kernels.cuda.tile_shape import TileShape
-from validation.ptx.assemble import assemble
-from validation.ptx.roofline import Card, card_of, evaluation, seconds, tile_evaluation, tile_vjp_evaluation
+from validation.ptx.counts import Architecture, instructions, multiplications
+from validation.ptx.roofline import Card, card_of, seconds
 
-Architecture = tuple[int, int]
-STEPS_AT = {"forward": 8, "gradient": 10, "tile_forward": 8, "tile_gradient": 11}      # h (N, ..) among the arguments
+STEPS_AT = {                                        # h (N, ..) among the arguments
+    "forward": 8, "gradient": 10, "backsolve": 9, "tile_forward": 8, "tile_gradient": 11, "tile_backsolve": 11,
+}  # fmt: skip
 ATTEMPTS_AT = 13, 14                                # own: accepted and rejected steps (b,)
-PRODUCTS = {"forward": 1, "own": 1, "gradient": 3, "tile_forward": 1, "tile_gradient": 3}    # a vjp has three
+ONE_STEP, ONE_RATE = ("attempt", "tile_attempt"), ("rates", "tile_rates")
 
 
 def ceiling(driver: Driver) -> Card:
@@ -36,18 +33,20 @@ def ceiling(driver: Driver) -> Card:
 def bound(device: Any, build: Any, shape: Any, arguments: Sequence[Any]) -> float | None:
     """Milliseconds that a launch takes at least, asked after it; None for a kernel that is not listed here."""
     name = build.__name__
-    if name not in PRODUCTS:
+    if name not in (*STEPS_AT, *ONE_STEP, *ONE_RATE, "own"):
         return None
     card, batch = ceiling(device.driver), arguments[0].shape[1]
-    instructions = counts(build, shape, device.driver.architecture)
-    computing = seconds(instructions, card, batch, evaluations(device, name, shape, arguments))
+    found = counts(build, shape, device.driver.architecture)
+    computing = seconds(found, card, batch, evaluations(device, name, shape, arguments))
     moving = sum(getattr(a, "nbytes", 0) for a in arguments) / (device.driver.bandwidth * 1e9)
     return 1e3 * max(computing, moving)
 
 
 def evaluations(device: Any, name: str, shape: Any, arguments: Sequence[Any]) -> float:
-    """Of f, or of its vjp, for a trajectory."""
-    used = shape.butcher.stages - shape.butcher.fsal
+    """Of f, of its vjp, or of both, for a trajectory."""
+    used = shape.butcher.stages - (shape.butcher.fsal and not getattr(shape, "estimates", False))
+    if name in (*ONE_STEP, *ONE_RATE):
+        return 1 if name in ONE_RATE else used
     if name == "own":
         return used * float(np.mean(sum(device.host(arguments[k]) for k in ATTEMPTS_AT)))
     return used * int(arguments[STEPS_AT[name]].shape[0])
@@ -56,19 +55,8 @@ def evaluations(device: Any, name: str, shape: Any, arguments: Sequence[Any]) ->
 @cache
 def counts(build: Any, shape: Any, architecture: Architecture) -> Counter[str]:
     """Instructions that an evaluation for 32 trajectories takes."""
-    name, tiles = build.__name__, isinstance(shape, TileShape)
-    if shape.dtype == "float64" or name == "own":
-        useful = sum(i * o for i, o, *_ in shape.layers) if tiles else shape.hidden * (shape.numbers - 1)
-        again = name.endswith("gradient") and shape.keep != "stages"
-        number = float(useful * (PRODUCTS[name] + again))
-        return Counter({"all": number, "FP64" if shape.dtype == "float64" else "FFMA": number})
-    if not tiles:
-        return evaluation(assemble(ptx(build, shape, architecture)), shape, name == "gradient")
-    if name == "tile_forward":
-        found = tile_evaluation(assemble(ptx(build, shape, architecture)), shape)
-    else:
-        kept = replace(shape, keep="stages")
-        found = tile_vjp_evaluation(assemble(ptx(build, kept, architecture)), kept)
-        if shape.keep != "stages":
-            found += tile_evaluation(assemble(ptx(tile_forward, shape, architecture)), shape)
-    return Counter({kind: n * shape.threads / shape.rows for kind, n in found.items()})
+    if shape.dtype == "float32" and build.__name__ not in ("own", *ONE_RATE):
+        return instructions(build, shape, architecture)
+    again = build.__name__.endswith("gradient") and shape.keep != "stages"
+    number = float(multiplications(build, shape) * (3 + again) / 3)
+    return Counter({"all": number, "FP64" if shape.dtype == "float64" else "FFMA": number})

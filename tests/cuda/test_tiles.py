@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
@@ -16,9 +17,10 @@ from refnode.kernels.cuda.tile_solve import TileRun, refusal
 from tests.cuda.launch import OnCpu, copied, fault_of, prepared
 from tests.cuda.test_twins import assert_twins
 from validation.ptx.assemble import assemble
+from validation.ptx.counts import instructions, multiplications
 from validation.ptx.mutate import barriers, with_number_for
 from validation.ptx.parse import parse
-from validation.ptx.roofline import H100, share_of_peak, tile_vjp_evaluation
+from validation.ptx.roofline import H100, share_of_peak
 from validation.ptx.run import Fault, Program, Room
 
 pytestmark = pytest.mark.slow
@@ -41,16 +43,21 @@ def wide(batch, *widths, theta=None, seed=0, time="every", act="tanh", **words):
 
 
 CASES = {
-    "64 x 64": (lambda: wide(70, 2, 64, 64, 2), RK4, "float32", "stages"),
-    "128, tiles of 32 in float64": (lambda: wide(33, 2, 128, 128, 2, time="none"), RK4, "float64", "stages"),
-    "ragged widths": (lambda: wide(3, 2, 37, 21, 50, 2), DOPRI5, "float32", "states"),
-    "theta(t), order 2": (
-        lambda: wide(5, 4, 40, 33, 2, theta=rn.Galerkin(rn.Fourier(1)), order=2, init="position"), RK4, "float64",
-        "states",
+    "64 x 64": (lambda b=70, seed=0: wide(b, 2, 64, 64, 2, seed=seed), RK4, "float32", "stages"),
+    "128, tiles of 32 in float64": (
+        lambda b=33, seed=0: wide(b, 2, 128, 128, 2, time="none", seed=seed), RK4, "float64", "stages"
     ),
-    "control, stacked": (lambda: wide(5, 4, 40, 2, theta=rn.Stacked(2), control="x"), RK4, "float64", "stages"),
-    "softplus": (lambda: wide(5, 2, 24, 16, 2, act="softplus"), RK4, "float64", "states"),
-    "sin": (lambda: wide(5, 2, 24, 16, 2, act="sin"), RK4, "float32", "states"),
+    "ragged widths": (lambda b=3, seed=0: wide(b, 2, 37, 21, 50, 2, seed=seed), DOPRI5, "float32", "states"),
+    "theta(t), order 2": (
+        lambda b=5, seed=0: wide(
+            b, 4, 40, 33, 2, theta=rn.Galerkin(rn.Fourier(1)), order=2, init="position", seed=seed
+        ), RK4, "float64", "states",
+    ),
+    "control, stacked": (
+        lambda b=5, seed=0: wide(b, 4, 40, 2, theta=rn.Stacked(2), control="x", seed=seed), RK4, "float64", "stages"
+    ),
+    "softplus": (lambda b=5, seed=0: wide(b, 2, 24, 16, 2, act="softplus", seed=seed), RK4, "float64", "states"),
+    "sin": (lambda b=5, seed=0: wide(b, 2, 24, 16, 2, act="sin", seed=seed), RK4, "float32", "states"),
 }  # fmt: skip
 
 
@@ -65,6 +72,14 @@ def test_gradients_are_the_storys(name):
     np.testing.assert_array_equal(again.z_T, first.z_T)
     for leaf, g in first.grads.items():
         np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
+
+
+@settings(max_examples=10)
+@given(st.sampled_from(sorted(set(CASES) - {"128, tiles of 32 in float64"})), st.integers(1, 70), st.integers(0, 10**6))
+def test_drawn_batches(name, batch, seed):
+    """Any number of trajectories and any weights, of widths, depths and time inputs that are compiled once."""
+    make, solver, dtype, keep = CASES[name]
+    assert_twins(make(batch, seed), solver, dtype, keep)
 
 
 def solved(p, keep="states"):
@@ -134,7 +149,7 @@ def test_arrays_too_short(launches):
 
 
 NAMES = (
-    "g", "g_x", "x", "theta", "turned", "slopes", "layers", "B", "c", "t", "t_new", "h", "table", "s", "s_new",
+    "g", "g_x", "x", "theta", "turned", "slopes", "layers", "B", "c", "t", "t_new", "h", "count", "table", "s", "s_new",
     "tape_y", "tape_k", "stopped", "kept", "part", "depths",
 )  # fmt: skip
 
@@ -151,7 +166,7 @@ NAMES = (
         "forward float64", "gradient float64"])  # fmt: skip
 def test_machine_code(build, shape, architecture):
     """No spills, at most 48 KB, no atomics; in float32 no float64, and 64 multiplications for four loads in the inner
-    loops.
+    loops; of an H100's peak the bound is the goal for a network 64 x 64.
     """
     text = ptx(build, shape, architecture)
     machine = assemble(text)
@@ -170,7 +185,6 @@ def test_machine_code(build, shape, architecture):
     for mix in inner:
         assert mix["FFMA"] >= 16 * mix["shared"]
         assert mix["all"] <= 1.25 * mix["FFMA"]
-    if build is tile_gradient and shape.widths == (64, 64, 2):
-        counts = tile_vjp_evaluation(machine, shape)
-        flops = 6.0 * sum(layer[0] * layer[1] for layer in shape.layers)
-        assert share_of_peak(counts, H100, flops) >= 0.45
+    if shape.widths == (64, 64, 2) and shape.act == "tanh":
+        share = share_of_peak(instructions(build, shape, architecture), H100, 2 * multiplications(build, shape))
+        assert share >= (0.55 if build is tile_forward else 0.52)

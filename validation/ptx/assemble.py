@@ -7,6 +7,7 @@ import sysconfig
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 KINDS = {                                           # class: first letters of the machine's instructions
@@ -64,6 +65,7 @@ def tool(name: str) -> str:
     return found
 
 
+@cache
 def assemble(ptx: str) -> Machine:
     """Assemble PTX for its own target and take the result to pieces.
 

@@ -52,16 +52,19 @@ def card_of(name: str, capability: tuple[int, int], processors: int, ghz: float)
     return Card(name, processors, ghz, fma=fma, fp64=fp64)
 
 
-def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> Counter[str]:
+def evaluation(machine: Machine, shape: Shape, of_vjp: bool, steps: bool = True) -> Counter[str]:
     """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.
+
+    steps    whether the kernel has a loop over steps, or takes a single one
 
     An upper bound: all that stands between branches is counted as if it were executed. A tanh takes two MUFU
     instructions, so that an innermost loop with n of them goes over n / 2 neurons at a turn; the loop that gathers
     weight gradients multiplies once for each weight of a neuron, and goes over 32 trajectories; loops around these are
     over stages.
     """
-    stages = shape.butcher.stages - (of_vjp and shape.butcher.fsal)
+    stages = shape.butcher.stages - ((of_vjp or not steps) and shape.butcher.fsal)
     step = max((loop for loop in machine.loops if machine.mix(*loop)["MUFU"]), key=lambda loop: loop[1] - loop[0])
+    step = step if steps else (0, len(machine.instructions) - 1)
     inside = [a for a in machine.loops if a != step and step[0] <= a[0] and a[1] <= step[1] and machine.mix(*a)["FFMA"]]
     turns = np.ones(step[1] + 1 - step[0])
     for first, last in inside:
@@ -78,26 +81,35 @@ def evaluation(machine: Machine, shape: Shape, of_vjp: bool) -> Counter[str]:
     return counts
 
 
-def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
-    """Instructions of a thread of `tile_forward` for one evaluation, each loop as often as it turns.
+def tile_evaluation(machine: Machine, shape: TileShape, steps: bool = True) -> Counter[str]:
+    """Instructions of a thread of `tile_forward`, or of `tile_attempt`, which takes a single step, for one evaluation,
+    each loop as often as it turns.
 
-    Loops stand within each other: steps, stages, hidden layers, chunks of weights; in these the rows of a chunk and two
-    that fetch it, of which the second one takes only what the first leaves; after the layers the last layer's rows.
+    Loops stand within each other: steps, stages, hidden layers; in these the rows of the first layer, and chunks of
+    the others' weights: one that fetches a chunk, one over its rows, four at a turn, and one over those that are left;
+    after the layers the last layer's rows.
     """
-    layers, stages = shape.layers, shape.butcher.stages
-    rows, chunks = sum(a[0] for a in layers[:-1]), sum(-(-a[0] // shape.chunk) for a in layers[:-1])
+    layers, stages = shape.layers, shape.butcher.stages - (shape.butcher.fsal and not steps)
+    hidden, rows, one_row = len(layers) - 1, [a[0] for a in layers[1:-1]], shape.square**2
+    chunks = max(1, sum(-(-i // shape.chunk) for i in rows))
     busy = [loop for loop in machine.loops if machine.mix(*loop)["MUFU"]]
-    step, stage, layer = sorted(busy, key=lambda loop: loop[0] - loop[1])[:3]
+    whole = [] if steps else [(0, len(machine.instructions) - 1)]
+    step, stage, layer = (whole + sorted(busy, key=lambda loop: loop[0] - loop[1]))[:3]
     within = [a for a in machine.loops if layer[0] <= a[0] and a[1] <= layer[1] and a != layer]
     chunk = next(a for a in within if machine.mix(*a)["barrier"])
     inner = max((a for a in within if a != chunk), key=lambda a: machine.mix(*a)["FFMA"])
-    fetch = max((a for a in within if a not in (chunk, inner)), key=lambda a: machine.mix(*a)["global"])
+    few = next(a for a in within if not chunk[0] <= a[0] <= chunk[1])
+    fetch = next(a for a in within if chunk[0] <= a[0] <= chunk[1] and a != chunk and machine.mix(*a)["global"])
+    left = [a for a in within if a not in (chunk, few, fetch, inner)]
     last = [a for a in machine.loops if layer[1] < a[0] and a[1] <= stage[1]]
+    at_once = machine.mix(*inner)["FFMA"] // one_row
     turns = {
-        stage: stages, layer: len(layers) - 1, chunk: chunks / (len(layers) - 1),
-        inner: rows / chunks / (machine.mix(*inner)["FFMA"] / shape.square**2),
-        fetch: rows * shape.columns / shape.threads / chunks / machine.mix(*fetch)["global"],
-    } | {a: layers[-1][0] * shape.out / max(1, machine.mix(*a)["FFMA"]) for a in last}  # fmt: skip
+        stage: stages, layer: hidden, few: layers[0][0] / hidden, chunk: chunks / hidden,
+        inner: sum(i // at_once for i in rows) / chunks,
+        fetch: sum(rows) * shape.columns / shape.threads / chunks / machine.mix(*fetch)["global"],
+    } | {a: sum(i % at_once for i in rows) / chunks for a in left} | {
+        a: layers[-1][0] * shape.out / max(1, machine.mix(*a)["FFMA"]) for a in last
+    }  # fmt: skip
     times = np.ones(step[1] + 1 - step[0])
     for (first, end), many in turns.items():
         times[first - step[0] : end + 1 - step[0]] *= many
@@ -109,7 +121,8 @@ def tile_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
 
 
 def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
-    """Instructions of a thread of `tile_gradient` for the vjp of one evaluation, where stages are kept.
+    """Instructions of a thread for the vjp of one evaluation: of `tile_gradient`, where stages are kept, and of
+    `tile_backsolve` and `tile_attempt`, where f comes with it, in the latter without the weights' gradient.
 
     Each loop turns as often within its parent as what stands in it says: layers, chunks with two barriers, products
     with a square of multiplications for each row, sums over trajectories, the first layer's units. What is executed on
@@ -117,32 +130,39 @@ def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
     """
     layers, hidden, rows = shape.layers, shape.hidden, shape.rows
     between, passes = (hidden - 1) / hidden, -(-((shape.columns // shape.square) ** 2) // shape.threads)
-    inputs = [sum(a[0] for a in layers[:-1]) / hidden, rows, sum(a[1] for a in layers[1:-1]) / max(1, hidden - 1)]
     loops = [a for a in machine.loops if machine.mix(*a)["all"]]
     stage = min((a for a in loops if machine.mix(*a)["barrier"] > 8), key=lambda a: a[1] - a[0])
     loops = [a for a in loops if a != stage and stage[0] <= a[0] and a[1] <= stage[1]]
     loops.sort(key=lambda a: a[0] - a[1])
     two = [a for a in loops if machine.mix(*a)["barrier"] == 2 and not machine.mix(*a)["MUFU"]]
     chunks = sorted(a for a in two if not any(a != b and a[0] <= b[0] and b[1] <= a[1] for b in two))
+    inputs = [sum(a[0] for a in layers[1:-1]) / hidden, rows, sum(a[1] for a in layers[1:-1]) / max(1, hidden - 1)]
+    if len(chunks) == 2:                            # no weights' gradients; and two ways back to one head are one loop
+        del inputs[1]
+        loops = [a for a in loops if not any(a[0] == b[0] and a[1] < b[1] for b in loops)]
     times = np.ones(stage[1] + 1 - stage[0])
     for first, last in loops:                           # outer ones first
         mix = machine.mix(first, last)
         inner = not any(first <= b[0] and b[1] <= last for b in loops if b != (first, last))
         within = [k for k, b in enumerate(chunks) if b[0] <= first and last <= b[1]]
         if within and not inner:
-            many = inputs[within[0]] / shape.chunk * (between if within[0] == 2 else 1)
-        elif within and mix["FFMA"]:
-            many = shape.chunk / (mix["FFMA"] / shape.square**2)
+            many = inputs[within[0]] / shape.chunk * (between if within[0] == len(chunks) - 1 else 1)
+        elif within and mix["FFMA"]:                    # four rows at a turn, or one that is left
+            many = shape.chunk / (mix["FFMA"] / shape.square**2) if mix["FFMA"] > shape.square**2 else 1.0
         elif within:
             chunk = chunks[within[0]]
             most = max(machine.mix(*b)["global"] for b in loops if chunk[0] < b[0] and b[1] < chunk[1])
             many = shape.chunk * shape.columns / shape.threads / mix["global"] if mix["global"] == most else 1.0
-        elif mix["MUFU"] or mix["barrier"] > 4:
+        elif mix["MUFU"] or mix["barrier"] > 4 or (mix["barrier"] and len(chunks) == 2):
             many = hidden
         elif mix["barrier"]:
             many = passes * between
         elif not inner:
             many = 1.0
+        elif first < chunks[0][0]:                      # rows of the first layer
+            many = layers[0][0] / hidden
+        elif mix["global"] and first < chunks[1][0] and mix["FFMA"] < shape.square**2:      # f: rows of the last layer
+            many = layers[-1][0] * shape.out / mix["FFMA"]
         elif mix["global"]:                             # units of the first layer, or outputs of the last one
             many = layers[0][1] / mix["FFMA"] if mix["FFMA"] < shape.square**2 else shape.out
         else:                                           # trajectories, for each output or input beside the sum

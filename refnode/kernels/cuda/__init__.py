@@ -7,9 +7,10 @@
     field.py        f and its vjp for one trajectory, neuron by neuron
     steps.py        a Runge-Kutta step of one trajectory
     forward.py      steps on a given grid
-    own.py          steps of each trajectory's own
+    own.py          steps of each trajectory's own;  controller.py   what a step was worth, and how long the next one is
     gradient.py     the discrete adjoint, with weight gradients summed in one fixed order
     tile_shape.py, tile.py    steps on a given grid for wide networks, a block for a tile of trajectories
+    tile_own.py     theirs of each trajectory's own;  tile_system.py   slopes of what they step, y or state and costate
 
     problem.py, run.py        a part of a batch, whoever launches; solve.py, own_solve.py, tile_solve.py    by design
     whole.py, backward.py, adjoint.py    whole problems, part by part

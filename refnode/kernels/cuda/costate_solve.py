@@ -1,9 +1,10 @@
-"""A part of a batch on its way down, a thread for each trajectory: steps are chosen, and then integrals gathered.
+"""A part of a batch on its way down: steps are chosen, and then integrals gathered.
 
 On a given grid one kernel does all. Steps of a trajectory's own are first chosen by the error of z and a, and nothing
 but their fractions is kept; then the same kernel goes down the grid that they are, and gathers the integrals.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -14,8 +15,7 @@ from refnode.kernels.cuda.backsolve import backsolve
 from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.largest import largest
 from refnode.kernels.cuda.layout import places, unpacked_gradient
-from refnode.kernels.cuda.own import own
-from refnode.kernels.cuda.own_solve import System, fractions_of, limits_of, own_steps
+from refnode.kernels.cuda.own_solve import fractions_of, limits_of, own_steps
 from refnode.kernels.cuda.problem import factors, stage_table
 from refnode.kernels.cuda.shape import LANES, Shape
 from refnode.kernels.cuda.solve import Run
@@ -42,19 +42,24 @@ class Gathered(NamedTuple):
     nfe: int
 
 
-class Down:
-    """A part's ways down, after its forward solve.
+class PartDown(ABC):
+    """A part's ways down, after its forward solve: what all designs share.
 
-    estimates    whether the integrals' errors are estimated
+    S    the costate's shape
     """
 
-    def __init__(self, run: Run, estimates: bool) -> None:
-        self.run, self.part, self.problem = run, run.part, run.problem
-        shape = {f.name: getattr(run.S, f.name) for f in fields(Shape)} | {"keep": "nothing"}
-        self.S = Costate(**shape, estimates=estimates)
+    def __init__(self, run: Any, S: Any) -> None:
+        self.run, self.S, self.part, self.problem = run, S, run.part, run.problem
         self.c = run.to(np.append(factors(run.problem), run.problem.loss.scale))
-        self.mask = run.to(mask_of(self.S, run.problem))
         self.wish = np.full(run.batch, run.solver.first_step or 0.0)
+
+    @abstractmethod
+    def gather(self, i: int, u: Array, fractions: Array, nfe: int = 0) -> Gathered:
+        """Down a grid of fractions, with the integrals."""
+
+    @abstractmethod
+    def largest_slope(self, i: int, tape_y: Any) -> float:
+        """The largest entry of g dl/dz at the ends of segment i's steps up, whose states are on a tape."""
 
     def down(self, i: int, u: Array, adj_atol: float) -> Gathered:
         """From u = [z, a] (b, 2 d) at the end of segment i, by fixed steps or by each trajectory's own."""
@@ -74,11 +79,23 @@ class Down:
         length = np.abs(end - start)
         ds = np.where(length > 0, self.wish / np.where(length > 0, length, 1.0), 1.0)
         limits = run.to(limits_of(run.solver, adj_atol))
-        system = System(own, S, self.c, limits, run.segment(i).theta)
+        system = run.system(i, S, self.c, limits)
         _, tape, count, rejected, word, ds = own_steps(run, system, run.to(u.T), ds, start, end)
         self.wish = ds * length
         attempts = int(np.max(count + rejected))
         return fractions_of(run.device.host(tape[1]), count), word, 1 + attempts * (S.butcher.stages - 1)
+
+
+class Down(PartDown):
+    """The same, a thread for each trajectory.
+
+    estimates    whether the integrals' errors are estimated
+    """
+
+    def __init__(self, run: Run, estimates: bool) -> None:
+        shape = {f.name: getattr(run.S, f.name) for f in fields(Shape)} | {"keep": "nothing"}
+        super().__init__(run, Costate(**shape, estimates=estimates))
+        self.mask = run.to(mask_of(self.S, run.problem))
 
     def gather(self, i: int, u: Array, fractions: Array, nfe: int = 0) -> Gathered:
         """Down a grid of fractions, with the integrals."""

@@ -1,15 +1,13 @@
 """The forward solve by steps of each trajectory's own."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.kernels.cuda.own import own
 from refnode.kernels.cuda.parts import check_room
-from refnode.kernels.cuda.run import Solved
-from refnode.kernels.cuda.solve import Run
+from refnode.kernels.cuda.run import PartRun, Solved, System
 from refnode.kernels.tape import DONE, FULL, TOO_MANY
 from refnode.segments import segments
 from refnode.solver import Solver
@@ -17,7 +15,7 @@ from refnode.solver import Solver
 ROOM = 32                                           # steps for which there is room at first
 
 def limits_of(solver: Solver, adj_atol: float = 0.0) -> Array:
-    """The numbers of `refnode.kernels.cuda.own.Limits`."""
+    """The numbers of `refnode.kernels.cuda.controller.Limits`."""
     controller, q = solver.controller, (solver.tableau.order_err or 0) + 1
     alpha, beta = (1 / q, 0.0) if controller.kind == "I" else (0.7 / q, 0.4 / q)
     return np.array(
@@ -28,7 +26,7 @@ def limits_of(solver: Solver, adj_atol: float = 0.0) -> Array:
     )  # fmt: skip
 
 
-def solve_own(run: Run) -> Solved:
+def solve_own(run: PartRun) -> Solved:
     """Solve on the grids that trajectories choose, which become the run's; each one's word is DONE, or its fault.
 
     Raises MemoryError if the tapes do not fit.
@@ -43,7 +41,7 @@ def solve_own(run: Run) -> Solved:
         end = np.where(ever == DONE, end, start)                    # who has failed stays where it is
         length = np.abs(end - start)
         ds = np.where(length > 0, wish / np.where(length > 0, length, 1.0), 1.0)
-        system = System(own, run.S, run.c, limits, run.segment(i).theta)
+        system = run.system(i, run.S, run.c, limits)
         y, tape, count, refused, word, ds = own_steps(run, system, y, ds, start, end)
         fractions, attempts = run.device.host(tape[1]), accepted + rejected + count + refused
         word = np.where((word == DONE) & (attempts > run.solver.max_steps), TOO_MANY, word)
@@ -58,21 +56,11 @@ def solve_own(run: Run) -> Solved:
     return Solved(at_bounds, run.fractions, tapes, ever, accepted, rejected, where, y)
 
 
-class System(NamedTuple):
-    """What takes steps: the kernel for a shape, factors of the running loss, `limits_of` a solver, and theta."""
-
-    build: Any
-    S: Any
-    c: Any
-    limits: Any
-    theta: Any
-
-
-def own_steps(run: Run, system: System, y: Any, ds: Array, start: Array, end: Array) -> Sequence[Any]:
+def own_steps(run: PartRun, system: System, y: Any, ds: Array, start: Array, end: Array) -> Sequence[Any]:
     """From y (w, b) at start to end (b,): y there and states and fractions on the device; steps, rejections, words and
     next steps (b,).
     """
-    (build, S, c, limits, theta), b, device, room = system, run.batch, run.device, ROOM
+    (build, S, given, c, limits), b, device, room = system, run.batch, run.device, ROOM
     ends, before, states = (run.to(start), run.to(end)), device.host(y), S.keep != "nothing"
     while True:
         check_room(device, (room + 1) * (states * S.width + 1) * b * np.dtype(S.real).itemsize)
@@ -80,8 +68,8 @@ def own_steps(run: Run, system: System, y: Any, ds: Array, start: Array, end: Ar
         tape_y = device.empty((room + 1 if states else 1, S.width, b), S.real)
         tape_s = run.to(np.ones((room + 1, b)))
         count, rejected, word = (device.empty((b,), np.int32) for _ in range(3))
-        given = (run.x, theta, run.neurons, run.B, c, limits, *ends, step, np.int32(run.solver.max_steps))
-        device.launch(build, S, run.blocks, S.threads, (now, *given, tape_y, tape_s, count, rejected, word))
+        rest = (run.B, c, limits, *ends, step, np.int32(run.solver.max_steps), tape_y, tape_s, count, rejected, word)
+        device.launch(build, S, run.blocks, S.threads, (now, *given, *rest))
         words = device.host(word)
         if not np.any(words == FULL):
             return now, (tape_y, tape_s), device.host(count), device.host(rejected), words, device.host(step)

@@ -1,7 +1,7 @@
 """A problem as shapes and arrays for the kernels, segment by segment, or the reason why it is none."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from refnode.values import Values
 
 def refusal(problem: Problem, solver: Solver) -> str:
     """Why the kernels do not take this problem with this solver; "" if they do."""
-    field, depth, running = problem.model.field, problem.model.depth, problem.loss.running
+    field, running = problem.model.field, problem.loss.running
     if type(field) is not MLP:
         return f"the field is {type(field).__name__}, not an MLP"
     if field.depth != 2 or field.widths[1] > LARGEST_HIDDEN or field.skip:
@@ -35,12 +35,23 @@ def refusal(problem: Problem, solver: Solver) -> str:
             return f"the running loss {type(term).__name__} is not compiled"
     if solver.adaptive and not solver.tableau.fsal:
         return "adaptive steps of a tableau without FSAL are not compiled"
+    return refusal_of_depth(problem, solver)
+
+
+def refusal_of_depth(problem: Problem, solver: Solver) -> str:
+    """Why no design takes theta(t); "" if they do."""
+    depth = problem.model.depth
     if type(depth) not in (Constant, Galerkin):
         return f"the depth {type(depth).__name__} is not compiled"
     follows = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
-    if follows and (solver.steps == "own" or any(np.ndim(end) for end in problem.span or ())):
+    if follows and (solver.steps == "own" or spans_differ(problem)):
         return "theta(t) at depths that differ between samples is not compiled"
     return ""
+
+
+def spans_differ(problem: Problem) -> bool:
+    """Whether samples have a t0 or a T of their own."""
+    return any(np.ndim(end) for end in problem.span or ())
 
 
 def shape_of(problem: Problem, solver: Solver, dtype: type, keep: Keep, own: bool) -> Shape:
@@ -106,20 +117,35 @@ def segment_of(
 ) -> Segment:
     """Segment i for the samples of a part, on a grid of fractions (N + 1,), or (N + 1, b) of the part's own, where a
     sample that has arrived waits at 1; of its way down they begin at its end."""
-    span, cell = way(problem, values, i, down), problem.layout.cells[i]
-    grid = fractions if fractions.ndim == 2 else fractions[:, None]
-    if S.own:
+    grid, cell = steps_of(problem, values, i, fractions, part if S.own else None, down), problem.layout.cells[i]
+    still, A = depth_weights(problem, values)
+    theta = np.vstack([still, A]) if S.basis else still + A[cell] if len(A) else still
+    table = stage_table(S.basis, S.butcher, problem, values, i, grid.s[:, 0], grid.s_new[:, 0], down)
+    arrays = (np.ascontiguousarray(a, S.real) for a in grid[:5])
+    return Segment(packed_theta(S, theta), *arrays, grid.count, table.astype(S.real))
+
+
+class Steps(NamedTuple):
+    """A segment's steps: t, t_new, h and their fractions (N, 1) or (N, b);  count   of each trajectory (1,) or (b,)."""
+
+    t: Array
+    t_new: Array
+    h: Array
+    s: Array
+    s_new: Array
+    count: Array
+
+
+def steps_of(problem: Problem, values: Values, i: int, fractions: Array, part: slice | None, down: bool) -> Steps:
+    """Segment i's steps on a grid of fractions (N + 1,) or (N + 1, b): those that all share, or of the part's own."""
+    span, grid = way(problem, values, i, down), fractions if fractions.ndim == 2 else fractions[:, None]
+    if part is not None:
         grid = _moves_first(np.broadcast_to(grid, (len(grid), part.stop - part.start)))
         span = Span(*(np.broadcast_to(end, problem.batch)[part] for end in (span.start, span.end)))
     s, s_new = grid[:-1], grid[1:]
     length = np.atleast_1d(span.end - span.start)
     t, t_new, h = (np.atleast_2d(a) for a in (span.at(s), span.at(s_new), (s_new - s) * length))
-    still, A = depth_weights(problem, values)
-    theta = np.vstack([still, A]) if S.basis else still + A[cell] if len(A) else still
-    count = np.sum(s_new > s, axis=0, dtype=np.int32)
-    table = stage_table(S.basis, S.butcher, problem, values, i, s[:, 0], s_new[:, 0], down)
-    arrays = (np.ascontiguousarray(a, S.real) for a in (t, t_new, h, s, s_new))
-    return Segment(packed_theta(S, theta), *arrays, count, table.astype(S.real))
+    return Steps(t, t_new, h, s, s_new, np.sum(s_new > s, axis=0, dtype=np.int32))
 
 
 def way(problem: Problem, values: Values, i: int, down: bool) -> Span:

@@ -16,7 +16,7 @@ from refnode.dynamics import initial_y
 from refnode.integrate import uniform_fractions
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.parts import check_room
-from refnode.kernels.cuda.problem import factors
+from refnode.kernels.cuda.problem import factors, spans_differ
 from refnode.kernels.cuda.rows import Rows, rows
 from refnode.kernels.cuda.shape import THREADS
 from refnode.kernels.cuda.steps import butcher_of
@@ -56,6 +56,18 @@ class Swept(NamedTuple):
     g_ends: Array
     g_theta: Array
     g_depths: Array
+
+
+class System(NamedTuple):
+    """What takes steps of each trajectory's own: the kernel for a shape, what it reads between y and the tableau,
+    factors of the running loss, and a solver's `refnode.kernels.cuda.controller.Limits`.
+    """
+
+    build: Any
+    S: Any
+    given: tuple[Any, ...]
+    c: Any
+    limits: Any
 
 
 class PartRun(ABC):
@@ -116,6 +128,10 @@ class PartRun(ABC):
         """What the forward kernel reads of a segment, between y and the tape."""
 
     @abstractmethod
+    def system(self, i: int, S: Any, c: Any, limits: Any) -> System:
+        """What takes steps along segment i, of y or, for a costate's shape S, of u."""
+
+    @abstractmethod
     def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
         """Segment i backwards, from the cotangent g (w, b) of y at its end, on the device, where it is overwritten."""
 
@@ -163,6 +179,11 @@ class PartRun(ABC):
     def stopped(self, solved: Solved) -> Any:
         """On the device, -1 for trajectories that have a gradient (b,)."""
         return self.device.array(np.where(solved.word == DONE, -1, 0).astype(np.int32))
+
+
+def steps_apart(problem: Problem, fractions: Sequence[Array]) -> bool:
+    """Whether trajectories have steps of their own."""
+    return any(s.ndim == 2 for s in fractions) or spans_differ(problem)
 
 
 def uniform(problem: Problem, solver: Solver) -> list[Array]:

@@ -11,8 +11,8 @@ import numpy as np
 from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.controller import Limits, squares_of
 from refnode.kernels.cuda.costate import rate_of
-from refnode.kernels.cuda.own import Limits, squares_of
 from refnode.kernels.cuda.shape import Shape, U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 
@@ -54,7 +54,7 @@ def attempt(S: Shape) -> tuple[Callable[..., None], Any]:
     """The kernel that takes one step, for blocks of S.threads and tableaux with FSAL, and its signature.
 
     y, y_new        (w, b) states before and after it;  k_first, k_last   (w, b) its first and its last stage
-    x .. c          as in `refnode.kernels.cuda.forward`;  limits   of `refnode.kernels.cuda.own.Limits` (8,)
+    x .. c          as in `refnode.kernels.cuda.forward`;  limits   of `refnode.kernels.cuda.controller.Limits` (8,)
     t, t_new, h     (1,) or (b,);  table   a row for every stage (s, S.columns)
     part            (blocks, 2) of each block the sum and the largest of its trajectories' squared errors, relative to
                     the tolerance; NaN if a state is not finite

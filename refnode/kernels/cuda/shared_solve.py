@@ -107,27 +107,24 @@ class TileStepper(Stepper):
 
     def __init__(self, run: TileRun, S: TileShape, c: Any, i: int, down: bool = False, adj_atol: float = 0.0) -> None:
         super().__init__(run, S, c, i, down, adj_atol)
-        room = isinstance(S, TileCostate)
-        kept = run.device.empty((run.blocks, S.kept_size) if room else (1, 1), S.real)
-        part = run.to(np.zeros((run.blocks, 1 + S.basis, S.size) if room else (1, 1, 1)))
-        self.room = run.to(np.zeros((S.controls, run.batch))), kept, part
+        self.kept = run.kept_by(S)
 
     def _segment(self, s: float, s_new: float) -> tuple[TileSegment, tuple[Any, ...]]:
         segment = self.run.segment(self.i, np.array([s, s_new]), self.down)
-        return segment, (self.run.x, segment.theta, segment.turned, segment.slopes, self.run.layers)
+        return segment, (self.run.x, segment.theta, segment.turned, self.run.layers, self.kept)
 
     def rate(self, t: Array, y: Array) -> Array:
         """y' or u' (b, w)."""
         run, S, s = self.run, self.S, self._fraction(t)
-        out, (segment, given) = run.device.empty((S.width, run.batch), S.real), self._segment(s, s)
-        rest = (self.c, run.to(np.ravel(t)[:1]), segment.table, *self.room)
-        run.device.launch(tile_rates, S, run.blocks, S.threads, (run.to(y.T), out, *given, *rest))
+        out, (_, given) = run.device.empty((S.width, run.batch), S.real), self._segment(s, s)
+        depths = run.to(np.broadcast_to(t, run.batch if S.own else 1))
+        run.device.launch(tile_rates, S, run.blocks, S.threads, (run.to(y.T), out, *given, self.c, depths))
         return run.of(out)
 
     def _launch(self, s: float, s_new: float, errors: Any) -> None:
         """Attempt a step."""
         run, S, (step, given) = self.run, self.S, self._segment(s, s_new)
-        rest = (run.B, self.c, self.limits, step.t, step.t_new, step.h, step.table, *self.room, errors)
+        rest = (run.B, self.c, self.limits, step.t, step.t_new, step.h, errors)
         run.device.launch(tile_attempt, S, run.blocks, S.threads, (*self.buffers, *given, *rest))
 
 

@@ -10,8 +10,9 @@ from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.forward import forward
 from refnode.kernels.cuda.gradient import gradient
 from refnode.kernels.cuda.layout import unpacked_gradient
+from refnode.kernels.cuda.own import own
 from refnode.kernels.cuda.problem import Segment, segment_of, shape_of
-from refnode.kernels.cuda.run import PartRun, Solved, Swept
+from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, steps_apart
 from refnode.kernels.cuda.shape import Keep
 from refnode.problem import Problem
 from refnode.solver import Solver
@@ -26,8 +27,8 @@ class Run(PartRun):
         self, problem: Problem, solver: Solver, device: Device, dtype: Any, keep: Keep, fractions: Sequence[Array],
         part: slice | None = None, z0: Any = None,
     ):  # fmt: skip
-        own = any(s.ndim == 2 for s in fractions) or any(np.ndim(end) for end in problem.span or ())
-        super().__init__(problem, solver, device, shape_of(problem, solver, dtype, keep, own), fractions, part, z0)
+        S = shape_of(problem, solver, dtype, keep, steps_apart(problem, fractions))
+        super().__init__(problem, solver, device, S, fractions, part, z0)
         self.neurons = np.int32(self.S.neurons * self.S.stride)
 
     def segment(self, i: int, fractions: Array | None = None, down: bool = False) -> Segment:
@@ -39,6 +40,10 @@ class Run(PartRun):
         """What the kernels read of a segment."""
         grid = (segment.t, segment.t_new, segment.h, segment.count, segment.table)
         return (self.x, segment.theta, self.neurons, self.B, self.c, *grid)
+
+    def system(self, i: int, S: Any, c: Any, limits: Any) -> System:
+        """What takes steps along segment i."""
+        return System(own, S, (self.x, self.segment(i).theta, self.neurons), c, limits)
 
     @property
     def bytes_held(self) -> int:

@@ -26,19 +26,19 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
     theta           of each stage (N s, p), or (1, p)
     layers          of S.layers (L, 5), at run time, lest the compiler unroll the loop over them
     B               tableau (s s + 3 s,);  c   factors of the running loss (3,)
-    t, t_new, h     of each step (N,)
+    t, t_new, h     of each step (N, 1), or (N, b) for grids of their own;  count   steps (1,) or (b,)
     tape_y, tape_k  (N + 1, w, b) and (N s, w, b), or (1, w, b) for what is not kept
     stopped         (b,) the step after which a trajectory was not finite, or -1; its tile goes on without it
     """
     stage_state, _ = stages_of(S, None)
-    load, stages = load_of(), tile_stages(S)
+    load, stages, longest = load_of(), tile_stages(S), longest_of(S)
     scalar, real, fsal = from_dtype(np.dtype(S.dtype)), S.real, S.butcher.fsal
     w, s, rows = (U(n) for n in (S.width, S.butcher.stages, S.rows))
     width, stage_size, tableau_size = S.width, S.butcher.stages * S.width, butcher_of(S).size
     held_size, chunk_size, last = S.held_size, S.chunk_size, U((S.butcher.stages - 1) * S.width)
-    states, all_stages, varies = S.keep != "nothing", S.keep == "stages", U(bool(S.basis))
+    states, all_stages, varies, own = S.keep != "nothing", S.keep == "stages", U(bool(S.basis)), S.own
 
-    def kernel(y, x, theta, layers, B, c, t, t_new, h, tape_y, tape_k, stopped):
+    def kernel(y, x, theta, layers, B, c, t, t_new, h, count, tape_y, tape_k, stopped):
         tableau = cuda.shared.array(tableau_size, scalar)
         held = cuda.shared.array(held_size, scalar, alignment=16)
         chunk = cuda.shared.array(chunk_size, scalar, alignment=16)
@@ -53,26 +53,28 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
             now[j] = y[j, i] if there else real(0)
             if states and there:
                 tape_y[U(0), j, i] = now[j]
+        at = i if own and there else U(0)
         word, first = -1, U(0)
-        for n in range(uint64(h.shape[0])):
+        for n in range(longest(count)):
             stages(
-                theta, n * s * varies, layers, c, tableau, t[n], t_new[n], h[n], now, x, i, there, first, s, k, u,
-                held, chunk,
+                theta, n * s * varies, layers, c, tableau, t[n, at], t_new[n, at], h[n, at], now, x, i, there, first, s,
+                k, u, held, chunk,
             )  # fmt: skip
             if not fsal:
-                stage_state(tableau, s, h[n], now, k, u)
-            total = real(0)
-            for j in range(w):
-                total += u[j] - u[j]
-            if not math.isfinite(total) and word < 0:
-                word = int64(n)
-            for j in range(w):
-                now[j] = u[j] if word < 0 else real(0)
-                if states and there:
-                    tape_y[n + U(1), j, i] = now[j]
-            if all_stages and there:
-                for q in range(s * w):
-                    tape_k[n * s + q // w, q % w, i] = k[q]
+                stage_state(tableau, s, h[n, at], now, k, u)
+            if not own or n < uint64(count[at]):            # others wait
+                total = real(0)
+                for j in range(w):
+                    total += u[j] - u[j]
+                if not math.isfinite(total) and word < 0:
+                    word = int64(n)
+                for j in range(w):
+                    now[j] = u[j] if word < 0 else real(0)
+                    if states and there:
+                        tape_y[n + U(1), j, i] = now[j]
+                if all_stages and there:
+                    for q in range(s * w):
+                        tape_k[n * s + q // w, q % w, i] = k[q]
             if fsal:
                 first = U(1)
                 for j in range(w):
@@ -83,8 +85,8 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
             stopped[i] = word
 
     one_, two, three = (array_of(real, n) for n in (1, 2, 3))
-    tables = (two, array_of(np.int64, 2), one_, one_, one_, one_, one_)
-    return kernel, void(two, two, *tables, three, three, array_of(np.int32, 1))
+    grid, whole = (two, two, two), array_of(np.int32, 1)
+    return kernel, void(two, two, two, array_of(np.int64, 2), one_, one_, *grid, whole, three, three, whole)
 
 
 def tile_stages(S: TileShape) -> Any:
@@ -102,9 +104,10 @@ def tile_stages(S: TileShape) -> Any:
         r = first
         while r < last:
             stage_state(tableau, r, h, now, k, u)
-            enter(u, x, i, there, held)
             node = tableau[node_at + r]
-            rate(theta, line + r * varies, layers, c, t_new if node == one else t + node * h, u, held, chunk, slope)
+            tau = t_new if node == one else t + node * h
+            enter(tau, u, x, i, there, held)
+            rate(theta, line + r * varies, layers, c, tau, u, held, chunk, slope)
             for j in range(w):
                 k[r * w + j] = slope[j]
             r += U(1)
@@ -112,12 +115,44 @@ def tile_stages(S: TileShape) -> Any:
     return stages
 
 
+def longest_of(S: TileShape) -> Any:
+    """Device function: the most steps of a trajectory of the block, of counts (b,), or of all (1,)."""
+    own, rows = S.own, U(S.rows)
+
+    @device
+    def longest(count):
+        if not own:
+            return uint64(count[U(0)])
+        i, most = uint64(cuda.blockIdx.x) * rows, U(0)
+        end = min(i + rows, uint64(count.shape[0]))
+        while i < end:
+            most = max(most, uint64(count[i]))
+            i += U(1)
+        return most
+
+    return longest
+
+
 def enter_of(S: TileShape) -> Any:
-    """Device function: each trajectory's inputs z, x stand in shared memory (inputs, rows)."""
+    """Device function: what a trajectory's first layer is given stands in shared memory, and t if it is its own."""
+    inputs_of, times_apart, times_at, rows = inputs_of_tile(S), S.times_apart, U(S.times_at), U(S.rows)
+
+    @device
+    def enter(t, u, x, i, there, held):
+        inputs_of(u, x, i, there, held)
+        tid = uint64(cuda.threadIdx.x)
+        if times_apart and tid < rows:
+            held[times_at + tid] = t
+
+    return enter
+
+
+def inputs_of_tile(S: TileShape) -> Any:
+    """Device function: each trajectory's z, x stand in shared memory (inputs, rows)."""
     zero, rows, d, n_x = S.real(0), U(S.rows), U(S.d), U(S.controls)
 
     @device
-    def enter(u, x, i, there, inputs):
+    def inputs_of(u, x, i, there, inputs):
         tid = uint64(cuda.threadIdx.x)
         if tid < rows:
             for j in range(d):
@@ -125,7 +160,7 @@ def enter_of(S: TileShape) -> Any:
             for j in range(n_x):
                 inputs[(d + j) * rows + tid] = x[j, i] if there else zero
 
-    return enter
+    return inputs_of
 
 
 def rate_of_tile(S: TileShape) -> Any:
@@ -222,7 +257,7 @@ def ahead_of(S: TileShape) -> Any:
         tid = uint64(cuda.threadIdx.x)
         c0, r0 = tid % across * square, tid // across * square
         square_of = cuda.local.array(squared, scalar)
-        enter(u, x, i, there, held)
+        enter(t, u, x, i, there, held)
         for k in range(hidden):
             layer(theta, line, layers, k, t, held, chunk, c0, r0, square_of)
             if r0 < rows:

@@ -13,8 +13,8 @@ from numba import cuda, from_dtype, uint64, void
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
-from refnode.kernels.cuda.tile import ahead_of, last_of
-from refnode.kernels.cuda.tile_costate import TileCostate
+from refnode.kernels.cuda.tile import ahead_of, last_of, longest_of
+from refnode.kernels.cuda.tile_costate import TileCostate, cotangents_of
 from refnode.kernels.cuda.tile_vjp import back_of
 
 
@@ -25,7 +25,8 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
     g_x             (n_x, b) of the control, added to
     x .. layers     as in `refnode.kernels.cuda.tile_gradient`
     B               tableau (s s + 3 s,);  c   factors of the running loss, and the cotangent of q (4,)
-    t, t_new, h     of each step down (N,);  table   as in `refnode.kernels.cuda.tile_gradient`, of the way down
+    t, t_new, h     of each step down (N, 1), or (N, b) for grids of their own, where h = 0 behind a trajectory's last
+    count           steps (1,) or (b,);  table   as in `refnode.kernels.cuda.tile_gradient`, of the way down
     stopped         (b,) trajectories that stopped on their way up, not below 0, add nothing
     mask            (1 + m, p) 1 for the numbers whose error counts, else 0
     kept            (blocks, S.kept_size) room
@@ -34,16 +35,16 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
     ends            (2, blocks, threads) what theta'(t) gives to t0 and T
     worst           (blocks, threads) each thread's largest error of a step, with S.estimates
     """
-    load, stage, clear, judge = load_of(), _stage(S), _clear(S), _judge(S)
+    load, stage, clear, judge, longest = load_of(), _stage(S), _clear(S), _judge(S), longest_of(S)
     (stage_state, _), scalar, real = stages_of(S, None), from_dtype(np.dtype(S.dtype)), S.real
     w, s, rows, estimates = U(S.width), U(S.butcher.stages), U(S.rows), S.estimates
     evaluations, last = U(S.butcher.stages - (S.butcher.fsal and not estimates)), U(S.butcher.stages - S.butcher.fsal)
     width, stage_size, tableau_size = S.width, S.butcher.stages * S.width, butcher_of(S).size
-    held_size, chunk_size, varies = S.held_size, S.chunk_size, bool(S.basis)
+    held_size, chunk_size, varies, own, one = S.held_size, S.chunk_size, bool(S.basis), S.own, S.real(1)
 
     def kernel(
-        u, g_x, x, theta, turned, slopes, layers, B, c, t, t_new, h, table, stopped, mask, kept, part, sizes, missed,
-        ends, worst,
+        u, g_x, x, theta, turned, slopes, layers, B, c, t, t_new, h, count, table, stopped, mask, kept, part, sizes,
+        missed, ends, worst,
     ):  # fmt: skip
         tableau = cuda.shared.array(tableau_size, scalar)
         held = cuda.shared.array(held_size, scalar, alignment=16)
@@ -62,22 +63,21 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
         for j in range(w):
             now[j] = u[j, i] if live else real(0)
         of_ends[0], of_ends[1] = real(0), real(0)
-        for n in range(uint64(h.shape[0])):
+        at = i if own and live else U(0)
+        for n in range(longest(count)):
             r = U(0)
             while r < evaluations:
-                stage_state(tableau, r, h[n], now, k, v)
+                stage_state(tableau, r, one, now, k, v)
                 stage(
-                    theta, turned, slopes, layers, c, tableau, t[n], t_new[n], h[n], n * s, r, v, x, i, live, k, g_x,
-                    table, held, chunk, kept, part, sizes, missed, of_ends,
+                    theta, turned, slopes, layers, c, tableau, t[n, at], t_new[n, at], h[n, at], n * s, r, v, x, i,
+                    live, k, g_x, table, held, chunk, kept, part, sizes, missed, of_ends,
                 )  # fmt: skip
                 r += U(1)
-            stage_state(tableau, last, h[n], now, k, v)
+            stage_state(tableau, last, one, now, k, v)
             for j in range(w):
                 now[j] = v[j]
-            if estimates:
-                cuda.syncthreads()
+            if estimates:                                   # barriers of the layers stand before and behind
                 largest = judge(mask, missed, largest)
-                cuda.syncthreads()
         if live:
             for j in range(w):
                 u[j, i] = now[j]
@@ -86,56 +86,50 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
         if estimates:
             worst[block, tid] = largest
 
-    one, two, three = (array_of(real, n) for n in (1, 2, 3))
+    one_, two, three, whole = *(array_of(real, n) for n in (1, 2, 3)), array_of(np.int32, 1)
     return kernel, void(
-        two, two, two, two, two, two, array_of(np.int64, 2), one, one, one, one, one, two, array_of(np.int32, 1), two,
-        two, three, three, three, three, two,
+        two, two, two, two, two, two, array_of(np.int64, 2), one_, one_, two, two, two, whole, two, whole, two, two,
+        three, three, three, three, two,
     )  # fmt: skip
 
 
-def costate_of_tile(S: TileCostate) -> Any:
-    """Device function costate(theta, turned, slopes, line, layers, c, t, v, x, i, there, g_x, table, row, held, chunk,
-    kept, sums, turn, k, at): k[at ..] = u' of the thread's trajectory. All threads of the block take part.
+def _costate(S: TileCostate) -> Any:
+    """Device function costate(theta, turned, slopes, line, layers, c, t, v, x, i, there, share, g_x, table, row, held,
+    chunk, kept, sums, turn, k, at): k[at ..] = -share u' of the thread's trajectory. All threads take part.
 
+    share   what multiplies that which the parameter integrals are made of: -h, which may be the trajectory's own
     sums    (part, sizes, missed, weight, error weight);  turn[1]   as `tile_vjp_of` has it
     """
-    ahead, last, back = ahead_of(S), last_of(S), back_of(S)
-    scalar, real, depth, two, running = from_dtype(np.dtype(S.dtype)), S.real, S.d + 1, S.real(2), S.running
-    d, o, first = U(S.d), U(S.out), U(S.d - S.out)
+    ahead, last, cotangents, back = ahead_of(S), last_of(S), cotangents_of(S), back_of(S)
+    scalar, real, depth, d = from_dtype(np.dtype(S.dtype)), S.real, S.d + 1, U(S.d)
 
     @device
     def costate(
-        theta, turned, slopes, line, layers, c, t, v, x, i, there, g_x, table, row, held, chunk, kept, sums, turn, k, at
-    ):
-        rate, g = cuda.local.array(depth, scalar), cuda.local.array(depth, scalar)
-        g_f, g_z = cuda.local.array(depth, scalar), cuda.local.array(depth, scalar)
+        theta, turned, slopes, line, layers, c, t, v, x, i, there, share, g_x, table, row, held, chunk, kept, sums,
+        turn, k, at,
+    ):  # fmt: skip
+        rate, g_f, g_z = (
+            cuda.local.array(depth, scalar), cuda.local.array(depth, scalar), cuda.local.array(depth, scalar)
+        )  # fmt: skip
         for j in range(d):
             rate[j] = real(0)
         ahead(theta, line, layers, t, v, x, i, there, held, chunk, kept)
         cuda.syncthreads()
         last(theta, line, layers, c, t, v, held, rate)
-        for j in range(d):
-            g[j], g_z[j] = v[d + j], real(0)
-            if running and there:
-                g_z[j] = two * c[0] * c[3] * v[j]
-                g[j] += two * (c[2] + (c[1] if j >= first else real(0))) * c[3] * rate[j]
-        for j in range(first):
-            g_z[o + j] += g[j]
-        for j in range(o):
-            g_f[j] = g[first + j]
+        cotangents(c, v, there, share, rate, g_f, g_z)
         back(
             theta, turned, slopes, line, layers, t, v, x, i, there, g_f, g_z, g_x, table, row, held, chunk, kept, sums,
             turn,
         )  # fmt: skip
         for j in range(d):
-            k[at + j], k[at + d + j] = rate[j], -g_z[j]
+            k[at + j], k[at + d + j] = -share * rate[j], g_z[j]
 
     return costate
 
 
 def _stage(S: TileCostate) -> Any:
-    """Stage r of a step: its rates k_r, and what it adds to the integrals."""
-    costate, scalar, one = costate_of_tile(S), from_dtype(np.dtype(S.dtype)), S.real(1)
+    """Stage r of a step: h k_r, and what it adds to the integrals."""
+    costate, scalar, one = _costate(S), from_dtype(np.dtype(S.dtype)), S.real(1)
     w, s, m, varies = U(S.width), U(S.butcher.stages), U(S.basis), U(bool(S.basis))
     b_at, node_at, error_at, t0_at = s * s, s * s + s, s * s + s + s, U(2 * S.basis + 2)
 
@@ -144,11 +138,11 @@ def _stage(S: TileCostate) -> Any:
         theta, turned, slopes, layers, c, B, t, t_new, h, row, r, v, x, i, there, k, g_x, table, held, chunk, kept,
         part, sizes, missed, ends,
     ):
-        turn, node, weight = cuda.local.array(2, scalar), B[node_at + r], -h * B[b_at + r]
-        sums = (part, sizes, missed, weight, -h * B[error_at + r])
+        turn, node, weight = cuda.local.array(2, scalar), B[node_at + r], B[b_at + r]
+        sums = (part, sizes, missed, weight, B[error_at + r])
         costate(
             theta, turned, slopes, (row + r) * varies, layers, c, t_new if node == one else t + node * h, v, x, i,
-            there, g_x, table, row + r, held, chunk, kept, sums, turn, k, r * w,
+            there, -h, g_x, table, row + r, held, chunk, kept, sums, turn, k, r * w,
         )  # fmt: skip
         if m:
             for q in range(U(2)):

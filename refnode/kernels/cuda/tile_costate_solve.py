@@ -1,4 +1,4 @@
-"""A part of a batch with a wide network on its way down, tile by tile, on a grid that trajectories share."""
+"""A part of a batch with a wide network on its way down, tile by tile."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -6,34 +6,29 @@ from typing import Any
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.kernels.cuda.costate_solve import Gathered
-from refnode.kernels.cuda.problem import factors
-from refnode.kernels.cuda.shared_solve import TileStepper
+from refnode.kernels.cuda.costate_solve import Gathered, PartDown
+from refnode.kernels.cuda.problem import stage_table
 from refnode.kernels.cuda.tile_backsolve import tile_backsolve
 from refnode.kernels.cuda.tile_costate import TileCostate
+from refnode.kernels.cuda.tile_largest import tile_largest
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_solve import TileRun
 from refnode.kernels.pack import varying
 from refnode.kernels.tape import DONE, NOT_FINITE
+from refnode.tableau import TABLEAUX
 
 
-class TileDown:
+class TileDown(PartDown):
     """A part's ways down, after its forward solve: the twin of `refnode.kernels.cuda.costate_solve.Down`."""
 
     def __init__(self, run: TileRun, estimates: bool) -> None:
-        self.run, self.part, self.problem = run, run.part, run.problem
         shape = {f.name: getattr(run.S, f.name) for f in fields(TileShape)} | {"keep": "nothing"}
-        self.S = TileCostate(**shape, estimates=estimates)
-        self.c = run.to(np.append(factors(run.problem), run.problem.loss.scale))
+        super().__init__(run, TileCostate(**shape, estimates=estimates))
         varies = varying(run.problem)
         self.mask = run.to(np.array([1 - varies, *[varies] * self.S.basis] if self.S.basis else [np.ones(self.S.size)]))
 
-    def down(self, i: int, u: Array, adj_atol: float) -> Gathered:
-        """From u = [z, a] (b, 2 d) at the end of segment i, by fixed steps."""
-        return self.gather(i, u, self.run.fractions[i])
-
-    def gather(self, i: int, u: Array, fractions: Array) -> Gathered:
-        """Down a grid of fractions (N + 1,), with the integrals."""
+    def gather(self, i: int, u: Array, fractions: Array, nfe: int = 0) -> Gathered:
+        """Down a grid of fractions, with the integrals."""
         run, S, device, blocks, b = self.run, self.S, self.run.device, self.run.blocks, self.run.batch
         segment, whole = run.segment(i, fractions, down=True), (blocks, 1 + S.basis, S.size)
         on_u, g_x, kept = run.to(u.T), run.to(np.zeros((S.controls, b))), device.empty((blocks, S.kept_size), S.real)
@@ -41,9 +36,10 @@ class TileDown:
         sizes, missed = device.empty(of_errors, S.real), device.empty(of_errors, S.real)
         ends = run.to(np.zeros((2, blocks, S.threads)))
         worst = device.empty((blocks, S.threads) if S.estimates else (1, 1), S.real)
+        grid = (segment.t, segment.t_new, segment.h, segment.count, segment.table)
         given = (
-            run.x, segment.theta, segment.turned, segment.slopes, run.layers, run.B, self.c, segment.t, segment.t_new,
-            segment.h, segment.table, device.array(np.full(b, -1, np.int32)), self.mask, kept, part, sizes, missed,
+            run.x, segment.theta, segment.turned, segment.slopes, run.layers, run.B, self.c, *grid,
+            device.array(np.full(b, -1, np.int32)), self.mask, kept, part, sizes, missed,
         )  # fmt: skip
         device.launch(tile_backsolve, S, blocks, S.threads, (on_u, g_x, *given, ends, worst))
         end, to_x, total, of_ends = (device.host(a).astype(np.float64) for a in (on_u, g_x, part, ends))
@@ -54,14 +50,17 @@ class TileDown:
         stages = S.butcher.stages - (S.butcher.fsal and not S.estimates)
         word = np.where(np.isfinite(end).all(axis=0), DONE, NOT_FINITE)
         return Gathered(
-            end.T, to_x, total.sum(axis=0), size, of_ends.sum(axis=(1, 2)), error, word, stages * segment.steps
+            end.T, to_x, total.sum(axis=0), size, of_ends.sum(axis=(1, 2)), error, word,
+            nfe + stages * segment.steps,
         )  # fmt: skip
 
     def largest_slope(self, i: int, tape_y: Any) -> float:
         """The largest entry of g dl/dz at the ends of segment i's steps up, whose states are on a tape."""
-        run, d, grid = self.run, self.S.d, self.run.fractions[i]
-        stepper, largest = TileStepper(run, replace(self.S, estimates=False), self.c, i), 0.0
-        for s, y in zip(grid, run.device.host(tape_y), strict=True):
-            u = np.concatenate([y[:d], np.zeros((d, run.batch))]).T
-            largest = max(largest, float(np.abs(stepper.rate(stepper.span.at(s), u)[:, d:]).max()))
-        return largest
+        run, S, grid = self.run, replace(self.S, estimates=False), self.run.grid(i, self.run.fractions[i])
+        s, t = (np.concatenate([a, b[-1:]]) for a, b in ((grid.s, grid.s_new), (grid.t, grid.t_new)))
+        table = stage_table(S.basis, TABLEAUX["euler"], self.problem, run.values, i, s[:, 0], s[:, 0])
+        theta, over, _ = run.lines(i, table)
+        found, count = run.device.empty((run.batch,), S.real), run.device.array(grid.count)
+        given = (run.x, theta, over, run.layers, run.kept_by(S), self.c, run.to(t), tape_y, count)
+        run.device.launch(tile_largest, S, run.blocks, S.threads, (found, *given))
+        return float(np.max(run.device.host(found)))

@@ -13,7 +13,7 @@ from numba import cuda, from_dtype, uint64, void
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, step_back_of
-from refnode.kernels.cuda.tile import tile_stages
+from refnode.kernels.cuda.tile import longest_of, tile_stages
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_vjp import tile_vjp_of
 
@@ -23,27 +23,28 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
 
     g               (w, b) the cotangent of y at the segment's end, and when it is done at its start
     g_x             (n_x, b) of the control, added to
-    x .. h          as in `refnode.kernels.cuda.tile`; turned   theta with every W transposed
+    x .. count      as in `refnode.kernels.cuda.tile`; turned   theta with every W transposed
     slopes          dtheta/du of each stage (N s, p), or (1, 1) where theta is constant
     table           psi, psi' and the derivatives of u by the segment's start and end, t0 and T (N s, 2 m + 4)
-    s, s_new        fractions of the segment (N,)
+    s, s_new        fractions of the segment, (N, 1) or (N, b)
     tape_y, tape_k  what the forward solve kept
     stopped         (b,) trajectories that stopped there have no gradient, and disturb no other
     kept            (blocks, S.kept_size) room
     part            (blocks, 1 + m, p) each block's gradient of theta and its coefficients
-    depths          (blocks, 4) each block's gradient of the segment's start and end, t0 and T
+    depths          (blocks, 4) each block's gradient of the segment's start and end, t0 and T; or (2, b) that of each
+                    trajectory's own start and end
     """
     load, stages, step_back, finish = load_of(), tile_stages(S), step_back_of(S, _stage_vjp(S)), _finish(S)
     scalar, real, stored = from_dtype(np.dtype(S.dtype)), S.real, S.keep == "stages"
     w, s, rows, used = (U(n) for n in (S.width, S.butcher.stages, S.rows, S.butcher.stages - S.butcher.fsal))
     width, stage_size, tableau_size = S.width, S.butcher.stages * S.width, butcher_of(S).size
     held_size, chunk_size, varies, size = S.held_size, S.chunk_size, U(bool(S.basis)), U(S.size)
-    coefficients, threads = U(1 + S.basis), U(S.threads)
+    coefficients, threads, own, longest = U(1 + S.basis), U(S.threads), S.own, longest_of(S)
 
     def kernel(
-        g, g_x, x, theta, turned, slopes, layers, B, c, t, t_new, h, table, s_old, s_new, tape_y, tape_k, stopped,
-        kept, part, depths,
-    ):
+        g, g_x, x, theta, turned, slopes, layers, B, c, t, t_new, h, count, table, s_old, s_new, tape_y, tape_k,
+        stopped, kept, part, depths,
+    ):  # fmt: skip
         tableau = cuda.shared.array(tableau_size, scalar)
         held = cuda.shared.array(held_size, scalar, alignment=16)
         chunk = cuda.shared.array(chunk_size, scalar, alignment=16)
@@ -64,31 +65,37 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
             adj[j] = g[j, i] if live else real(0)
         for j in range(4):
             ends[j] = real(0)
-        n = uint64(h.shape[0])
-        while n > U(0):
-            n -= U(1)
+        at = i if own and there else U(0)
+        steps, left = uint64(count[at]), longest(count)
+        while left > U(0):
+            left -= U(1)
+            moving = live and left < steps
+            n = left if not own or moving else U(0)
+            length, s_from, s_to = h[n, at], s_old[n, at], s_new[n, at]
+            if own and not moving:
+                length, s_from, s_to = real(0), real(0), real(0)
             for j in range(w):
-                y[j] = tape_y[n, j, i] if live else real(0)
+                y[j] = tape_y[n, j, i] if moving else real(0)
             if stored:
                 for r in range(used):
                     for j in range(w):
-                        k[r * w + j] = tape_k[n * s + r, j, i] if live else real(0)
+                        k[r * w + j] = tape_k[n * s + r, j, i] if moving else real(0)
             else:
                 stages(
-                    theta, n * s * varies, layers, c, tableau, t[n], t_new[n], h[n], y, x, i, live, U(0), used, k, u,
-                    held, chunk,
+                    theta, n * s * varies, layers, c, tableau, t[n, at], t_new[n, at], length, y, x, i, live, U(0),
+                    used, k, u, held, chunk,
                 )  # fmt: skip
             rest = (
                 theta, turned, slopes, n * s, layers, c, x, i, live, g_x, table, held, chunk, kept, part,
             )  # fmt: skip
-            step_back(tableau, t[n], t_new[n], h[n], s_old[n], s_new[n], y, k, adj, ends, rest)
+            step_back(tableau, t[n, at], t_new[n, at], length, s_from, s_to, y, k, adj, ends, rest)
         if live:
             for j in range(w):
                 g[j, i] = adj[j]
-        finish(ends, chunk, depths)
+        finish(ends, i, there, chunk, depths)
 
     one, two, three, whole = array_of(real, 1), array_of(real, 2), array_of(real, 3), array_of(np.int32, 1)
-    grid = (one, one, one, two, one, one)
+    grid = (two, two, two, whole, two, two, two)
     return kernel, void(
         two, two, two, two, two, two, array_of(np.int64, 2), one, one, *grid, three, three, whole, two, three, two
     )  # fmt: skip
@@ -129,11 +136,16 @@ def _stage_vjp(S: TileShape) -> Any:
 
 
 def _finish(S: TileShape) -> Any:
-    """depths[block] = the sums of the threads' ends, from the first thread on."""
+    """depths[block] = the sums of the threads' ends, from the first thread on; or depths[:, i] a trajectory's own."""
     real, four, threads = S.real, U(4), U(S.threads)
 
     @device
-    def finish(ends, sums, depths):
+    def finish_own(ends, i, there, sums, depths):
+        if there:
+            depths[U(0), i], depths[U(1), i] = ends[0], ends[1]
+
+    @device
+    def finish(ends, i, there, sums, depths):
         tid = uint64(cuda.threadIdx.x)
         for q in range(four):
             sums[q * threads + tid] = ends[q]
@@ -144,4 +156,4 @@ def _finish(S: TileShape) -> Any:
                 total += sums[tid * threads + other]
             depths[uint64(cuda.blockIdx.x), tid] = total
 
-    return finish
+    return finish_own if S.own else finish

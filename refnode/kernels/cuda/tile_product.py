@@ -2,8 +2,8 @@
 
     x[m, j] += sum_q A[q, m] B[q, j]
 
-A stands in shared memory; rows of B pass through it, some at a time. Layers, cotangents of their inputs and gradients
-of their weights are all of this form:
+A stands in shared memory; rows of B pass through it, some at a time, but for the first layer's, which are few. Layers,
+cotangents of their inputs and gradients of their weights are all of this form:
 
                                           A                        B
     x = h W     (trajectories, o)         h (i, trajectories)      W (i, o)
@@ -27,7 +27,8 @@ class Product(NamedTuple):
     multiply(held, pitch, from_a, source, line, start, o, i, chunk, c0, busy, x)
                 A[q, m] is held[q pitch + from_a + m], B[q, j] source[line, start + q o + c0 + j] or 0 beyond o; q < i
     layer(theta, line, layers, k, t, held, chunk, c0, r0, x)
-                x = h W + b + t w of layer k for trajectories from r0 on, units from c0 on
+                x = h W + b + t w of layer k for trajectories from r0 on, units from c0 on; held has their t, where
+                it is their own
     """
 
     multiply: Any
@@ -38,67 +39,107 @@ def product_of(S: TileShape) -> Product:
     """The device functions for a shape."""
     scalar, zero, square, chunk_rows = from_dtype(np.dtype(S.dtype)), S.real(0), U(S.square), U(S.chunk)
     rows, pitch, threads, side = U(S.rows), U(S.columns), U(S.threads), S.square
-    one, two, eight = U(1), U(2), U(8)
+    offset, timed, zeroth = S.bias, any(S.timed), U(0)
+    one, two, three, four, even, at_once = U(1), U(2), U(3), U(4), S.even, U(min(8, S.chunk * S.columns // S.threads))
+    times_apart, times_at = S.times_apart, U(S.times_at)
 
     @device
     def fetch(source, line, start, o, many, chunk):
-        q = uint64(cuda.threadIdx.x)
-        if o == pitch:                                  # rows follow each other as they do in the source
-            while q + (eight - one) * threads < many:
-                for part in range(eight):
+        q, stride = uint64(cuda.threadIdx.x), uint64(cuda.blockDim.x)   # at run time only, lest loops be unrolled
+        if even:                                        # rows follow each other as they do in the source
+            while q < many:
+                for part in range(at_once):
                     chunk[q + part * threads] = source[line, start + q + part * threads]
-                q += eight * threads
-        while q < many:
-            column = q % pitch
-            chunk[q] = source[line, start + q // pitch * o + column] if column < o else zero
-            q += threads
+                q += at_once * stride
+        else:
+            while q < many:
+                column = q % pitch
+                chunk[q] = source[line, start + q // pitch * o + column] if column < o else zero
+                q += stride
 
     @device
-    def outer(held, from_a, chunk, from_b, a, b, x):
+    def outer(a, b, x):
+        for m in range(square):
+            for j in range(square):
+                x[m * square + j] += a[m] * b[j]
+
+    @device
+    def row(held, from_a, chunk, from_b, a, b, x):
         for m in range(square):
             a[m] = held[from_a + m]
         for j in range(square):
             b[j] = chunk[from_b + j]
-        for m in range(square):
-            for j in range(square):
-                x[m * square + j] += a[m] * b[j]
+        outer(a, b, x)
 
     @device
     def multiply(held, pitch_a, from_a, source, line, start, o, i, chunk, c0, busy, x):
         a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
         begin = U(0)
         while begin < i:
-            many = min(chunk_rows, i - begin)
+            many = chunk_rows if even else min(chunk_rows, i - begin)
             fetch(source, line, start + begin * o, o, many * pitch, chunk)
             cuda.syncthreads()
             if busy:
                 at, from_b, end = from_a + begin * pitch_a, c0, c0 + many * pitch
-                while from_b + pitch < end:             # two rows at a turn, and then perhaps one more
-                    for r in range(two):
-                        outer(held, at + r * pitch_a, chunk, from_b + r * pitch, a, b, x)
-                    at += two * pitch_a
-                    from_b += two * pitch
-                if from_b < end:
-                    outer(held, at, chunk, from_b, a, b, x)
+                while from_b + three * pitch < end:     # four rows at a turn
+                    row(held, at, chunk, from_b, a, b, x)
+                    row(held, at + pitch_a, chunk, from_b + pitch, a, b, x)
+                    row(held, at + two * pitch_a, chunk, from_b + two * pitch, a, b, x)
+                    row(held, at + three * pitch_a, chunk, from_b + three * pitch, a, b, x)
+                    at += four * pitch_a
+                    from_b += four * pitch
+                if not even:
+                    while from_b < end:                 # and those that are left
+                        row(held, at, chunk, from_b, a, b, x)
+                        at += pitch_a
+                        from_b += pitch
             cuda.syncthreads()
             begin += chunk_rows
 
     @device
+    def multiply_few(held, from_a, source, line, start, o, i, c0, x):
+        a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
+        q = U(0)
+        while q < i:
+            for m in range(square):
+                a[m] = held[q * rows + from_a + m]
+            for j in range(square):
+                b[j] = source[line, start + c0 + j] if even or c0 + j < o else zero
+            outer(a, b, x)
+            start += o
+            q += one
+
+    @device
+    def add_times(theta, line, row, many, held, from_t, x):
+        for j in range(square):
+            weight = theta[line, row + j] if j < many else zero
+            for m in range(square):
+                x[m * square + j] += held[from_t + m] * weight
+
+    @device
     def layer(theta, line, layers, k, t, held, chunk, c0, r0, x):
         i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
-        row, bias = layers[k, 3], layers[k, 4]
+        at_t, bias = layers[k, 3], layers[k, 4]
         b = cuda.local.array(side, scalar)
         for j in range(square):
             b[j] = zero
-        if bias >= 0:
+        if offset:
             for j in range(square):
-                b[j] = theta[line, uint64(bias) + c0 + j] if c0 + j < o else zero
-        if row >= 0:
+                b[j] = theta[line, uint64(bias) + c0 + j] if even or c0 + j < o else zero
+        if timed and at_t >= 0 and not times_apart:
             for j in range(square):
-                b[j] += t * theta[line, uint64(row) + c0 + j] if c0 + j < o else zero
+                b[j] += t * theta[line, uint64(at_t) + c0 + j] if even or c0 + j < o else zero
         for m in range(square):
             for j in range(square):
                 x[m * square + j] = b[j]
-        multiply(held, rows, r0, theta, line, W, o, i, chunk, c0, r0 < rows, x)
+        straight = i if k == zeroth else zeroth
+        if straight > zeroth:
+            cuda.syncthreads()
+        multiply_few(held, r0, theta, line, W, o, straight if r0 < rows else zeroth, c0, x)
+        if straight > zeroth:
+            cuda.syncthreads()
+        multiply(held, rows, r0, theta, line, W, o, i - straight, chunk, c0, r0 < rows, x)
+        if times_apart and at_t >= 0 and r0 < rows:
+            add_times(theta, line, uint64(at_t) + c0, o - min(c0, o), held, times_at + r0, x)
 
     return Product(multiply, layer)

@@ -23,6 +23,7 @@ class TileShape:
     basis     m, coefficients of each weight that theta(t) varies by, or 0
     tableau   name
     keep      what a forward solve leaves for its gradient
+    own       whether every trajectory has a grid of its own
     """
 
     dtype: Literal["float32", "float64"]
@@ -36,6 +37,7 @@ class TileShape:
     basis: int = 0
     tableau: str = "rk4"
     keep: Keep = "nothing"
+    own: bool = False
 
     @property
     def butcher(self) -> Tableau:
@@ -93,9 +95,24 @@ class TileShape:
         return self._shared(self.rows, self.chunk) <= MOST_SHARED
 
     @property
-    def held_size(self) -> int:
-        """Numbers of shared memory for activations, or for cotangents."""
+    def even(self) -> bool:
+        """Whether hidden layers are all as wide as the tile, and that in whole chunks: then nothing is ragged."""
+        return all(n == self.columns for n in self.widths[:-1]) and self.columns % self.chunk == 0
+
+    @property
+    def times_apart(self) -> bool:
+        """Whether a t that enters a layer is each trajectory's own."""
+        return self.own and any(self.timed)
+
+    @property
+    def times_at(self) -> int:
+        """Where the trajectories' t begin in shared memory: behind activations, or cotangents."""
         return self.rows * max(self.columns, self.inputs)
+
+    @property
+    def held_size(self) -> int:
+        """Numbers of shared memory for these, and for t where it is each trajectory's own."""
+        return self.times_at + self.rows * self.times_apart
 
     @property
     def chunk_size(self) -> int:

@@ -1,7 +1,7 @@
-"""A problem with a wide network on its way through the kernels, tile by tile, on a grid that trajectories share."""
+"""A problem with a wide network on its way through the kernels, tile by tile."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,16 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.bases import PiecewiseConstant
 from refnode.control import control_of
-from refnode.depth import Constant, Galerkin
+from refnode.depth import Galerkin
 from refnode.field import MLP
 from refnode.kernels.cuda.device import Device
-from refnode.kernels.cuda.problem import depth_weights, stage_table, way
-from refnode.kernels.cuda.run import PartRun, Solved, Swept
+from refnode.kernels.cuda.problem import Steps, depth_weights, refusal_of_depth, stage_table, steps_of
+from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, steps_apart
 from refnode.kernels.cuda.shape import Keep
 from refnode.kernels.cuda.tile import tile_forward
+from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.cuda.tile_gradient import tile_gradient
+from refnode.kernels.cuda.tile_own import tile_own
 from refnode.kernels.cuda.tile_shape import LARGEST_WIDTH, TileShape
 from refnode.problem import Problem
 from refnode.running import Kinetic, SquaredNorm
@@ -25,24 +27,22 @@ from refnode.solver import Solver
 
 def refusal(problem: Problem, solver: Solver) -> str:
     """Why tiles do not take this problem with this solver; "" if they do."""
-    field, depth = problem.model.field, problem.model.depth
+    field = problem.model.field
     if type(field) is not MLP or field.depth < 2 or max(field.widths[1:-1]) > LARGEST_WIDTH or field.skip:
         return f"the field is no MLP of hidden layers up to {LARGEST_WIDTH} wide without a skip term"
     for term in problem.loss.running:
         if type(term) not in (SquaredNorm, Kinetic):
             return f"the running loss {type(term).__name__} is not compiled"
-    if type(depth) not in (Constant, Galerkin):
-        return f"the depth {type(depth).__name__} is not compiled"
-    if any(np.ndim(end) for end in problem.span or ()):
-        return "a wide network on spans that differ between samples is not compiled"
-    if solver.adaptive and (solver.steps == "own" or not solver.tableau.fsal):
-        return "adaptive steps of a wide network that trajectories do not share, or without FSAL, are not compiled"
+    if solver.adaptive and not solver.tableau.fsal:
+        return "adaptive steps of a tableau without FSAL are not compiled"
+    if why := refusal_of_depth(problem, solver):
+        return why
     if not tile_shape_of(problem, solver, np.float64, "nothing").fits:
         return "the field has more inputs or outputs than shared memory holds"
     return ""
 
 
-def tile_shape_of(problem: Problem, solver: Solver, dtype: Any, keep: Keep) -> TileShape:
+def tile_shape_of(problem: Problem, solver: Solver, dtype: Any, keep: Keep, own: bool = False) -> TileShape:
     """What its kernels are compiled for."""
     field, depth = problem.model.field, problem.model.depth
     control = control_of(problem.model.control, problem.values.x)
@@ -51,7 +51,7 @@ def tile_shape_of(problem: Problem, solver: Solver, dtype: Any, keep: Keep) -> T
     return TileShape(
         np.dtype(dtype).name, problem.model.state_width, tuple(field.widths[1:]), field.act,
         0 if control is None else control.shape[1], field.bias, timed, bool(problem.loss.running),
-        depth.basis.m if varies else 0, solver.method, keep,
+        depth.basis.m if varies else 0, solver.method, keep, own,
     )  # fmt: skip
 
 
@@ -68,7 +68,8 @@ class TileSegment:
     """A segment's arrays, as `refnode.kernels.cuda.tile_gradient` has them; N steps, s stages.
 
     theta, turned    (N s, p), or (1, p) where theta is constant;  slopes   dtheta/du (N s, p), or (1, 1)
-    table            (N s, 2 m + 4);  t, t_new, h, s, s_new   (N,)
+    table            (N s, 2 m + 4)
+    t, t_new, h      (N, 1) or (N, b);  s, s_new   their fractions of the segment;  count   steps (1,) or (b,)
     """
 
     theta: Any
@@ -80,6 +81,7 @@ class TileSegment:
     h: Any
     s: Any
     s_new: Any
+    count: Any
 
     @property
     def steps(self) -> int:
@@ -96,34 +98,50 @@ class TileRun(PartRun):
         self, problem: Problem, solver: Solver, device: Device, dtype: Any, keep: Keep, fractions: Sequence[Array],
         part: slice | None = None, z0: Any = None,
     ):  # fmt: skip
-        super().__init__(problem, solver, device, tile_shape_of(problem, solver, dtype, keep), fractions, part, z0)
+        S = tile_shape_of(problem, solver, dtype, keep, steps_apart(problem, fractions))
+        super().__init__(problem, solver, device, S, fractions, part, z0)
         self.layers = device.array(np.array(self.S.layers, np.int64))
 
     def segment(self, i: int, fractions: Array | None = None, down: bool = False) -> TileSegment:
         """Segment i's arrays, on the device; or those of its way down, or on other fractions."""
         S, problem, values = self.S, self.problem, self.values
-        span, cell, m = way(problem, values, i, down), problem.layout.cells[i], S.basis
-        grid = self.fractions[i] if fractions is None else fractions
-        s, s_new = grid[:-1], grid[1:]
-        still, A = depth_weights(problem, values)
-        table = stage_table(m, S.butcher, problem, values, i, s, s_new, down)
+        grid = self.grid(i, self.fractions[i] if fractions is None else fractions, down)
+        table = stage_table(S.basis, S.butcher, problem, values, i, grid.s[:, 0], grid.s_new[:, 0], down)
+        arrays = self.to(table), *(self.to(a) for a in grid[:5])
+        return TileSegment(*self.lines(i, table), *arrays, self.device.array(grid.count))
+
+    def grid(self, i: int, fractions: Array, down: bool = False) -> Steps:
+        """Segment i's steps, or those of its way down, on a grid."""
+        return steps_of(self.problem, self.values, i, fractions, self.part if self.S.own else None, down)
+
+    def lines(self, i: int, table: Array) -> tuple[Any, Any, Any]:
+        """theta, turned and slopes for the rows of a table, on the device."""
+        m, cell, (still, A) = self.S.basis, self.problem.layout.cells[i], depth_weights(self.problem, self.values)
         theta, slopes = (still + A[cell] if len(A) else still)[None], np.zeros((1, 1))
         if m:
             theta, slopes = still + table[:, :m] @ A, table[:, m : 2 * m] @ A
-        times = span.at(s), span.at(s_new), (s_new - s) * span.length
-        arrays = TileSegment(theta, turned(S, theta), slopes, table, *times, s, s_new)
-        return TileSegment(*(self.to(getattr(arrays, field.name)) for field in fields(arrays)))
+        return self.to(theta), self.to(turned(self.S, theta)), self.to(slopes)
 
     def given(self, segment: TileSegment) -> tuple[Any, ...]:
         """What the forward kernel reads of a segment."""
-        return (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h)
+        return (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h, segment.count)
+
+    def kept_by(self, S: TileShape) -> Any:
+        """Room for what hidden layers return, where a costate's slopes need it."""
+        return self.device.empty((self.blocks, S.kept_size) if isinstance(S, TileCostate) else (1, 1), S.real)
+
+    def system(self, i: int, S: Any, c: Any, limits: Any) -> System:
+        """What takes steps along segment i."""
+        segment = self.segment(i)
+        given = (self.x, segment.theta, segment.turned, self.layers, self.kept_by(S))
+        return System(tile_own, S, given, c, limits)
 
     @property
     def bytes_held(self) -> int:
         """Of tapes, of theta at all stages, and of the blocks' own memory."""
         S, rows = self.S, sum(sum(self.kept(steps)) for steps in self.steps)
         lines = max(self.steps) * S.butcher.stages if S.basis else 1
-        numbers = self.batch * S.width * (rows + 4) + 3 * S.size * lines
+        numbers = self.batch * (S.width * (rows + 4) + 5 * sum(self.steps) * S.own) + 3 * S.size * lines
         if S.keep != "nothing":
             numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)
         return numbers * np.dtype(S.real).itemsize
@@ -133,13 +151,14 @@ class TileRun(PartRun):
         S, device, segment, b = self.S, self.device, self.segment(i), self.batch
         g_x = self.to(np.zeros((S.controls, b)))
         kept = device.empty((self.blocks, S.kept_size), S.real)
-        part, depths = (device.empty((self.blocks, *rest), S.real) for rest in ((1 + S.basis, S.size), (4,)))
+        part = device.empty((self.blocks, 1 + S.basis, S.size), S.real)
+        depths = device.empty((2, b) if S.own else (self.blocks, 4), S.real)
         x, theta, *rest = self.given(segment)
         given = (
             x, theta, segment.turned, segment.slopes, *rest, segment.table, segment.s, segment.s_new,
             *solved.tapes[i], self.stopped(solved), kept, part, depths,
         )  # fmt: skip
         device.launch(tile_gradient, S, self.blocks, S.threads, (g, g_x, *given))
-        to_x = device.host(g_x).astype(np.float64)
-        theta, ends = (device.host(a).astype(np.float64).sum(axis=0) for a in (part, depths))
-        return Swept(g, to_x, np.zeros((2, b)), theta, ends)
+        to_x, theta, ends = (device.host(a).astype(np.float64) for a in (g_x, part, depths))
+        own, shared = (ends, np.zeros(4)) if S.own else (np.zeros((2, b)), ends.sum(axis=0))
+        return Swept(g, to_x, own, theta.sum(axis=0), shared)

@@ -17,7 +17,8 @@ from numba import cuda, from_dtype, uint64
 from refnode.kernels.cuda.compile import device
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
-from refnode.kernels.cuda.tile import ahead_of, enter_of
+from refnode.kernels.cuda.tile import ahead_of, inputs_of_tile
+from refnode.kernels.cuda.tile_inputs import along_of, clear_of, first_state_of, hidden_inputs_of, last_inputs_of
 from refnode.kernels.cuda.tile_product import product_of
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_sums import add_of, weight_of_sums
@@ -31,7 +32,8 @@ def tile_vjp_of(S: TileShape) -> Any:
     u, g, g_y                of the thread's trajectory i: z, the cotangent of f (o,), and that of z, which is added to
     g_x                      (n_x, b) added to;  there   whether the thread has a trajectory
     kept, part               (blocks, S.kept_size); (blocks, 1 + m, p), added to
-    turn                     turn[0] and turn[1] become the thread's share of the cotangents of t and of u
+    turn                     turn[0] becomes the thread's share of the cotangent of t, or the cotangent of its own t;
+                             turn[1] its share of that of u
     """
     ahead, back = ahead_of(S), back_of(S)
 
@@ -51,8 +53,9 @@ def tile_vjp_of(S: TileShape) -> Any:
 def back_of(S: TileShape) -> Any:
     """Device function: behind `ahead`, from the last layer to the first."""
     last_vjp, offsets_vjp, slope_of = _last_vjp(S), _offsets_vjp(S), activation(S)[1]
-    (weights_vjp, inputs_vjp), (first_weights_vjp, first_inputs_vjp) = _hidden_vjp(S), _first_vjp(S)
-    scalar, zero, squared, enter = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, enter_of(S)
+    weights_vjp, inputs_vjp, first_weights_vjp = _hidden_weights_vjp(S), hidden_inputs_of(S), _first_weights_vjp(S)
+    first_state, first_control = first_state_of(S), _first_control(S)
+    scalar, zero, squared, inputs_of = from_dtype(np.dtype(S.dtype)), S.real(0), S.square**2, inputs_of_tile(S)
     square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
     hidden, plane, one = U(S.hidden), U(S.rows * S.columns), U(1)
     slopes_kept, planes = S.slopes_kept, U(S.kept_size // (S.rows * S.columns))
@@ -95,9 +98,9 @@ def back_of(S: TileShape) -> Any:
             if busy:
                 before(square_of, k, r0, c0, held, kept)
             if k == U(0):
-                enter(u, x, i, there, chunk)
+                inputs_of(u, x, i, there, chunk)
             cuda.syncthreads()
-            offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, one, columns, part, turn)
+            offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, held, one, columns, part, turn)
             if k > U(0):
                 weights_vjp(slopes, layers, k, table, row, held, chunk, square_of, kept, part, turn)
             else:
@@ -105,7 +108,9 @@ def back_of(S: TileShape) -> Any:
             turn_over(square_of, r0, c0, held)
             if k > U(0):
                 inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, square_of)
-        first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held, part)
+        cuda.syncthreads()
+        first_state(theta, line, layers, g_y, held)
+        first_control(theta, line, layers, i, there, g_x, held, part)
 
     return back
 
@@ -113,32 +118,57 @@ def back_of(S: TileShape) -> Any:
 def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
-    add, real, rows, threads = add_of(S), S.real, U(S.rows), U(S.threads)
+    add, real, rows, threads, one = add_of(S), S.real, U(S.rows), U(S.threads), U(1)
+    times_apart, times_at, time_vjp = S.times_apart, U(S.times_at), _time_vjp(S)
 
     @device
-    def offsets_vjp(theta, line, slopes, layers, k, t, table, row, d, across, down, part, turn):
+    def offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, d, across, down, part, turn):
         o, at_t, bias = uint64(layers[k, 1]), layers[k, 3], layers[k, 4]
         j = uint64(cuda.threadIdx.x)
         while j < o:
-            total, place = real(0), j * across
+            total, by_t, place, r = real(0), real(0), j * across, times_at
             end = place + rows * down
             while place < end:
                 total += d[place]
+                if times_apart:
+                    by_t += held[r] * d[place]
+                    r += one
                 place += down
             if bias >= 0:
                 turn[1] += add(part, table, slopes, row, uint64(bias) + j, total)
             if at_t >= 0:
-                turn[0] += theta[line, uint64(at_t) + j] * total
-                turn[1] += add(part, table, slopes, row, uint64(at_t) + j, t * total)
+                if not times_apart:
+                    turn[0] += theta[line, uint64(at_t) + j] * total
+                    by_t = t * total
+                turn[1] += add(part, table, slopes, row, uint64(at_t) + j, by_t)
             j += threads
+        if times_apart and at_t >= 0:
+            turn[0] += time_vjp(theta, line, uint64(at_t), o, d, across, down)
 
     return offsets_vjp
 
 
+def _time_vjp(S: TileShape) -> Any:
+    """The cotangent of the thread's trajectory's own t."""
+    real, rows, one, zero = S.real, U(S.rows), U(1), U(0)
+
+    @device
+    def time_vjp(theta, line, at_t, o, d, across, down):
+        tid, total, n = uint64(cuda.threadIdx.x), real(0), U(0)
+        j = tid % o                                     # each lane begins at another bank
+        while tid < rows and n < o:
+            total += theta[line, at_t + j] * d[j * across + tid * down]
+            j = j + one if j + one < o else zero
+            n += one
+        return total
+
+    return time_vjp
+
+
 def _last_vjp(S: TileShape) -> Any:
     """The narrow last layer: gradients of its weights, and the cotangent x of what it is given, square by square."""
-    add, offsets_vjp, real, scalar, side = add_of(S), _offsets_vjp(S), S.real, from_dtype(np.dtype(S.dtype)), S.square
-    rows, square, threads, o, last, one = U(S.rows), U(S.square), U(S.threads), U(S.out), U(S.hidden), U(1)
+    add, offsets_vjp, last_inputs, real = add_of(S), _offsets_vjp(S), last_inputs_of(S), S.real
+    rows, threads, o, last, one = U(S.rows), U(S.threads), U(S.out), U(S.hidden), U(1)
 
     @device
     def last_vjp(theta, line, slopes, layers, t, g, table, row, held, chunk, c0, r0, x, part, turn):
@@ -147,7 +177,7 @@ def _last_vjp(S: TileShape) -> Any:
             for q in range(o):
                 chunk[q * rows + tid] = g[q]
         cuda.syncthreads()
-        offsets_vjp(theta, line, slopes, layers, last, t, table, row, chunk, rows, one, part, turn)
+        offsets_vjp(theta, line, slopes, layers, last, t, table, row, held, chunk, rows, one, part, turn)
         unit = tid
         while unit < i:
             for q in range(o):
@@ -158,36 +188,17 @@ def _last_vjp(S: TileShape) -> Any:
                     n += one
                 turn[1] += add(part, table, slopes, row, W + unit * o + q, total)
             unit += threads
-        a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
-        for q in range(square * square):
-            x[q] = real(0)
-        if r0 < rows:
-            q = U(0)
-            while q < o:
-                for m in range(square):
-                    a[m] = chunk[q * rows + r0 + m]
-                for j in range(square):
-                    b[j] = theta[line, W + (c0 + j) * o + q] if c0 + j < i else real(0)
-                for m in range(square):
-                    for j in range(square):
-                        x[m * square + j] += a[m] * b[j]
-                q += one
+        last_inputs(theta, line, layers, chunk, c0, r0, x)
         cuda.syncthreads()
 
     return last_vjp
 
 
-def _hidden_vjp(S: TileShape) -> tuple[Any, Any]:
-    """A layer between hidden ones: gradients of its weights from d (rows, o), and d W^T as squares x from d (o, rows).
-    """
-    add, multiply, real = add_of(S), product_of(S).multiply, S.real
+def _hidden_weights_vjp(S: TileShape) -> Any:
+    """A layer between hidden ones: gradients of its weights from d (rows, o)."""
+    add, multiply, clear = add_of(S), product_of(S).multiply, clear_of(S)
     rows, columns, square, threads, one = (U(n) for n in (S.rows, S.columns, S.square, S.threads, 1))
     across, plane = U(S.columns // S.square), U(S.rows * S.columns)
-
-    @device
-    def clear(x):
-        for q in range(square * square):
-            x[q] = real(0)
 
     @device
     def weights_vjp(slopes, layers, k, table, row, held, chunk, x, kept, part, turn):
@@ -208,20 +219,12 @@ def _hidden_vjp(S: TileShape) -> tuple[Any, Any]:
                             turn[1] += add(part, table, slopes, row, q, x[m * square + j])
             begin += threads
 
-    @device
-    def inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, x):
-        i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
-        clear(x)
-        multiply(held, rows, r0, turned, line, W, i, o, chunk, c0, r0 < rows, x)
-
-    return weights_vjp, inputs_vjp
+    return weights_vjp
 
 
-def _first_vjp(S: TileShape) -> tuple[Any, Any]:
-    """The first layer: gradients of its weights from d (rows, o) and inputs (i, rows), and then z and the control from
-    d (o, rows).
-    """
-    add, weight_of, real = add_of(S), weight_of_sums(S), S.real
+def _first_weights_vjp(S: TileShape) -> Any:
+    """The first layer: gradients of its weights from d (rows, o) and inputs (i, rows)."""
+    add, real = add_of(S), S.real
     rows, columns, threads, d, n_x, first, one = (
         U(n) for n in (S.rows, S.columns, S.threads, S.d, S.controls, 0, 1)
     )  # fmt: skip
@@ -241,25 +244,18 @@ def _first_vjp(S: TileShape) -> tuple[Any, Any]:
                 turn[1] += add(part, table, slopes, row, W + q * o + unit, total)
             unit += threads
 
-    @device
-    def back(theta, line, W, o, held):
-        """sum_j W_j d_j of the thread's trajectory."""
-        place, total, end = uint64(cuda.threadIdx.x), real(0), W + o
-        while end > W:
-            total += theta[line, W] * held[place]
-            W += one
-            place += rows
-        return total
+    return first_weights_vjp
+
+
+def _first_control(S: TileShape) -> Any:
+    """That of its control."""
+    along, weight_of, rows, d, n_x, first = along_of(S), weight_of_sums(S), U(S.rows), U(S.d), U(S.controls), U(0)
 
     @device
-    def first_inputs_vjp(theta, line, layers, i, there, g_y, g_x, held, part):
-        tid, o, W = uint64(cuda.threadIdx.x), uint64(layers[first, 1]), uint64(layers[first, 2])
-        cuda.syncthreads()
-        if tid < rows:
-            for q in range(d):
-                g_y[q] += back(theta, line, W + q * o, o, held)
+    def first_control(theta, line, layers, i, there, g_x, held, part):
+        o, W = uint64(layers[first, 1]), uint64(layers[first, 2])
+        if uint64(cuda.threadIdx.x) < rows and there:
             for q in range(n_x):
-                if there:
-                    g_x[q, i] += weight_of(part) * back(theta, line, W + (d + q) * o, o, held)
+                g_x[q, i] += weight_of(part) * along(theta, line, W + (d + q) * o, o, held)
 
-    return first_weights_vjp, first_inputs_vjp
+    return first_control
