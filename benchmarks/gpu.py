@@ -98,13 +98,14 @@ class Case:
 
 
 def cases(dry: bool) -> list[Case]:
-    """Every kernel: forward, gradient, backsolve, own and shared steps by threads; and by tiles, but for own steps."""
+    """Every kernel: forward, gradient, backsolve, own and shared steps, by threads and by tiles."""
     if dry:
         one = rn.Solver("rk4", n_steps=1)
         return [
             Case((32,), 70, one, "float32", "stages"), Case((32,), 3, OWN, "float32", "states"),
             Case((32,), 3, SHARED, "float32", method="backsolve"), Case((64, 64), 3, SHARED, "float32", "states"),
             Case((64, 64), 3, rn.Solver("rk4", n_steps=4), "float32", method="backsolve"),
+            Case((64, 64), 3, OWN, "float32", "states"),
         ]  # fmt: skip
     many, fewer, some = 2**20, 2**18, 2**16
     return [
@@ -116,7 +117,8 @@ def cases(dry: bool) -> list[Case]:
         Case((32,), fewer, RK4, "float32", method="backsolve"), Case((32,), fewer, OWN, "float32", method="backsolve"),
         Case((32,), fewer, SHARED, "float32", "states"), Case((32,), fewer, SHARED, "float32", method="backsolve"),
         Case((64, 64), some, RK4, "float32", method="backsolve"), Case((64, 64), some, SHARED, "float32", "states"),
-        Case((64, 64), some, SHARED, "float32", method="backsolve"),
+        Case((64, 64), some, SHARED, "float32", method="backsolve"), Case((64, 64), some, OWN, "float32", "states"),
+        Case((64, 64), some, OWN, "float32", method="backsolve"),
     ]  # fmt: skip
 
 

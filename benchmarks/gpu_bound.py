@@ -21,7 +21,7 @@ from validation.ptx.roofline import Card, card_of, seconds
 STEPS_AT = {                                        # h (N, ..) among the arguments
     "forward": 8, "gradient": 10, "backsolve": 9, "tile_forward": 8, "tile_gradient": 11, "tile_backsolve": 11,
 }  # fmt: skip
-ATTEMPTS_AT = 13, 14                                # own: accepted and rejected steps (b,)
+ATTEMPTS_AT = {"own": (13, 14), "tile_own": (15, 16)}   # accepted and rejected steps (b,)
 ONE_STEP, ONE_RATE = ("attempt", "tile_attempt"), ("rates", "tile_rates")
 
 
@@ -33,7 +33,7 @@ def ceiling(driver: Driver) -> Card:
 def bound(device: Any, build: Any, shape: Any, arguments: Sequence[Any]) -> float | None:
     """Milliseconds that a launch takes at least, asked after it; None for a kernel that is not listed here."""
     name = build.__name__
-    if name not in (*STEPS_AT, *ONE_STEP, *ONE_RATE, "own"):
+    if name not in (*STEPS_AT, *ONE_STEP, *ONE_RATE, *ATTEMPTS_AT):
         return None
     card, batch = ceiling(device.driver), arguments[0].shape[1]
     found = counts(build, shape, device.driver.architecture)
@@ -47,15 +47,15 @@ def evaluations(device: Any, name: str, shape: Any, arguments: Sequence[Any]) ->
     used = shape.butcher.stages - (shape.butcher.fsal and not getattr(shape, "estimates", False))
     if name in (*ONE_STEP, *ONE_RATE):
         return 1 if name in ONE_RATE else used
-    if name == "own":
-        return used * float(np.mean(sum(device.host(arguments[k]) for k in ATTEMPTS_AT)))
+    if name in ATTEMPTS_AT:
+        return used * float(np.mean(sum(device.host(arguments[k]) for k in ATTEMPTS_AT[name])))
     return used * int(arguments[STEPS_AT[name]].shape[0])
 
 
 @cache
 def counts(build: Any, shape: Any, architecture: Architecture) -> Counter[str]:
     """Instructions that an evaluation for 32 trajectories takes."""
-    if shape.dtype == "float32" and build.__name__ not in ("own", *ONE_RATE):
+    if shape.dtype == "float32" and build.__name__ not in (*ATTEMPTS_AT, *ONE_RATE):
         return instructions(build, shape, architecture)
     again = build.__name__.endswith("gradient") and shape.keep != "stages"
     number = float(multiplications(build, shape) * (3 + again) / 3)
