@@ -37,11 +37,14 @@ class Product(NamedTuple):
 
 def product_of(S: TileShape) -> Product:
     """The device functions for a shape."""
-    scalar, zero, square, chunk_rows = from_dtype(np.dtype(S.dtype)), S.real(0), U(S.square), U(S.chunk)
-    rows, pitch, threads, side = U(S.rows), U(S.columns), U(S.threads), S.square
-    offset, timed, zeroth = S.bias, any(S.timed), U(0)
-    one, two, three, four, even, at_once = U(1), U(2), U(3), U(4), S.even, U(min(8, S.chunk * S.columns // S.threads))
-    times_apart, times_at = S.times_apart, U(S.times_at)
+    multiply = _multiply(S)
+    return Product(multiply, _layer(S, multiply))
+
+
+def _fetch(S: TileShape) -> Any:
+    """Device function: `many` numbers of a source's line into `chunk`, rows of S.columns, 0 beyond o."""
+    zero, pitch, threads, even = S.real(0), U(S.columns), U(S.threads), S.even
+    at_once = U(min(8, S.chunk * S.columns // S.threads))
 
     @device
     def fetch(source, line, start, o, many, chunk):
@@ -57,11 +60,25 @@ def product_of(S: TileShape) -> Product:
                 chunk[q] = source[line, start + q // pitch * o + column] if column < o else zero
                 q += stride
 
+    return fetch
+
+
+def _outer(S: TileShape) -> Any:
+    """Device function: x[m, j] += a[m] b[j]."""
+    square = U(S.square)
+
     @device
     def outer(a, b, x):
         for m in range(square):
             for j in range(square):
                 x[m * square + j] += a[m] * b[j]
+
+    return outer
+
+
+def _row(S: TileShape) -> Any:
+    """Device function: x[m, j] += held[from_a + m] chunk[from_b + j]; a and b are room."""
+    square, outer = U(S.square), _outer(S)
 
     @device
     def row(held, from_a, chunk, from_b, a, b, x):
@@ -70,6 +87,14 @@ def product_of(S: TileShape) -> Product:
         for j in range(square):
             b[j] = chunk[from_b + j]
         outer(a, b, x)
+
+    return row
+
+
+def _multiply(S: TileShape) -> Any:
+    """`Product.multiply`."""
+    scalar, side, chunk_rows, pitch, even = from_dtype(np.dtype(S.dtype)), S.square, U(S.chunk), U(S.columns), S.even
+    two, three, four, fetch, row = U(2), U(3), U(4), _fetch(S), _row(S)
 
     @device
     def multiply(held, pitch_a, from_a, source, line, start, o, i, chunk, c0, busy, x):
@@ -96,6 +121,14 @@ def product_of(S: TileShape) -> Product:
             cuda.syncthreads()
             begin += chunk_rows
 
+    return multiply
+
+
+def _multiply_few(S: TileShape) -> Any:
+    """Device function: the same with rows of B straight from the source."""
+    scalar, zero, side = from_dtype(np.dtype(S.dtype)), S.real(0), S.square
+    square, rows, one, even, outer = U(S.square), U(S.rows), U(1), S.even, _outer(S)
+
     @device
     def multiply_few(held, from_a, source, line, start, o, i, c0, x):
         a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
@@ -109,12 +142,28 @@ def product_of(S: TileShape) -> Product:
             start += o
             q += one
 
+    return multiply_few
+
+
+def _add_times(S: TileShape) -> Any:
+    """Device function: x[m, j] += t_m w_j, where each trajectory has its own t."""
+    zero, square = S.real(0), U(S.square)
+
     @device
     def add_times(theta, line, row, many, held, from_t, x):
         for j in range(square):
             weight = theta[line, row + j] if j < many else zero
             for m in range(square):
                 x[m * square + j] += held[from_t + m] * weight
+
+    return add_times
+
+
+def _layer(S: TileShape, multiply: Any) -> Any:
+    """`Product.layer`."""
+    scalar, zero, side, square, rows = from_dtype(np.dtype(S.dtype)), S.real(0), S.square, U(S.square), U(S.rows)
+    offset, timed, even, zeroth = S.bias, any(S.timed), S.even, U(0)
+    times_apart, times_at, multiply_few, add_times = S.times_apart, U(S.times_at), _multiply_few(S), _add_times(S)
 
     @device
     def layer(theta, line, layers, k, t, held, chunk, c0, r0, x):
@@ -142,4 +191,4 @@ def product_of(S: TileShape) -> Product:
         if times_apart and at_t >= 0 and r0 < rows:
             add_times(theta, line, uint64(at_t) + c0, o - min(c0, o), held, times_at + r0, x)
 
-    return Product(multiply, layer)
+    return layer
