@@ -31,6 +31,18 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+def test_against_itself(tmp_path):
+    """Two processes of one state are timed in turn; what is no checkout, and what is no task, is refused by name."""
+    done = run("benchmarks.against", str(ROOT), "C", "--rounds", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("tol 1e-10, float64: " in line and "of the time before" in line for line in lines)
+    assert f"{tmp_path} holds no refnode" in run("benchmarks.against", str(tmp_path)).stderr
+    assert "TASKS is 'CX'; it may be some of ABCD" in run("benchmarks.against", str(ROOT), "CX").stderr
+    assert "--rounds is 1; it may be 2 or more" in run("benchmarks.against", str(ROOT), "--rounds", "1").stderr
+
+
 def test_short(tmp_path):
     """All scripts in order; every one prints a table and draws, and the committed results stay as they are."""
     before = {path.name: path.stat().st_mtime_ns for path in RESULTS.iterdir()}
