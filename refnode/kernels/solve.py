@@ -56,7 +56,8 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
     check_finite(y0, run.values.t0, None)
     to_tiles(y0, tape.y[:, 0])
     state = WORK.record(("state",), lambda: State(np.empty(3), np.empty(8, np.int64)))
-    state.real.fill(0), state.whole.fill(0)
+    state.real.fill(0)
+    state.whole.fill(0)
     at_bounds, first_steps, wish = [y0], [0], run.solver.first_step
     for i, piece in enumerate(run.pieces):
         run.enter(piece)
