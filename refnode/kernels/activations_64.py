@@ -3,8 +3,8 @@
 No branches and no calls; every comparison becomes a select. Accuracy: at most 2 units in the last place, as
 tests/kernels/test_activations.py measures.
 
-    (e^2y - 1) / 2 = 2^n (e^2u - 1) / 2 + (2^n - 1) / 2,   2y = n log 2 + 2u, |2u| <= log(2) / 2   (Cody and Waite 1980)
-    tanh |x| = -m / (m + 1),   m = (e^(-2|x|) - 1) / 2;   the sign is put back, so tanh(-0.0) = -0.0
+    (e^2y - 1) / 2 = 2^n (e^2u - 1) / 2 + (2^n - 1) / 2,   2y = n log 2 + 2u   (Cody and Waite 1980)
+    tanh |x| = m / (m + 1),   m = (e^(2|x|) - 1) / 2;   the sign is put back, so tanh(-0.0) = -0.0
     sigmoid x = 1 / (1 + q) or q / (1 + q),   softplus x = max(x, 0) + log(1 + q),   q = e^(-|x|)
 
 Adding 1.5 * 2^52 rounds to an integer and leaves it in the low bits, from which 2^n is built. No compiler flag may
@@ -22,54 +22,54 @@ LOG2, LOG2_REST = 0.6931471805599453, 2.3190468138462996e-17  # the float64 near
 ROUNDER = 6755399441055744.0  # 1.5 * 2^52
 EXP_SMALLEST = -708.0  # below, e^x is subnormal: it counts as e^-708, 3e-308
 
+# n is 2y / log 2 minus the first number, rounded; then the polynomial q / u^2 that is best for what is left,
+# q = (e^2u - 1) / 2 - u: e^2u - 1 is right to 4e-17 of itself
+NEAREST = (                                     # |2u| <= log(2) / 2
+    0.0, 1.0000000000000002, 0.6666666666666667, 0.33333333333299303, 0.13333333333328098, 0.044444444535083893,
+    0.012698412712354315, 0.00317459472588216, 0.0007054660725759248, 0.0001414148528404979, 2.5702794747402568e-05,
+)  # fmt: skip
+UPWARD = (                                      # -0.2 log 2 <= 2u <= 0.8 log 2, so that n = 0 up to there
+    0.3, 1.0000000000000009, 0.6666666666666988, 0.3333333333320555, 0.13333333332250305, 0.04444444492517555,
+    0.012698410895469504, 0.0031745593787165477, 0.0007059988497350141, 0.00013859950049311808, 3.107228056374976e-05,
+)  # fmt: skip
+
 
 @inline
-def half_expm1_parts_64(y):
-    """(2^n, u, q) with (e^2y - 1) / 2 = 2^n (u + q) + (2^n - 1) / 2, q = (e^2u - 1) / 2 - u, for |2y| <= 708.
+def half_expm1_parts_64(y, p):
+    """(2^n, u, q) with (e^2y - 1) / 2 = 2^n (u + q) + (2^n - 1) / 2, for |2y| <= 708; p is NEAREST or UPWARD.
 
-    q / u^2 is the polynomial of degree 9 that is best on |2u| <= log(2) / 2: e^2u - 1 is right to 4e-17 of itself. Its
-    even and odd powers are summed side by side, as a vector unit has nothing to do while it waits for one sum.
+    Even and odd powers are summed side by side, as a vector unit has nothing to do while it waits for one sum.
     """
-    shifted = y * TWO_LOG2E + ROUNDER
+    shifted = (y * TWO_LOG2E - p[0]) + ROUNDER
     n = shifted - ROUNDER
     u = (y - n * HALF_LOG2_HIGH) - n * HALF_LOG2_LOW
     w = u * u
-    even = 0.0001414148528404979
-    even = even * w + 0.00317459472588216
-    even = even * w + 0.044444444535083893
-    even = even * w + 0.33333333333299303
-    even = even * w + 1.0000000000000002
-    odd = 2.5702794747402568e-05
-    odd = odd * w + 0.0007054660725759248
-    odd = odd * w + 0.012698412712354315
-    odd = odd * w + 0.13333333333328098
-    odd = odd * w + 0.6666666666666667
+    even = (((p[9] * w + p[7]) * w + p[5]) * w + p[3]) * w + p[1]
+    odd = (((p[10] * w + p[8]) * w + p[6]) * w + p[4]) * w + p[2]
     return float64_of_bits((bits_of_float64(shifted) + 1023) << 52), u, w * (even + u * odd)
 
 
 @inline
 def expm1_64(y):
     """(2^n, e^r - 1) with e^y - 1 = 2^n (e^r - 1) + 2^n - 1."""
-    s, u, q = half_expm1_parts_64(0.5 * y)
+    s, u, q = half_expm1_parts_64(0.5 * y, NEAREST)
     return s, 2.0 * (u + q)
 
 
 @inline
 def tanh_64(x):
-    """tanh x = t; the rounding of m and m + 1 is put back to first order, with 1 / (m + 1) = 1 + t."""
-    y = -abs(x)
-    y = -20.0 if y < -20.0 else y
-    s, u, q = half_expm1_parts_64(y)
-    start = 0.5 * s - 0.5
-    a = s * u + start
-    rest = (s * u - (a - start)) + s * q
-    m = a + rest
-    m_rest = rest - (m - a)
-    d = m + 1.0
-    d_rest = m - (d - 1.0)
-    t = -m / d
-    inverse = 1.0 + t
-    t = t - inverse * (t * d_rest + inverse * m_rest)
+    """tanh |x| = c + (m - c - c m) / (m + 1) for any c: where n = 0, and m = u + q, it is u, which is |x| itself.
+
+    There m + 1 is rounded, and m, by as much as a unit in the last place, but only in what is added to |x|. From
+    0.4 log 2 on, c = 0.
+    """
+    y = abs(x)
+    y = 20.0 if y > 20.0 else y
+    s, u, q = half_expm1_parts_64(y, UPWARD)
+    m = s * (u + q) + (0.5 * s - 0.5)
+    small = s == 1.0
+    c = u if small else 0.0
+    t = c + ((q if small else m) - c * m) / (m + 1.0)
     return math.copysign(t, x)
 
 

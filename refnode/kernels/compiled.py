@@ -20,6 +20,7 @@ from numba.core.caching import Cache, CompileResultCacheImpl, IndexDataCacheFile
 
 from refnode.kernels.apart import keep_apart
 from refnode.kernels.garbage import seldom_collected
+from refnode.kernels.lowering import WideCompiler
 from refnode.kernels.progress import announced
 from refnode.kernels.vectors import vector_bytes
 
@@ -132,7 +133,8 @@ def kernel(
     if function is None:
         return lambda f: kernel(f, parallel=parallel, exact=exact, allocates=allocates)
     counted = exact or parallel or allocates
-    compiled = numba.njit(**(EXACT if exact else OPTIONS), parallel=parallel, _nrt=counted)(function)
+    options = EXACT if exact else OPTIONS
+    compiled = numba.njit(**options, parallel=parallel, pipeline_class=WideCompiler, _nrt=counted)(function)
     _ignore_literals(compiled)
     _announce(compiled)
     keep_apart(compiled)

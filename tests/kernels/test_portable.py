@@ -94,20 +94,33 @@ OLDER = {  # width of vectors: settings; their code must hold, and must not hold
     "16": ({"NUMBA_CPU_NAME": "generic"}, "%xmm", "ymm|vfmadd"),
     "32": ({"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx2,+fma"}, "vfmadd.*%ymm", "zmm"),
 }
+WIDE = {"NUMBA_CPU_NAME": "sapphirerapids", "NUMBA_CPU_FEATURES": ""}  # LLVM prefers half of its vectors
 CODE = """
 import numba
 from refnode.kernels.activations import apply_64
-from refnode.kernels.compiled import OPTIONS
+from refnode.kernels.compiled import kernel
 
-compiled = numba.njit(**OPTIONS)(apply_64.py_func)
+compiled = kernel(apply_64.py_func)
+compiled._cache = numba.core.caching.NullCache()
 compiled.compile("void(float64[::1], float64[::1], int64)")
 print(compiled.inspect_asm(compiled.signatures[0]))
 """
 
 
-def run(width, *arguments):
-    """What python prints where kernels are compiled for an older processor; it must end well."""
-    environment = os.environ | OLDER[width][0] | {"PYTHONPATH": str(ROOT), "REFNODE_VECTOR_BYTES": width}
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="another family of processors")
+@pytest.mark.parametrize(
+    ("width", "register", "wider"), [("64", "zmm", "none"), ("32", "ymm", "zmm"), ("16", "xmm", "ymm")]
+)
+def test_loops_take_the_vectors_that_products_take(width, register, wider):
+    """What LLVM makes of loops is as wide as what is written out, on a processor too for which it prefers less."""
+    divisions = re.findall(r"vdivpd\s.*", run(width, "-c", CODE, settings=WIDE))
+    assert any(register in line for line in divisions)
+    assert not any(wider in line for line in divisions)
+
+
+def run(width, *arguments, settings=None):
+    """What python prints where kernels are compiled for an older processor, or with settings; it must end well."""
+    environment = os.environ | (settings or OLDER[width][0]) | {"PYTHONPATH": str(ROOT), "REFNODE_VECTOR_BYTES": width}
     command = [sys.executable, *arguments]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
