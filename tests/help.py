@@ -8,6 +8,7 @@ way through it. EPS is two unit round-offs, so that n roundings in `got` and n i
 import math
 
 import numpy as np
+from hypothesis import settings
 
 import refnode as rn
 from refnode.arrays import unflatten
@@ -16,6 +17,17 @@ EPS = np.finfo(float).eps
 STEP = 2.0**-100  # of the complex step: truncation is STEP^2 = 6e-61 of a third derivative, nothing beside EPS
 UNSEEN = np.finfo(float).tiny / STEP  # derivatives below this may underflow in the complex step
 LIBRARY = 4  # roundings allowed to one exp, log1p, tanh, sin or cos of a library
+
+
+# ---------------------------------------------------------------- many examples
+
+def many(examples):
+    """How many examples a long test draws: all of them where every run draws others, else a quarter.
+
+    Examples that are always the same (profile ci) say nothing new the second time; a test of a few of its own runs
+    beside each long one.
+    """
+    return -(-examples // 4) if settings.default.derandomize else examples
 
 
 # ---------------------------------------------------------------- directions and derivatives

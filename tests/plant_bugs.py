@@ -444,7 +444,7 @@ def plant(bug: Bug) -> tuple[bool, str]:
         run = subprocess.run(
             [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *shlex.split(bug.tests)],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci"} | cache,
+            env=os.environ | {"PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "plant"} | cache,
             capture_output=True,
             text=True,
             timeout=900,

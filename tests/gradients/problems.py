@@ -326,15 +326,12 @@ def largest_theta(problem):
     """
     values, field, largest = problem.resolved, problem.model.field, {}
     for i, span in enumerate(segments(problem, values)):
-        dynamics = dynamics_of(problem, i)
-        for s in np.linspace(0, 1, 17):
-            theta = dynamics.theta(span.at(s), values)
-            for row in np.atleast_2d(theta):
-                for name, leaf in unflatten(row, field.shapes).items():
-                    norm = np.linalg.norm(leaf, 2) if leaf.ndim == 2 else np.linalg.norm(leaf)
-                    width = field.widths[int(name[1:])] if name[0] == "W" else len(leaf)  # t's row moves no state
-                    norm = np.linalg.norm(leaf[:width], 2) if name[0] == "W" else norm
-                    largest[name] = max(largest.get(name, 0.0), float(norm))
+        theta = dynamics_of(problem, i).theta
+        thetas = np.concatenate([np.atleast_2d(theta(span.at(s), values)) for s in np.linspace(0, 1, 17)])
+        for name, leaf in unflatten(thetas, field.shapes).items():  # (17 or 17 b, i, o), of a bias (17 or 17 b, o)
+            moving = leaf[:, : field.widths[int(name[1:])]] if name[0] == "W" else leaf  # t's row moves no state
+            norms = np.linalg.norm(moving, 2, axis=(1, 2)) if leaf.ndim == 3 else np.linalg.norm(leaf, axis=1)
+            largest[name] = max(largest.get(name, 0.0), float(np.max(norms)))
     return largest
 
 
