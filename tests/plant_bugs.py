@@ -101,7 +101,7 @@ BUGS = (
     Bug("kinetic: forgotten 2", "running.py", "_replace(rate=2 * column(g) * at.rate)", "_replace(rate=column(g) * at.rate)", RUNNING),
     Bug("parameter norm: mean for sum", "running.py", "(g.sum() if at.theta.ndim == 1", "(g.mean() if at.theta.ndim == 1", RUNNING),
     Bug("tracking: dropped dbeta/dt", "running.py", "_replace(t=-(g_z * self.beta.slope(at.t)).sum(axis=1), z=g_z)", "_replace(z=g_z)", RUNNING),
-    Bug("point loss: forgotten upstream factor", "objective.py", "c = g * np.full(", "c = np.full(", OBJECTIVE),
+    Bug("point loss: forgotten upstream factor", "objective.py", "np.asarray(g * term.factor", "np.asarray(term.factor", OBJECTIVE),
     # dynamics
     Bug("dynamics: dropped path dl/df", "dynamics.py", "g_rate = g_rate + self._seen_vjp(r, back.rate)", "pass", DYNAMICS),
     Bug("dynamics: dropped dl/dtheta", "dynamics.py", "g_theta + f_theta)", "f_theta)", DYNAMICS),
