@@ -50,8 +50,8 @@ class TileDown(PartDown):
         stages = S.butcher.stages - (S.butcher.fsal and not S.estimates)
         word = np.where(np.isfinite(end).all(axis=0), DONE, NOT_FINITE)
         return Gathered(
-            end.T, to_x, total.sum(axis=0), size, of_ends.sum(axis=(1, 2)), error, word,
-            nfe + stages * segment.steps,
+            end.T, to_x, total.sum(axis=0), size, np.broadcast_to(of_ends.sum(axis=(1, 2))[:, None] / b, (2, b)), error,
+            word, nfe + stages * segment.steps,
         )  # fmt: skip
 
     def largest_slope(self, i: int, tape_y: Any) -> float:

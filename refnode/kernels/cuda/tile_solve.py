@@ -12,8 +12,16 @@ from refnode.control import control_of
 from refnode.depth import Galerkin
 from refnode.field import MLP
 from refnode.kernels.cuda.device import Device
-from refnode.kernels.cuda.problem import Steps, depth_weights, refusal_of_depth, stage_table, steps_of
-from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, steps_apart
+from refnode.kernels.cuda.problem import (
+    Steps,
+    apart,
+    depth_weights,
+    functions_of,
+    refusal_of_depth,
+    stage_table,
+    steps_of,
+)
+from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, shares, steps_apart
 from refnode.kernels.cuda.shape import Keep
 from refnode.kernels.cuda.tile import tile_forward
 from refnode.kernels.cuda.tile_costate import TileCostate
@@ -37,6 +45,8 @@ def refusal(problem: Problem, solver: Solver) -> str:
         return "adaptive steps of a tableau without FSAL are not compiled"
     if why := refusal_of_depth(problem, solver):
         return why
+    if functions_of(problem, apart(problem, solver)):
+        return "theta(t) of wide networks at depths that differ between samples is not compiled"
     if not tile_shape_of(problem, solver, np.float64, "nothing").fits:
         return "the field has more inputs or outputs than shared memory holds"
     return ""
@@ -160,5 +170,5 @@ class TileRun(PartRun):
         )  # fmt: skip
         device.launch(tile_gradient, S, self.blocks, S.threads, (g, g_x, *given))
         to_x, theta, ends = (device.host(a).astype(np.float64) for a in (g_x, part, depths))
-        own, shared = (ends, np.zeros(4)) if S.own else (np.zeros((2, b)), ends.sum(axis=0))
-        return Swept(g, to_x, own, theta.sum(axis=0), shared)
+        ends = np.vstack([ends, np.zeros((2, b))]) if S.own else np.broadcast_to(shares(ends.sum(axis=0), b), (4, b))
+        return Swept(g, to_x, ends, theta.sum(axis=0))

@@ -1,0 +1,195 @@
+"""theta(t) where trajectories stand at depths of their own: the story's gradients, by spans that differ or own steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
+
+from numba import cuda, from_dtype, uint64, void
+
+import refnode as rn
+from refnode.kernels.cuda import problem as threads
+from refnode.kernels.cuda.adjoint import discrete_adjoint
+from refnode.kernels.cuda.backsolve import backsolve
+from refnode.kernels.cuda.compile import array_of
+from refnode.kernels.cuda.continuous import backsolve_adjoint
+from refnode.kernels.cuda.costate import Costate
+from refnode.kernels.cuda.forward import forward
+from refnode.kernels.cuda.gradient import gradient
+from refnode.kernels.cuda.own import own
+from refnode.kernels.cuda.psi import family_of, numbers_of, psi_of
+from refnode.kernels.cuda.shape import U, Shape
+from refnode.kernels.cuda.whole import refusal
+from tests.cuda.cases import RK4, problem
+from tests.cuda.launch import WRITTEN, OnCpu
+from tests.cuda.proof import assert_every_barrier_is_needed, assert_machine_code, assert_ranges
+from tests.cuda.test_backsolve import assert_close
+
+OWN = rn.Solver("dopri5", tol=1e-4, steps="own")
+WRITTEN["rows_of_psi"] = (2,)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a row of psi is compiled for."""
+
+    dtype: str
+    functions: str
+    basis: int
+
+    @property
+    def real(self):
+        return np.dtype(self.dtype).type
+
+    @property
+    def columns(self):
+        return 2 * self.basis + 3
+
+
+def rows_of_psi(S):
+    """The kernel that leaves psi, psi' and what moves u of every trajectory (b, columns)."""
+    psi_at, scalar, columns, width = psi_of(S, slopes=True), from_dtype(np.dtype(S.dtype)), U(S.columns), S.columns
+
+    def kernel(table, t, rows):
+        i, row = uint64(cuda.grid(1)), cuda.local.array(width, scalar)
+        if i < uint64(t.shape[0]):
+            psi_at(table, U(0), i, t[i], row)
+            for q in range(columns):
+                rows[i, q] = row[q]
+
+    two = array_of(S.real, 2)
+    return kernel, void(two, array_of(S.real, 1), two)
+
+
+BASES = (
+    (rn.Fourier(2), 0), (rn.Legendre(5), 0), (rn.Chebyshev(4), 0), (rn.Monomial(4), 0), (rn.GaussianRBF(3), 0),
+    (rn.GaussianRBF(1, 0.4), 0), (rn.Hat((0.2, 0.7)), 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("basis", "cell"), BASES, ids=lambda x: type(x).__name__ if not isinstance(x, int) else "")
+def test_psi_of_a_trajectory(basis, cell, dtype):
+    """psi and psi' are the basis's at u of each one's span, beyond its ends, too; u moves with t, t0 and T."""
+    b, real = 20, np.dtype(dtype).type
+    start, end = np.linspace(0.5, -0.5, b), np.linspace(1.0, 3.0, b)
+    u = np.linspace(-0.1, 1.1, b)
+    numbers = np.broadcast_to(numbers_of(basis, cell).reshape(-1, 1), (3 * basis.m, b))
+    rows = np.empty((b, 2 * basis.m + 3), real)
+    table, t = np.vstack([start, 1 / (end - start), numbers]).astype(real), (start + u * (end - start)).astype(real)
+    OnCpu().launch(rows_of_psi, Row(dtype, family_of(basis), basis.m), 1, 64, (table, t, rows))
+    by_t = 1 / (end - start)
+    want = np.hstack([
+        basis.psi(u, cell), basis.slope(u, cell), by_t[:, None], ((u - 1) * by_t)[:, None], (-u * by_t)[:, None]
+    ])  # fmt: skip
+    # u is off by four roundings of its numbers up to 3; psi and psi' have slopes of no more than 500
+    room = 500 * 16 * np.finfo(real).eps
+    np.testing.assert_allclose(rows, want, rtol=0, atol=room)
+
+
+def spread(p, observed=True, t0=True):
+    """A problem whose samples' spans differ; kinks may not pass an observation that stays where it is."""
+    loss = p.loss if observed else rn.Loss(p.loss.terminal, None, p.loss.running)
+    span = np.linspace(0.1, 0.3, p.batch) if t0 else 0.25, np.linspace(0.8, 1.4, p.batch)
+    return rn.Problem(p.model, p.params, p.x, loss, span=span)
+
+
+def of_order_2(batch, depth, **words):
+    """With data control, t in every layer, and odd widths."""
+    return problem(batch, 5, depth, inputs=6, control="x", order=2, init="position", time="every", **words)
+
+
+BOTH = {"discrete": discrete_adjoint, "backsolve": backsolve_adjoint}
+SOME = ("W0", "b1")                                 # leaves that vary, beside others that do not
+# name: (problem, solver, dtype, methods); 70 trajectories are two blocks, the last one ragged
+CASES = {
+    "spans": (lambda: spread(problem(70, 5, rn.Galerkin(rn.Fourier(1), layers=SOME))), RK4, "float32", BOTH),
+    "own": (lambda: of_order_2(5, rn.Galerkin(rn.Legendre(3))), OWN, "float64", BOTH),
+    "interval": (
+        lambda: spread(problem(5, 5, rn.Galerkin(rn.GaussianRBF(2), (0.0, 2.0))), t0=False), RK4, "float64",
+        ("discrete",),
+    ),
+    "shared": (
+        lambda: spread(problem(5, 5, rn.Galerkin(rn.Hat(3))), observed=False), rn.Solver("dopri5", tol=1e-4), "float64",
+        ("discrete",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n if n == "spans" else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
+def test_gradients_are_the_storys(name):
+    """theta, x, and t0 and T by theta'(t): on given grids to rounding, by steps that are chosen to a part in a million
+    of the tolerance; the same bits in another order of threads.
+    """
+    make, solver, dtype, methods = CASES[name]
+    p, real = make(), np.dtype(dtype).type
+    assert refusal(p, solver) == ""
+    for method in methods:
+        words = {} if method == "discrete" else {"check": False}
+        got, again = (BOTH[method](p, solver, OnCpu(order=order), real, **words) for order in (0, 3))
+        want = rn.gradient(p, method, solver, backend="numpy", **words)
+        if solver.adaptive:                         # grids differ by 1e-6, their gradients by as much of the tolerance
+            magnitude = rn.gradient(p, "discrete", solver, backend="numpy").magnitude
+            for leaf, g in want.grads.items():
+                room = 1e-6 * solver.rtol * max(1.0, float(np.max(magnitude[leaf], initial=0.0)))
+                assert np.max(np.abs(got.grads[leaf] - g), initial=0.0) <= room, leaf
+        else:
+            assert_close(got.grads, want.grads, p, solver, dtype)
+        for leaf, g in got.grads.items():
+            np.testing.assert_array_equal(again.grads[leaf], g, err_msg=leaf)
+
+
+def test_a_basis_without_a_family_is_refused():
+    """By name: torchdyn's, which the CPU's kernels refuse as well."""
+    p = problem(3, 4, rn.Galerkin(rn.TorchdynFourier(2), (0.0, 1.0)))
+    assert refusal(p, RK4) == ""
+    assert refusal(p, OWN) == "TorchdynFourier at depths that differ between samples is not compiled"
+
+
+def test_what_shared_memory_does_not_hold_is_refused():
+    """Nine functions for each weight of 32 neurons."""
+    p = problem(3, 32, rn.Galerkin(rn.Fourier(4)))
+    assert "shared memory" in threads.refusal(p, RK4)
+
+
+@pytest.fixture(scope="module")
+def launches():
+    """What the kernels were launched with, by name and shape."""
+    found = {}
+    for name, methods in (("spans", ("discrete", "backsolve")), ("own", ("discrete",))):
+        make, solver, dtype, _ = CASES[name]
+        device = OnCpu(remember=True)
+        for method in methods:
+            BOTH[method](make(), solver, device, np.dtype(dtype).type, **({"check": False} if method != "discrete" else {}))
+        found |= {launch[0].__name__: launch for launch in device.launches if name == "spans" or launch[0] is own}
+    return found
+
+
+UNUSED = {"forward": (11, 12), "gradient": (), "backsolve": (12, 14, 15), "own": ()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNUSED)
+def test_broken_kernels_are_found(launches, name):
+    """Without a barrier, with threads that take each other for themselves, with arrays too short."""
+    assert_every_barrier_is_needed(launches[name])
+    spare = {k: len(launches[name][4][k]) - 1 for k in ((13, 14) if name == "own" else ())}
+    assert_ranges(launches[name], UNUSED[name], spare)
+
+
+WIDE = {"d": 2, "hidden": 32, "out": 2, "tableau": "dopri5", "own": True}
+WAVES = Shape("float32", **WIDE, basis=3, keep="states", functions="waves")
+BELLS = Shape("float64", **WIDE, basis=2, keep="states", functions="bells")
+DOWN = Costate("float32", **WIDE, basis=3, functions="waves", estimates=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("build", "shape", "registers"), [
+    (forward, WAVES, 128), (own, WAVES, 168), (gradient, WAVES, 168), (backsolve, DOWN, 232), (own, DOWN, 168),
+    (gradient, BELLS, 255),
+], ids=lambda x: x.__name__ if callable(x) else "")  # fmt: skip
+def test_machine_code(build, shape, registers):
+    """No spills, at most 48 KB of shared memory, no atomics; no float64 in float32; registers for enough warps."""
+    assert assert_machine_code(build, shape, (8, 0)).registers <= registers
