@@ -111,7 +111,7 @@ class TileStepper(Stepper):
 
     def _segment(self, s: float, s_new: float) -> tuple[TileSegment, tuple[Any, ...]]:
         segment = self.run.segment(self.i, np.array([s, s_new]), self.down)
-        return segment, (self.run.x, segment.theta, segment.turned, self.run.layers, self.kept)
+        return segment, (self.run.x, segment.theta, segment.turned, self.run.layers, self.kept, segment.apart)
 
     def rate(self, t: Array, y: Array) -> Array:
         """y' or u' (b, w)."""
