@@ -1,6 +1,6 @@
 """theta(t) where trajectories stand at depths of their own, by their spans or their steps: the story's gradients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -26,8 +26,9 @@ from tests.cuda.cases import RK4, problem
 from tests.cuda.launch import WRITTEN, OnCpu
 from tests.cuda.proof import assert_every_barrier_is_needed, assert_machine_code, assert_ranges
 from tests.cuda.test_backsolve import assert_close
+from tests.cuda.test_tiles import wide
 
-OWN = rn.Solver("dopri5", tol=1e-4, steps="own")
+OWN, SHARED = rn.Solver("dopri5", tol=1e-4, steps="own"), rn.Solver("dopri5", tol=1e-4)
 WRITTEN["rows_of_psi"] = (2,)
 
 
@@ -89,16 +90,35 @@ def test_psi_of_a_trajectory(basis, cell, dtype):
     np.testing.assert_allclose(rows, want, rtol=0, atol=room)
 
 
-def spread(p, observed=True, t0=True):
-    """A problem whose samples' spans differ."""
-    loss = p.loss if observed else rn.Loss(p.loss.terminal, None, p.loss.running)
-    span = np.linspace(0.1, 0.3, p.batch) if t0 else 0.25, np.linspace(0.8, 1.4, p.batch)
-    return rn.Problem(p.model, p.params, p.x, loss, span=span)
+def spread(p, **words):
+    """Samples whose spans differ: each has a t0 and a T of its own."""
+    span = np.linspace(0.1, 0.3, p.batch), np.linspace(0.8, 1.4, p.batch)
+    return rn.Problem(p.model, p.params, p.x, kept(p.loss, **words), span=span)
 
 
-def of_order_2(batch, depth, **words):
-    """With data control, t in every layer, and odd widths."""
-    return problem(batch, 5, depth, inputs=6, control="x", order=2, init="position", time="every", **words)
+def learned(p):
+    """The same by adaptive depth, of a T that a network chooses."""
+    model = replace(p.model, span=(0.25, rn.AdaptiveDepth(rn.MLP(2, 3, 1))))
+    rng = np.random.default_rng(1)
+    more = {name: rng.standard_normal(shape) for name, shape in model.shapes.items() if name not in p.params}
+    return rn.Problem(model, p.params | more, p.x, kept(p.loss, observed=False))
+
+
+def kept(loss, observed=True, running=True):
+    """A loss, or a part of it."""
+    return rn.Loss(loss.terminal, loss.observations if observed else None, loss.running if running else (), loss.scale)
+
+
+def of_order_2(batch, depth):
+    """With data control and t in every layer; the loss at the end alone."""
+    p = problem(batch, 5, depth, inputs=6, control="x", order=2, init="position", time="every")
+    return rn.Problem(p.model, p.params, p.x, kept(p.loss, running=False))
+
+
+def tile(batch, depth):
+    """A network of two hidden layers of odd widths, t in every layer."""
+    p = wide(batch, 2, 21, 13, 2, theta=depth)
+    return rn.Problem(p.model, p.params, p.x, kept(p.loss, running=False))
 
 
 BOTH = {"discrete": discrete_adjoint, "backsolve": backsolve_adjoint}
@@ -109,9 +129,11 @@ CASES = {
     "spans": (lambda: spread(problem(70, 5, rn.Galerkin(rn.Fourier(1), layers=SOME))), RK4, "float32", BOTH),
     "own": (lambda: of_order_2(5, rn.Galerkin(rn.Legendre(3))), OWN, "float64", BOTH),
     "shared": (
-        lambda: spread(problem(5, 5, rn.Galerkin(rn.Hat(3), (0.0, 2.8))), observed=False, t0=False),
-        rn.Solver("dopri5", tol=1e-4), "float64", ("discrete",),
-    ),
+        lambda: spread(problem(5, 5, rn.Galerkin(rn.Hat(3), (0.0, 2.0))), observed=False), SHARED, "float64",
+        ("discrete",),
+    ),                                              # with a kink that some samples never pass
+    "tiles": (lambda: learned(tile(35, rn.Galerkin(rn.GaussianRBF(2)))), RK4, "float32", ("discrete",)),
+    "own in tiles": (lambda: tile(35, rn.Galerkin(rn.Legendre(2), layers=SOME)), OWN, "float64", BOTH),
 }  # fmt: skip
 
 
