@@ -136,7 +136,7 @@ def column(v: Array) -> Array:
 
 
 def read_only(a: Array) -> Array:
-    """A view that a user's function cannot change in place."""
+    """A view that nobody can change the array through."""
     view = a.view()
     view.flags.writeable = False
     return view

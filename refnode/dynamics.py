@@ -158,4 +158,6 @@ def dynamics_of(problem: Problem, i: int = 0) -> Dynamics:
 def initial_y(problem: Problem, values: Values) -> Array:
     """y(t0) = [z(t0), 0] (b, d + r)."""
     z0 = problem.model.initial_state(values.w_x, values.x)
+    if not problem.loss.running:
+        return z0
     return np.concatenate([z0, np.zeros((len(z0), dynamics_of(problem).width - z0.shape[1]))], axis=1)

@@ -112,7 +112,7 @@ def replay(problem: Problem, values: Values, grid: Grid, tableau: Tableau) -> li
 def loss_per_sample(problem: Problem, values: Values, at_bounds: Sequence[Array]) -> Array:
     """What each sample adds to the loss (b,): point losses and the gathered running loss, times the scale."""
     d, h_y = problem.model.state_width, problem.model.h_y
-    loss = at_bounds[-1][:, d:].sum(axis=1)
+    loss = at_bounds[-1][:, d:].sum(axis=1) if problem.loss.running else np.zeros(problem.batch)
     for term, t, y in zip(point_terms(problem), bounds(problem, values), at_bounds, strict=True):
         if term is not None:
             loss = loss + point_loss(term, h_y, values.w_y, t, y[:, :d])

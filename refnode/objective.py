@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from refnode.arrays import Array
+from refnode.arrays import Array, column
 from refnode.loss import PointLoss
 from refnode.maps import Map
 
@@ -25,7 +25,7 @@ def point_loss_vjp(
     term: PointLoss, h_y: Map, w_y: Array, t: Array, z: Array, g: float | Array
 ) -> tuple[Array, Array, Array]:
     """Cotangents of w_y (p,), t (b,) and z (b, d), for the cotangent g of every sample's loss, () or (b,)."""
-    c = g * np.full(len(z), term.factor(len(z)))
+    c = np.asarray(g * term.factor(len(z)))
     g_t, g_y = term.grad(t, h_y.forward(w_y, z))
-    g_w, g_z = h_y.vjp(w_y, z, c[:, None] * g_y)
+    g_w, g_z = h_y.vjp(w_y, z, column(c) * g_y)
     return g_w, c * np.asarray(g_t), g_z

@@ -20,7 +20,7 @@ from refnode.arrays import Array
 from refnode.depth import Depth, with_edges
 from refnode.errors import InvalidArgument
 from refnode.span import Span
-from refnode.values import Values, resolved
+from refnode.values import Values
 
 if TYPE_CHECKING:
     from refnode.problem import Problem
@@ -68,7 +68,7 @@ def layout(problem: "Problem") -> Layout:
     ------
     InvalidArgument    if samples pass the bounds in different orders, or an observation stands on a jump of theta(t)
     """
-    values, depth = resolved(problem.values, problem), problem.model.depth
+    values, depth = problem.resolved, problem.model.depth
     u = with_edges(depth, values.edges)
     t0, T = values.t0, values.T
     found = [(Bound("t_obs", k), np.asarray(t)) for k, t in enumerate(values.t_obs)]
@@ -183,7 +183,7 @@ def ends_vjp(problem: "Problem", values: Values, g: Sequence[Array], magnitude: 
     """The same, t0, T, t_obs and edges alone."""
     depth, t_obs, edges = problem.model.depth, np.zeros(values.t_obs.shape), np.zeros(values.edges.shape)
     u = with_edges(depth, values.edges)
-    g_t0, g_T = np.zeros(problem.batch), np.zeros(problem.batch)
+    g_t0 = g_T = np.zeros(())
     for (kind, k, side), g_i in zip(problem.layout.bounds, g, strict=True):
         if kind == "t0":
             g_t0 = g_t0 + g_i

@@ -237,6 +237,18 @@ def test_what_differs_is_said(tmp_path, change, said):
     assert line.startswith(said)
 
 
+def test_digits_of_an_exploded_backsolve_are_chance():
+    """Where no parameter has a digit, only the word must agree; where one has, or the word is another, all must."""
+    exploded = {"word": "wrong", "digits": 0.0, "times": 5.3}
+    assert expected.same(exploded, {"word": "wrong", "digits": 0.4, "times": 0.7})
+    assert not expected.same(exploded, {"word": "short", "digits": 0.4, "times": 0.7})
+    assert not expected.same(exploded, {"word": "wrong", "digits": 5.0, "times": 5.3})
+    times_only = {"word": "wrong", "digits": 7.0, "times": 0.0}
+    assert expected.same(times_only, {"word": "wrong", "digits": 6.6, "times": 0.1})
+    assert not expected.same(times_only, {"word": "wrong", "digits": 6.0, "times": 0.0})
+    assert not expected.same(times_only, {"word": "wrong", "digits": 7.0, "times": 0.7})
+
+
 def test_what_was_not_run_is_a_difference(tmp_path):
     """A cell of the file that the board lacks does not pass."""
     expected.write(tmp_path / "e.json", board())

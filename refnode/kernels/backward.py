@@ -48,10 +48,13 @@ class Backward:
         waiting = self.problem.layout.waiting[i]
         if waiting.any():
             C.start[waiting], C.end[waiting] = 0.0, 0.0
-        shared = of_theta / self.problem.batch
-        for own, bound, of_all in zip((C.start, C.end, C.t0, C.T), (i, i + 1, 0, -1), shared, strict=True):
-            own += of_all
+        shared, received = of_theta / self.problem.batch, [(i, C.start), (i + 1, C.end)]
+        if len(self.run.packed.V.A):
+            received += [(0, C.t0), (-1, C.T)]
+        for (bound, own), of_all in zip(received, shared.tolist(), strict=False):
             self.g_bounds[bound] += own
+            if of_all:
+                self.g_bounds[bound] += of_all
             own.fill(0)
         if C.x.size:
             self.g_control += C.x

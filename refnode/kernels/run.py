@@ -137,8 +137,13 @@ def run_on(tiles: int, problem: Problem, values: Values, solver: Solver, dtype: 
     if not len(P.V.A):
         scratch.theta[0] = P.V.still
     spans = segments(problem, values)
-    lengths = [float(np.abs(span.length).max()) for span in spans]
+    lengths = [longest(span.length) for span in spans]
     return Run(problem, values, solver, dtype, P, scratch, tile, tiles, slot, pieces(problem, values, spans), lengths)
+
+
+def longest(length: Array) -> float:
+    """The length of a segment, () or (b,), for the sample that has most of it."""
+    return abs(float(length)) if length.ndim == 0 else float(np.abs(length).max())
 
 
 def scratch_of(P: Packed, tile: int, tiles: int, dtype: Any) -> Scratch:
