@@ -266,10 +266,11 @@ def _first_weights_vjp(S: TileShape) -> Any:
             for q in range(d + n_x):
                 c = U(0)
                 while c < lines:
-                    total, place, r = real(0), unit, U(0)
-                    while r < many:
-                        total += inputs[q * rows + r] * held[place] * psi(held, c, r)
-                        r += one
+                    total, at, place = real(0), q * rows, unit
+                    end = at + many
+                    while at < end:
+                        total += inputs[at] * held[place] * psi(held, c, at - q * rows)
+                        at += one
                         place += columns
                     turn[1] += add(part, table, slopes, row, c, W + q * o + unit, total)
                     c += one
