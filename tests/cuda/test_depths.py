@@ -133,7 +133,7 @@ CASES = {
         lambda: spread(problem(5, 5, rn.Galerkin(rn.Hat(3), (0.0, 2.0))), observed=False), SHARED, "float64",
         ("discrete",),
     ),                                              # with a kink that some samples never pass
-    "tiles": (lambda: learned(tile(35, rn.Galerkin(rn.GaussianRBF(2)))), RK4, "float32", ("discrete",)),
+    "tiles": (lambda: learned(tile(35, rn.Galerkin(rn.GaussianRBF(2), (0.0, 2.0)))), RK4, "float32", ("discrete",)),
     "own in tiles": (lambda: tile(35, rn.Galerkin(rn.Legendre(2), layers=SOME)), OWN, "float64", BOTH),
 }  # fmt: skip
 
