@@ -378,9 +378,10 @@ TWINS = "tests/cuda/test_twins.py"
 BACKSOLVE, SHARED_CUDA = "-m '' tests/cuda/test_backsolve.py", "-m slow tests/cuda/test_shared.py"
 TILE_BACKSOLVE = "-m slow tests/cuda/test_tile_backsolve.py"
 TILE_OWN = "-m slow tests/cuda/test_tile_own.py"
+DEPTHS = "-m '' tests/cuda/test_depths.py::test_gradients_are_the_storys"
 CUDA_BUGS = (                                       # they need `pip install 'refnode[cuda]'`
     Bug("cuda: what t gives by the first layer dropped from the vjp", "kernels/cuda/field.py", "g_t += weight(W, psi, at + d + n_x) * back", "g_t += t - t", f"{TWINS}::test_twins[constant]"),
-    Bug("cuda: stages at the step's end", "kernels/cuda/steps.py", "rate(W, end, psi, c, t_new if node == one else t + node * h, u, x, slope)", "rate(W, end, psi, c, t_new, u, x, slope)", f"{TWINS}::test_twins[constant]"),
+    Bug("cuda: stages at the step's end", "kernels/cuda/steps.py", "            tau = t_new if node == one else t + node * h\n", "            tau = t_new\n", f"{TWINS}::test_twins[constant]"),
     Bug("cuda: a warp's last trajectory left out of the weights' sums", "kernels/cuda/gradient.py", "lane * pitch + column + lanes", "lane * pitch + column + lanes - one", f"{TWINS}::test_twins[constant]"),
     Bug("cuda: one thread too many in the last block", "kernels/cuda/forward.py", "if i >= uint64(y.shape[1]):", "if i > uint64(y.shape[1]):", f"{TWINS}::test_twins[constant]"),
     Bug("cuda: a state that is not finite passed over", "kernels/cuda/run.py", "            word[first] = NOT_FINITE\n", "", f"{STATUS}::test_a_state_that_overflows_on_a_grid[threads]"),
@@ -409,6 +410,14 @@ CUDA_BUGS = (                                       # they need `pip install 're
     Bug("cuda: a tile's stages at the step's end", "kernels/cuda/tile_system.py", "t_new if node == one else t + node * h", "t_new", f"{TILE_OWN}::test_steps_are_the_storys"),
     Bug("cuda: a trajectory's step in another's integrals", "kernels/cuda/tile_backsolve.py", "h[n, at], n * s", "h[n, U(0)], n * s", f"{TILE_OWN}::test_integrals_on_the_grids_that_were_chosen"),
     Bug("cuda: a stage missing from a tile's errors", "kernels/cuda/tile_backsolve.py", "- (S.butcher.fsal and not estimates)", "- S.butcher.fsal", f"{TILE_BACKSOLVE}::test_errors_of_the_integrals"),
+    Bug("cuda: theta'(t) does not move a trajectory's own t", "kernels/cuda/gradient.py", "g_t += psi[m + m] * g_theta", "g_t += g_theta - g_theta", f"{DEPTHS}[spans]"),
+    Bug("cuda: a lane's psi for a trajectory's", "kernels/cuda/gradient.py", "columns[at + column] if weighs", "columns[at + lane] if weighs", f"{DEPTHS}[spans]"),
+    Bug("cuda: a coefficient's integral without its psi", "kernels/cuda/integrals.py", "columns[at + column] if weighs", "columns[at + column] / columns[at + column] if weighs", f"{DEPTHS}[spans]"),
+    Bug("cuda: T moves theta(t) of a trajectory's own as t0 does", "kernels/cuda/backsolve.py", "ends[q] += b * psi[t0_at + q] * g_u", "ends[q] += b * psi[t0_at] * g_u", f"{DEPTHS}[spans]"),
+    Bug("cuda: all rows of a square by the first one's psi", "kernels/cuda/tile_product.py", "w[m] = held[weights + m]", "w[m] = held[weights]", f"{DEPTHS}[tiles]"),
+    Bug("cuda: still for the first coefficient", "kernels/cuda/tile_psi.py", "theta[c + U(1), q]", "theta[c, q]", f"{DEPTHS}[tiles]"),
+    Bug("cuda: psi_1' for every psi' of a hidden layer", "kernels/cuda/tile_turn.py", "slopes_at + (c - one) * rows + r0", "slopes_at + r0", f"{DEPTHS}[tiles]"),
+    Bug("cuda: a recurrence's slope with the wrong sign", "kernels/cuda/psi.py", "- c * rise_before, rise", "+ c * rise_before, rise", "-m '' tests/cuda/test_depths.py::test_psi_of_a_trajectory"),
 )  # fmt: skip
 
 

@@ -12,10 +12,10 @@ from validation.ptx.run import Fault, Program, Room
 PROGRAMS = {}
 # arguments that a kernel writes and need not read
 WRITTEN = {
-    "forward": (11, 12, 13), "gradient": (19,), "own": (11, 12, 13, 14, 15), "tile_forward": (10, 11, 12),
+    "forward": (11, 12, 13), "gradient": (19,), "own": (12, 13, 14, 15, 16), "tile_forward": (11, 12, 13),
     "tile_gradient": (19, 20, 21), "backsolve": (13, 14, 15), "largest": (0,), "rates": (1,),
     "attempt": (1, 3, 14), "tile_backsolve": (16, 17, 18, 19, 21),
-    "tile_rates": (1, 6), "tile_attempt": (1, 3, 8, 15), "tile_own": (5, 13, 14, 15, 16, 17), "tile_largest": (0, 5),
+    "tile_rates": (1, 6), "tile_attempt": (1, 3, 8, 16), "tile_own": (5, 14, 15, 16, 17, 18), "tile_largest": (0, 5),
 }  # fmt: skip
 
 

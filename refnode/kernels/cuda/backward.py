@@ -33,7 +33,7 @@ class Backward:
         size = sum(int(np.prod(shape)) for shape in problem.model.field.shapes.values())
         self.g_theta = np.zeros((1 + (0 if not hasattr(depth, "basis") else depth.basis.m), size))
         self.g_bounds = [np.zeros(b) for _ in self.times]
-        self.g_t0, self.g_T, self.g_w_y = 0.0, 0.0, np.zeros(values.w_y.shape)
+        self.g_span, self.g_w_y = np.zeros((2, b)), np.zeros(values.w_y.shape)      # of t0 and T by theta(t)
         self.g_x: Any = 0.0                                         # becomes (n_x, b)
         self.g = np.zeros(solved.at_bounds[0].shape)                # of y at t0, when all parts are swept
         self.jumps = [self._jump(i) for i in range(len(self.times))]
@@ -74,12 +74,12 @@ class Backward:
 
     def _take(self, i: int, part: slice, swept: Swept) -> None:
         """What segment i gives to theta and to its ends."""
-        start, end, t0, T = swept.g_depths
         waiting = np.broadcast_to(self.problem.layout.waiting[i], self.problem.batch)[part]
-        ends = swept.g_ends * ~waiting + np.array([[start], [end]]) / len(waiting)
-        self.g_bounds[i][part] += ends[0]
-        self.g_bounds[i + 1][part] += ends[1]
-        self.g_t0, self.g_T = self.g_t0 + t0, self.g_T + T
+        start, end, *span = swept.g_ends * ~waiting
+        self.g_bounds[i][part] += start
+        self.g_bounds[i + 1][part] += end
+        if self.problem.model.depth.interval == "span":             # else they do not move theta(t)
+            self.g_span[:, part] += span
         self.g_theta[0] += swept.g_theta[0]
         if len(swept.g_theta) > 1:
             self.g_theta[1:] += swept.g_theta[1:]
@@ -88,13 +88,13 @@ class Backward:
 
     def finish(self) -> tuple[Values, Array]:
         """Gradients with respect to the raw values; a(t0) (b, d)."""
-        problem, values, adj_t0, b = self.problem, self.values, self.g[:, : self.d], self.problem.batch
+        problem, values, adj_t0 = self.problem, self.values, self.g[:, : self.d]
         g_w_x, g_x = problem.model.initial_state_vjp(values.w_x, values.x, adj_t0 * self.from_x)
         if np.ndim(self.g_x):
             g_x = g_x + control_vjp(problem.model.control, values.x, self.g_x.T)
         grads = bounds_vjp(problem, values, self.g_bounds)
-        t0 = grads.t0 + like_end(np.full(b, self.g_t0 / b), values.t0)
-        T = grads.T + like_end(np.full(b, self.g_T / b), values.T)
+        t0 = grads.t0 + like_end(self.g_span[0], values.t0)
+        T = grads.T + like_end(self.g_span[1], values.T)
         alpha = gathered(problem, self.g_theta[0], self.g_theta[1:])
         grads = replace(grads, alpha=alpha, w_x=g_w_x, w_y=self.g_w_y, x=g_x, t0=t0, T=T)
         return resolved_vjp(values, grads, problem), adj_t0

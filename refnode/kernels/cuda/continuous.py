@@ -116,12 +116,12 @@ class CardPass(BackwardPass):
         """Move what was gathered on segment i to the gradients."""
         problem, values = self.problem, self.values
         total = sum(one.total for one in found)
-        ends, b = sum(one.ends for one in found), problem.batch
+        t0, T = np.concatenate([one.ends for one in found], axis=1) * (problem.model.depth.interval == "span")
         x = np.concatenate([one.x for one in found], axis=1).T
         self.add(
             alpha=self._leaves(i, total),
             x=control_vjp(problem.model.control, values.x, x) if x.size else np.zeros(values.x.shape),
-            t0=like_end(np.full(b, ends[0] / b), values.t0), T=like_end(np.full(b, ends[1] / b), values.T),
+            t0=like_end(t0, values.t0), T=like_end(T, values.T),
         )  # fmt: skip
         self.integral_size = self.integral_size + self._leaves(i, sum(one.size for one in found))
         self.integral_error = max(self.integral_error, sum(one.error for one in found))

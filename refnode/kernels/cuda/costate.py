@@ -12,7 +12,7 @@ import numpy as np
 from numba import cuda, from_dtype
 
 from refnode.kernels.cuda.compile import device
-from refnode.kernels.cuda.field import activation, field_of, weight_of
+from refnode.kernels.cuda.field import activation, field_of, neuron_of, tail_of, turn_of, weight_of
 from refnode.kernels.cuda.shape import AT_ONCE, PITCH, Shape, U
 
 
@@ -37,10 +37,12 @@ def costate_of(S: Costate, gathers: bool) -> Any:
     c       factors of the running loss and g_q, the cotangent of q (4,)
     share   what multiplies that which the parameter integrals are made of, where it gathers:
             g[d - o ..] of f, g_x (n_x,) of the control, held[j PITCH + column] the output of neuron j, without a share,
-            and held[(neurons + j) PITCH + column] the cotangent of its input
+            and held[(neurons + j) PITCH + column] the cotangent of its input; that of u is returned,
+            where it is the trajectory's own
     """
-    F, act, slope, weight = field_of(S), *activation(S), weight_of(S)
-    neuron, f_first = F.neuron, F.rate
+    F, act, slope, weight, turn = field_of(S), *activation(S), weight_of(S), turn_of(S)
+    neuron, f_first, turns = F.neuron, F.rate, gathers and bool(S.functions)
+    neuron_turn, tail_turn = neuron_of(S, turn), tail_of(S, turn)
     d, o, n_x, stride, first = (U(n) for n in (S.d, S.out, S.controls, S.stride, S.d - S.out))
     to_output, tail, late, running = U(S.inputs + 1), U(S.neurons * S.stride), S.timed[1], S.running
     to_e, pitch, at_once, real, two = U(S.neurons * PITCH), U(PITCH), U(AT_ONCE), S.real, S.real(2)
@@ -73,7 +75,7 @@ def costate_of(S: Costate, gathers: bool) -> Any:
         if gathers:
             for i in range(n_x):
                 g_x[i] = real(0)
-        q, place = U(0), column
+        q, place, g_u = U(0), column, real(0)
         while q < end:
             for part in range(at_once):
                 at = q + part * stride
@@ -92,6 +94,10 @@ def costate_of(S: Costate, gathers: bool) -> Any:
                     for i in range(n_x):
                         g_x[i] += weight(W, psi, at + d + i) * back
                     held[place + part * pitch], held[place + part * pitch + to_e] = out, back
+                if turns:
+                    g_u += back * neuron_turn(W, psi, t, u, x, at)
+                    for i in range(o):
+                        g_u += share * turn(W, psi, at + to_output + i) * out * g[first + i]
             q += at_once * stride
             place += at_once * pitch
         for i in range(d):
@@ -99,6 +105,9 @@ def costate_of(S: Costate, gathers: bool) -> Any:
         if gathers:
             for i in range(o):
                 g[first + i] *= share
+        if turns:
+            g_u += tail_turn(W, psi, t, g)
+        return g_u
 
     return costate
 

@@ -16,7 +16,7 @@ from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.largest import largest
 from refnode.kernels.cuda.layout import places, unpacked_gradient
 from refnode.kernels.cuda.own_solve import fractions_of, limits_of, own_steps
-from refnode.kernels.cuda.problem import factors, stage_table
+from refnode.kernels.cuda.problem import factors, table_of
 from refnode.kernels.cuda.shape import LANES, Shape
 from refnode.kernels.cuda.solve import Run
 from refnode.kernels.pack import varying
@@ -29,7 +29,7 @@ from refnode.tableau import TABLEAUX
 
 class Gathered(NamedTuple):
     """What a way down a segment gives: u = [z, a] at its start (b, 2 d), the control's cotangent (n_x, b), integrals
-    for theta and their absolute terms (rows, p), those for t0 and T (2,), the largest error, words (b,), evaluations.
+    for theta and their absolute terms (rows, p), those for t0 and T (2, b), the largest error, words (b,), evaluations.
     """
 
     u: Array
@@ -68,7 +68,7 @@ class PartDown(ABC):
         fractions, word, nfe = self.choose(i, u, adj_atol)
         if np.any(word != DONE):
             nothing = np.zeros((1, 1))
-            return Gathered(u, nothing, nothing, nothing, np.zeros(2), 0.0, word, nfe)
+            return Gathered(u, nothing, nothing, nothing, np.zeros((2, len(u))), 0.0, word, nfe)
         return self.gather(i, u, fractions, nfe)
 
     def choose(self, i: int, u: Array, adj_atol: float) -> tuple[Array, Array, int]:
@@ -101,7 +101,8 @@ class Down(PartDown):
         """Down a grid of fractions, with the integrals."""
         run, S, device, b = self.run, self.S, self.run.device, self.run.batch
         segment = run.segment(i, fractions, down=True)
-        numbers, on_u, g_x = (1 + S.basis) * S.size, run.to(u.T), run.to(np.zeros((S.controls, b)))
+        numbers, on_u = (1 + S.basis) * S.size, run.to(u.T)
+        g_x = run.to(np.zeros((S.controls + 2 * bool(S.functions), b)))
         part = run.to(np.zeros((run.blocks, numbers + 2)))              # neurons that are none stay zero
         sizes = run.to(np.zeros((run.blocks, numbers) if S.estimates else (1, 1)))
         worst = run.to(np.zeros(run.blocks * S.threads if S.estimates else 1))
@@ -116,8 +117,9 @@ class Down(PartDown):
             error = float(device.host(worst).astype(np.float64).reshape(-1, LANES).max(axis=1).sum())
         stages = S.butcher.stages - (S.butcher.fsal and not S.estimates)
         total = total.sum(axis=0)
+        ends = to_x[S.controls :] if S.functions else np.broadcast_to(total[numbers:, None] / b, (2, b))
         return Gathered(
-            end.T, to_x, self._rows(total[:numbers]), self._rows(size), total[numbers:], error, word,
+            end.T, to_x[: S.controls], self._rows(total[:numbers]), self._rows(size), ends, error, word,
             nfe + stages * segment.steps,
         )  # fmt: skip
 
@@ -134,7 +136,7 @@ class Down(PartDown):
         span = segments(problem, run.values)[i]
         ends = [np.broadcast_to(t, problem.batch)[self.part] if S.own else t for t in (span.start, span.end)]
         t = np.atleast_2d(Span(*ends).at(s))
-        table = stage_table(S.basis, TABLEAUX["euler"], problem, run.values, i, s[:, 0], s[:, 0])
+        table = table_of(S, TABLEAUX["euler"], problem, run.values, i, s[:, 0], s[:, 0], self.part)
         found = run.device.empty((run.batch,), S.real)
         given = (run.x, segment.theta, run.neurons, self.c, run.to(t), run.to(table), tape_y, segment.count)
         run.device.launch(largest, S, run.blocks, S.threads, (found, *given))

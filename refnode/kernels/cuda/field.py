@@ -24,8 +24,9 @@ class Field(NamedTuple):
     neuron(W, psi, t, y, x, q)          the input of the neuron whose weights begin at W[q]
     rate(W, end, psi, c, t, y, x, k)    k = y'; the neurons' weights end at W[end]
     rate_vjp(W, end, psi, c, t, y, x, k, g, g_y, g_x, held, column)
-                                        the cotangent of t for that of y', g, which the running loss adds to; g_y is
-                                        set, g_x added to; held[j PITCH + column] of each neuron j is its output,
+                                        the cotangents of t and, where it is the trajectory's own, of u, for that of y',
+                                        g, which the running loss adds to; g_y is set, g_x added to;
+                                        held[j PITCH + column] of each neuron j is its output,
                                         held[(neurons + j) PITCH + column] its input's cotangent
     """
 
@@ -36,22 +37,12 @@ class Field(NamedTuple):
 
 def field_of(S: Shape) -> Field:
     """The device functions for a shape; W is theta in the order of `Shape`, once for still and for each coefficient."""
-    act, slope, weight = *activation(S), weight_of(S)
+    act, slope, weight, turn, apart = *activation(S), weight_of(S), turn_of(S), bool(S.functions)
+    neuron, neuron_turn, tail_turn = neuron_of(S, weight), neuron_of(S, turn), tail_of(S, turn)
     d, o, n_x, stride = (U(n) for n in (S.d, S.out, S.controls, S.stride))
-    bias, to_output, tail, first = (U(n) for n in (S.inputs, S.inputs + 1, S.neurons * S.stride, S.d - S.out))
+    to_output, tail, first = (U(n) for n in (S.inputs + 1, S.neurons * S.stride, S.d - S.out))
     early, late, running, real, two = S.timed[0], S.timed[1], S.running, S.real, S.real(2)
     to_e, pitch, at_once = U(S.neurons * PITCH), U(PITCH), U(AT_ONCE)
-
-    @device
-    def neuron(W, psi, t, y, x, q):
-        a = weight(W, psi, q + bias)
-        for i in range(d):
-            a += weight(W, psi, q + i) * y[i]
-        for i in range(n_x):
-            a += weight(W, psi, q + d + i) * x[i]
-        if early:
-            a += weight(W, psi, q + d + n_x) * t
-        return a
 
     @device
     def rate(W, end, psi, c, t, y, x, k):
@@ -78,7 +69,7 @@ def field_of(S: Shape) -> Field:
 
     @device
     def rate_vjp(W, end, psi, c, t, y, x, k, g, g_y, g_x, held, column):
-        g_t = real(0)
+        g_t, g_u = real(0), real(0)
         for i in range(d):
             g_y[i] = real(0)
         if running:
@@ -91,6 +82,8 @@ def field_of(S: Shape) -> Field:
         if late:
             for i in range(o):
                 g_t += weight(W, psi, tail + o + i) * g[first + i]
+        if apart:
+            g_u = tail_turn(W, psi, t, g)
         q, place = U(0), column
         while q < end:
             for part in range(at_once):
@@ -107,12 +100,50 @@ def field_of(S: Shape) -> Field:
                     g_x[i] += weight(W, psi, at + d + i) * back
                 if early:
                     g_t += weight(W, psi, at + d + n_x) * back
+                if apart:
+                    g_u += back * neuron_turn(W, psi, t, y, x, at)
+                    for i in range(o):
+                        g_u += turn(W, psi, at + to_output + i) * out * g[first + i]
                 held[place + part * pitch], held[place + part * pitch + to_e] = out, back
             q += at_once * stride
             place += at_once * pitch
-        return g_t
+        return g_t, g_u
 
     return Field(neuron, rate, rate_vjp)
+
+
+def neuron_of(S: Shape, weight: Any) -> Any:
+    """`Field.neuron`; with theta'(u) for a weight its change with u."""
+    d, n_x, bias, early = U(S.d), U(S.controls), U(S.inputs), S.timed[0]
+
+    @device
+    def neuron(W, psi, t, y, x, q):
+        a = weight(W, psi, q + bias)
+        for i in range(d):
+            a += weight(W, psi, q + i) * y[i]
+        for i in range(n_x):
+            a += weight(W, psi, q + d + i) * x[i]
+        if early:
+            a += weight(W, psi, q + d + n_x) * t
+        return a
+
+    return neuron
+
+
+def tail_of(S: Shape, weight: Any) -> Any:
+    """Device function: g times what of y' comes by no neuron."""
+    real, o, tail, first, late = S.real, U(S.out), U(S.neurons * S.stride), U(S.d - S.out), S.timed[1]
+
+    @device
+    def along_tail(W, psi, t, g):
+        total = real(0)
+        for i in range(o):
+            total += weight(W, psi, tail + i) * g[first + i]
+            if late:
+                total += weight(W, psi, tail + o + i) * t * g[first + i]
+        return total
+
+    return along_tail
 
 
 def weight_of(S: Shape) -> Any:
@@ -128,6 +159,21 @@ def weight_of(S: Shape) -> Any:
         return number
 
     return weight
+
+
+def turn_of(S: Shape) -> Any:
+    """Number q of theta'(u) = sum_r psi_r' A_r, of which psi' stands behind psi."""
+    real, size, m = S.real, U(S.size), U(S.basis)
+
+    @device
+    def turn(W, row, q):
+        number, at = real(0), q + size
+        for r in range(m):
+            number += row[m + r] * W[at]
+            at += size
+        return number
+
+    return turn
 
 
 def activation(S: Any) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
     neurons         where in theta the neurons end
     B               tableau (s s + 3 s,);  c   factors of the running loss (3,)
     t, t_new, h     of each step (N, 1), or (N, b) for grids of their own;  count   steps (1,) or (b,)
-    table           a row for every stage, which begins with psi (N s, S.columns)
+    table           a row for every stage, which begins with psi (N s, S.columns); or each trajectory's (see psi.py)
     tape_y, tape_k  (N + 1, w, b) and (N s, w, b), or (1, w, b) for what is not kept
     stopped         (b,) the step after which a trajectory was not finite and stopped, or -1
     """
@@ -55,7 +55,9 @@ def forward(S: Shape) -> tuple[Callable[..., None], Any]:
             mine[j] = x[j, i]
         at, word, first = i * own, -1, 0
         for n in range(uint64(count[at])):
-            runge_kutta(W, end, table, n * s, c, tableau, t[n, at], t_new[n, at], h[n, at], now, mine, first, psi, k, u)
+            runge_kutta(
+                W, end, table, n * s, i, c, tableau, t[n, at], t_new[n, at], h[n, at], now, mine, first, psi, k, u
+            )  # fmt: skip
             total = real(0)
             for j in range(w):
                 now[j] = u[j]

@@ -14,6 +14,7 @@ from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.field import field_of
+from refnode.kernels.cuda.psi import psi_of
 from refnode.kernels.cuda.shape import LANES, PITCH, THREADS, Shape, U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of, step_back_of
 
@@ -22,23 +23,24 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     """The kernel that differentiates one segment backwards, for blocks of `THREADS`, and its signature.
 
     g               (w, b) the cotangent of y at the segment's end, and when it is done at its start
-    g_x             (n_x, b) of the control, added to;  g_ends   (2, b) of the segment's start and end, added to
+    g_x             (n_x, b) of the control, added to;  g_ends   (4, b) of the segment's start and end, and of t0 and T
+                    by a theta(t) of the trajectory's own; added to
     x .. table      as in `refnode.kernels.cuda.forward`
     s, s_new        fractions of the segment, (N, 1) or (N, b);  longest   the most steps of a trajectory
     tape_y, tape_k  what the forward solve kept
     stopped         (b,) trajectories that stopped there have no gradient, and disturb no other
-    part            (blocks, (1 + m) size) each block's sum of the weight gradients; with theta(t) four more numbers,
-                    what theta'(t) gives to the segment's start and end, t0 and T
+    part            (blocks, (1 + m) size) each block's sum of the weight gradients; with a theta(t) that all share four
+                    more numbers, what theta'(t) gives to the segment's start and end, t0 and T
     """
     F, load, finish = field_of(S), load_of(), _finish(S)
     _, runge_kutta = stages_of(S, F.rate)
     step_back = step_back_of(S, _stage_vjp(S, F.rate_vjp))
     scalar, real, own, stored = from_dtype(np.dtype(S.dtype)), S.real, U(S.own), S.keep == "stages"
-    w, stages, n_x = (U(n) for n in (S.width, S.butcher.stages, S.controls))
+    w, stages, n_x, four = (U(n) for n in (S.width, S.butcher.stages, S.controls, 4))
     theta_size, tableau_size, width = (1 + S.basis) * S.size, butcher_of(S).size, S.width
     x_room, row_room, stage_size = max(1, S.controls), max(1, S.columns), S.butcher.stages * S.width
-    sums, tails = (1 + S.basis) * S.numbers, (1 + S.basis) * S.tail + (4 if S.basis else 0)
-    held_size, columns_size = 2 * S.neurons * PITCH, (S.inputs + S.out) * THREADS
+    sums, tails = (1 + S.basis) * S.numbers, (1 + S.basis) * S.tail + S.depths
+    held_size, columns_size = 2 * S.neurons * PITCH, column_count(S) * THREADS
 
     def kernel(
         g, g_x, g_ends, x, theta, neurons, B, c, t, t_new, h, count, table, s, s_new, longest, tape_y, tape_k,
@@ -57,7 +59,7 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
         i = i if there else U(0)
         live, at = there and stopped[i] < 0, i * own
         adj, y = cuda.local.array(width, scalar), cuda.local.array(width, scalar)
-        u, ends = cuda.local.array(width, scalar), cuda.local.array(2, scalar)
+        u, ends = cuda.local.array(width, scalar), cuda.local.array(4, scalar)
         mine, g_mine = cuda.local.array(x_room, scalar), cuda.local.array(x_room, scalar)
         psi, k = cuda.local.array(row_room, scalar), cuda.local.array(stage_size, scalar)
         total, tail = cuda.local.array(sums, scalar), cuda.local.array(tails, scalar)
@@ -69,7 +71,8 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
             adj[j] = g[j, i] if live else real(0)
         for j in range(n_x):
             mine[j], g_mine[j] = x[j, i] if live else real(0), real(0)
-        ends[0], ends[1] = real(0), real(0)
+        for q in range(four):
+            ends[q] = real(0)
         for back in range(longest):
             moving = live and back < count[at]
             n = uint64(max(count[at] - 1 - back, 0))  # psi is that of the others' step where this thread has none
@@ -84,16 +87,18 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
                     for j in range(w):
                         k[r * w + j] = tape_k[n * stages + r, j, i] if moving else real(0)
             else:
-                runge_kutta(W, end, table, row, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u)
-            rest = (W, end, table, row, c, mine, g_mine, psi, held, columns, total, tail)
+                runge_kutta(
+                    W, end, table, row, i, c, tableau, t[n, at], t_new[n, at], length, y, mine, 0, psi, k, u
+                )  # fmt: skip
+            rest = (W, end, table, row, i, c, mine, g_mine, psi, held, columns, total, tail)
             step_back(tableau, t[n, at], t_new[n, at], length, s_old, s_next, y, k, adj, ends, rest)
         if live:
             for j in range(w):
                 g[j, i] = adj[j]
             for j in range(n_x):
                 g_x[j, i] += g_mine[j]
-            g_ends[U(0), i] += ends[0]
-            g_ends[U(1), i] += ends[1]
+            for q in range(four):
+                g_ends[q, i] += ends[q]
         finish(total, tail, held, part)
 
     one, two, three = (array_of(real, n) for n in (1, 2, 3))
@@ -102,20 +107,24 @@ def gradient(S: Shape) -> tuple[Callable[..., None], Any]:
     return kernel, void(two, two, two, two, one, int32, one, one, *grid, three, three, whole, two)
 
 
+def column_count(S: Shape) -> int:
+    """Numbers of a trajectory in shared memory beside its neurons': inputs, the cotangent of f, a psi of its own."""
+    return S.inputs + S.out + S.basis * bool(S.functions)
+
+
 def _stage_vjp(S: Shape, rate_vjp: Any) -> Any:
     """The vjp of F at a stage, as `refnode.kernels.cuda.steps.step_back_of` has it; then the block turns round."""
-    gather = _gather(S)
-    d, o, n_x, row_size = (U(n) for n in (S.d, S.out, S.controls, S.columns))
-    first, inputs, early, pitch = U(S.d - S.out), U(S.inputs), S.timed[0], U(THREADS)
+    gather, psi_at, apart, m = _gather(S), psi_of(S, slopes=True), bool(S.functions), U(S.basis)
+    d, o, n_x, first, inputs = (U(n) for n in (S.d, S.out, S.controls, S.d - S.out, S.inputs))
+    early, pitch, two = S.timed[0], U(THREADS), U(2)
 
     @device
     def stage_vjp(r, t, u, rate, g, g_u, ends, rest):
-        W, end, table, row, c, x, g_x, psi, held, columns, total, tail = rest
+        W, end, table, row, i, c, x, g_x, psi, held, columns, total, tail = rest
         tid = uint64(cuda.threadIdx.x)
-        for q in range(row_size):
-            psi[q] = table[row + r, q]
+        psi_at(table, row + r, i, t, psi)
         cuda.syncthreads()
-        g_t = rate_vjp(W, end, psi, c, t, u, x, rate, g, g_u, g_x, held, tid)
+        g_t, g_theta = rate_vjp(W, end, psi, c, t, u, x, rate, g, g_u, g_x, held, tid)
         for j in range(d):
             columns[j * pitch + tid] = u[j]
         for j in range(n_x):
@@ -124,6 +133,12 @@ def _stage_vjp(S: Shape, rate_vjp: Any) -> Any:
             columns[(d + n_x) * pitch + tid] = t
         for j in range(o):
             columns[(inputs + j) * pitch + tid] = g[first + j]
+        if apart:
+            for q in range(m):
+                columns[(inputs + o + q) * pitch + tid] = psi[q]
+            g_t += psi[m + m] * g_theta
+            for q in range(two):
+                ends[two + q] += psi[m + m + U(1) + q] * g_theta
         cuda.syncthreads()
         gather(W, psi, t, held, columns, total, tail, g)
         return g_t
@@ -133,37 +148,30 @@ def _stage_vjp(S: Shape, rate_vjp: Any) -> Any:
 
 def _gather(S: Shape) -> Any:
     """Add an evaluation's weight gradients: lane j those of neuron j over its warp, a thread those of b1 of its own."""
-    scalar, real, late, room, turn = from_dtype(np.dtype(S.dtype)), S.real, S.timed[1], S.numbers, _turn(S)
-    H, inputs, o, numbers, m, size, first = (
-        U(n) for n in (S.hidden, S.inputs, S.out, S.numbers, S.basis, S.tail, S.d - S.out)
-    )
-    to_e, pitch, threads, lanes, one = U(S.neurons * PITCH), U(PITCH), U(THREADS), U(LANES), U(1)
+    scalar, late, room, turn, apart = from_dtype(np.dtype(S.dtype)), S.timed[1], S.numbers, _turn(S), bool(S.functions)
+    H, o, numbers, m, size, first = (U(n) for n in (S.hidden, S.out, S.numbers, S.basis, S.tail, S.d - S.out))
+    lanes, threads, zero, psi_at = U(LANES), U(THREADS), U(0), U((S.inputs + S.out) * THREADS)
+    over, over_own = _over(S, False), _over(S, True)
 
     @device
     def gather(W, psi, t, held, columns, total, tail, g):
         tid = uint64(cuda.threadIdx.x)
         lane = tid % lanes
         new, own = cuda.local.array(room, scalar), cuda.local.array(room, scalar)
-        for q in range(numbers):
-            new[q] = real(0)
         if lane < H:
-            column = tid - lane
-            place, end = lane * pitch + column, lane * pitch + column + lanes
-            while place < end:
-                h, e = held[place], held[place + to_e]
-                for q in range(inputs):
-                    new[q] += columns[q * threads + column] * e
-                new[inputs] += e
-                for q in range(o):
-                    new[inputs + one + q] += columns[(inputs + q) * threads + column] * h
-                place += one
-                column += one
+            over(held, columns, lane, tid - lane, zero, new)
             for q in range(numbers):
                 total[q] += new[q]
-                at = q + numbers
+                if not apart:
+                    at = q + numbers
+                    for r in range(m):
+                        total[at] += psi[r] * new[q]
+                        at += numbers
+            if apart:
                 for r in range(m):
-                    total[at] += psi[r] * new[q]
-                    at += numbers
+                    over_own(held, columns, lane, tid - lane, psi_at + r * threads, new)
+                    for q in range(numbers):
+                        total[(r + U(1)) * numbers + q] += new[q]
         for q in range(o):
             own[q] = g[first + q]
             own[o * U(late) + q] = t * g[first + q] if late else own[q]
@@ -173,10 +181,36 @@ def _gather(S: Shape) -> Any:
             for r in range(m):
                 tail[at] += psi[r] * own[q]
                 at += size
-        if m:
+        if m and not apart:
             turn(W, psi, lane, new, own, tail)
 
     return gather
+
+
+def _over(S: Shape, weighs: bool) -> Any:
+    """new (numbers,) = the gradient of neuron `lane`'s weights, summed over the trajectories of the warp that begins
+    at `column`; each weighs columns[at ..], or 1.
+    """
+    real, inputs, o, numbers, one = S.real, U(S.inputs), U(S.out), U(S.numbers), U(1)
+    to_e, pitch, threads, lanes = U(S.neurons * PITCH), U(PITCH), U(THREADS), U(LANES)
+
+    @device
+    def over(held, columns, lane, column, at, new):
+        for q in range(numbers):
+            new[q] = real(0)
+        place, end = lane * pitch + column, lane * pitch + column + lanes
+        while place < end:
+            weight = columns[at + column] if weighs else real(1)
+            h, e = weight * held[place], weight * held[place + to_e]
+            for q in range(inputs):
+                new[q] += columns[q * threads + column] * e
+            new[inputs] += e
+            for q in range(o):
+                new[inputs + one + q] += columns[(inputs + q) * threads + column] * h
+            place += one
+            column += one
+
+    return over
 
 
 def _turn(S: Shape) -> Any:
@@ -210,7 +244,7 @@ def _turn(S: Shape) -> Any:
 def _finish(S: Shape) -> Any:
     """part[block] = the block's sums: neurons over its warps, the rest over its threads, from the first to the last."""
     real, H, stride, numbers, blocks, size, theta = S.real, S.hidden, S.stride, S.numbers, 1 + S.basis, S.tail, S.size
-    pitch, neurons, rest = U(PITCH), S.neurons * S.stride, (1 + S.basis) * S.tail + (4 if S.basis else 0)
+    pitch, neurons, rest = U(PITCH), S.neurons * S.stride, (1 + S.basis) * S.tail + S.depths
 
     @device
     def finish(total, tail, held, part):

@@ -41,16 +41,22 @@ def integrals_of(S: Costate) -> Integrals:
 
 
 def column_count(S: Costate) -> int:
-    """Numbers of a trajectory in shared memory beside its neurons': z, the control, t, the cotangent of f."""
-    return S.d + S.controls + any(S.timed) + S.out
+    """Numbers of a trajectory in shared memory beside its neurons': inputs, the cotangent of f, a psi of its own."""
+    return inputs_count(S) + S.out + S.basis * bool(S.functions)
+
+
+def inputs_count(S: Costate) -> int:
+    """Of these z, the control, t."""
+    return S.d + S.controls + any(S.timed)
 
 
 def _gather(S: Costate) -> Any:
-    """Add a stage: sums over the warp's trajectories in their order."""
-    scalar, real, late, room, turn = from_dtype(np.dtype(S.dtype)), S.real, S.timed[1], S.numbers + S.tail, _turn(S)
-    H, inputs, o, numbers, each, m = (U(n) for n in (S.hidden, S.inputs, S.out, S.numbers, S.numbers + S.tail, S.basis))
-    t_at, g_at, to_e = U(S.d + S.controls), U(column_count(S) - S.out), U(S.neurons * PITCH)
-    pitch, threads, lanes, one, estimates = U(PITCH), U(THREADS), U(LANES), U(1), S.estimates
+    """Add a stage."""
+    scalar, room, turn, over, over_own = (
+        from_dtype(np.dtype(S.dtype)), S.numbers + S.tail, _turn(S), _over(S, False), _over(S, True)
+    )  # fmt: skip
+    H, each, m, estimates, apart, zero = U(S.hidden), U(room), U(S.basis), S.estimates, bool(S.functions), U(0)
+    psi_at, threads, lanes = U((inputs_count(S) + S.out) * THREADS), U(THREADS), U(LANES)
 
     @device
     def add(new, at, weight, b_err, total, size, missed):
@@ -66,33 +72,53 @@ def _gather(S: Costate) -> Any:
         tid = uint64(cuda.threadIdx.x)
         lane = tid % lanes
         new = cuda.local.array(room, scalar)
-        for q in range(each):
-            new[q] = real(0)
         if lane < H:
-            column = tid - lane
-            place, end = lane * pitch + column, lane * pitch + column + lanes
-            while place < end:
-                h, e = held[place], held[place + to_e]
-                for q in range(inputs):
-                    new[q] += columns[q * threads + column] * e
-                new[inputs] += e
-                for q in range(o):
-                    g = columns[(g_at + q) * threads + column]
-                    new[inputs + one + q] += g * h
-                    new[numbers + q] += g
-                    if late:
-                        new[numbers + o + q] += columns[t_at * threads + column] * g
-                place += one
-                column += one
+            over(held, columns, lane, tid - lane, zero, new)
             add(new, U(0), b, b_err, total, size, missed)
             at = each
             for r in range(m):
-                add(new, at, row[r] * b, row[r] * b_err, total, size, missed)
+                if apart:
+                    over_own(held, columns, lane, tid - lane, psi_at + r * threads, new)
+                    add(new, at, b, b_err, total, size, missed)
+                else:
+                    add(new, at, row[r] * b, row[r] * b_err, total, size, missed)
                 at += each
-            if m:
+            if m and not apart:
                 turn(W, row, b, lane, new, ends)
 
     return gather
+
+
+def _over(S: Costate, weighs: bool) -> Any:
+    """new = a stage's terms of neuron `lane` and of the offsets, summed over the trajectories of the warp that begins
+    at `column`, in their order; each weighs columns[at ..], or 1.
+    """
+    real, late, each = S.real, S.timed[1], U(S.numbers + S.tail)
+    inputs, o, numbers, one = U(S.inputs), U(S.out), U(S.numbers), U(1)
+    t_at, g_at, to_e = U(S.d + S.controls), U(inputs_count(S)), U(S.neurons * PITCH)
+    pitch, threads, lanes = U(PITCH), U(THREADS), U(LANES)
+
+    @device
+    def over(held, columns, lane, column, at, new):
+        for q in range(each):
+            new[q] = real(0)
+        place, end = lane * pitch + column, lane * pitch + column + lanes
+        while place < end:
+            weight = columns[at + column] if weighs else real(1)
+            h, e = held[place], weight * held[place + to_e]
+            for q in range(inputs):
+                new[q] += columns[q * threads + column] * e
+            new[inputs] += e
+            for q in range(o):
+                g = weight * columns[(g_at + q) * threads + column]
+                new[inputs + one + q] += g * h
+                new[numbers + q] += g
+                if late:
+                    new[numbers + o + q] += columns[t_at * threads + column] * g
+            place += one
+            column += one
+
+    return over
 
 
 def _turn(S: Costate) -> Any:

@@ -8,6 +8,7 @@ from numba import cuda, from_dtype, int32, uint64, void
 
 from refnode.kernels.cuda.compile import array_of
 from refnode.kernels.cuda.costate import Costate, rate_of
+from refnode.kernels.cuda.psi import psi_of
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import load_of
 
@@ -17,12 +18,12 @@ def largest(S: Costate) -> tuple[Callable[..., None], Any]:
 
     found           (b,) max |g dl/dz| at the ends of a trajectory's steps
     x .. c          as in `refnode.kernels.cuda.backsolve`
-    t, table        depths of the steps' ends (N + 1, 1) or (N + 1, b), and psi there
+    t, table        depths of the steps' ends (N + 1, 1) or (N + 1, b), and psi there, or each trajectory's (see psi.py)
     tape_y          (N + 1, w, b) states;  count   steps (1,) or (b,)
     """
     load, rate, scalar, real = load_of(), rate_of(S), from_dtype(np.dtype(S.dtype)), S.real
     theta_size, width, x_room, psi_room = (1 + S.basis) * S.size, S.width, max(1, S.controls), max(1, S.basis)
-    d, n_x, m, own = U(S.d), U(S.controls), U(S.basis), U(S.own)
+    d, n_x, own, psi_at = U(S.d), U(S.controls), U(S.own), psi_of(S, slopes=False)
 
     def kernel(found, x, theta, neurons, c, t, table, tape_y, count):
         W = cuda.shared.array(theta_size, scalar, alignment=16)
@@ -39,8 +40,7 @@ def largest(S: Costate) -> tuple[Callable[..., None], Any]:
         for n in range(uint64(count[at]) + U(1)):
             for j in range(d):
                 u[j], u[d + j] = tape_y[n, j, i], real(0)
-            for r in range(m):
-                psi[r] = table[n, r]
+            psi_at(table, n, i, t[n, at], psi)
             rate(W, end, psi, c, t[n, at], u, mine, k)
             for j in range(d):
                 most = max(most, abs(k[d + j]))

@@ -12,7 +12,8 @@ from refnode.depth import Constant, Galerkin, coordinate
 from refnode.field import MLP
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.layout import packed_theta
-from refnode.kernels.cuda.shape import LARGEST_HIDDEN, Keep, Shape
+from refnode.kernels.cuda.psi import family_of, numbers_of
+from refnode.kernels.cuda.shape import LARGEST_HIDDEN, Functions, Keep, Shape
 from refnode.kernels.pack import spread
 from refnode.problem import Problem
 from refnode.running import Kinetic, SquaredNorm
@@ -35,7 +36,16 @@ def refusal(problem: Problem, solver: Solver) -> str:
             return f"the running loss {type(term).__name__} is not compiled"
     if solver.adaptive and not solver.tableau.fsal:
         return "adaptive steps of a tableau without FSAL are not compiled"
-    return refusal_of_depth(problem, solver)
+    if why := refusal_of_depth(problem, solver):
+        return why
+    if not shape_of(problem, solver, np.float64, "nothing", apart(problem, solver)).fits:
+        return "theta(t) has more coefficients, or the field more inputs, than shared memory holds"
+    return ""
+
+
+def apart(problem: Problem, solver: Solver) -> bool:
+    """Whether trajectories stand at depths of their own."""
+    return solver.steps == "own" or spans_differ(problem)
 
 
 def refusal_of_depth(problem: Problem, solver: Solver) -> str:
@@ -43,10 +53,20 @@ def refusal_of_depth(problem: Problem, solver: Solver) -> str:
     depth = problem.model.depth
     if type(depth) not in (Constant, Galerkin):
         return f"the depth {type(depth).__name__} is not compiled"
-    follows = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
-    if follows and (solver.steps == "own" or spans_differ(problem)):
-        return "theta(t) at depths that differ between samples is not compiled"
+    if varies(problem) and apart(problem, solver) and not family_of(depth.basis):
+        return f"{type(depth.basis).__name__} at depths that differ between samples is not compiled"
     return ""
+
+
+def varies(problem: Problem) -> bool:
+    """Whether theta(t) changes between the breaks."""
+    depth = problem.model.depth
+    return type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
+
+
+def functions_of(problem: Problem, own: bool) -> Functions:
+    """The family of theta(t)'s functions where trajectories stand at depths of their own; else ""."""
+    return family_of(problem.model.depth.basis) if own and varies(problem) else ""
 
 
 def spans_differ(problem: Problem) -> bool:
@@ -58,12 +78,12 @@ def shape_of(problem: Problem, solver: Solver, dtype: type, keep: Keep, own: boo
     """What its kernels are compiled for."""
     model, depth = problem.model, problem.model.depth
     field, control = model.field, control_of(model.control, problem.values.x)
-    varies = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
     inputs = [field.shapes[f"W{k}"][0] - field.widths[k] for k in range(2)]
     return Shape(
         np.dtype(dtype).name, model.state_width, field.widths[1], field.widths[2], field.act,
         0 if control is None else control.shape[1], field.bias, (bool(inputs[0]), bool(inputs[1])),
-        bool(problem.loss.running), depth.basis.m if varies else 0, solver.method, keep, own,
+        bool(problem.loss.running), depth.basis.m if varies(problem) else 0, solver.method, keep, own,
+        functions_of(problem, own),
     )  # fmt: skip
 
 
@@ -90,7 +110,7 @@ class Segment:
 
     theta              as the kernels read it;  cell   the piece of theta(t), if it is constant here
     t, t_new, h        (N, 1) or (N, b);  s, s_new   their fractions of the segment;  count   steps (1,) or (b,)
-    table              (N s, S.columns)
+    table              (N s, S.columns), or (2 + 3 m, b) each trajectory's (see psi.py)
     """
 
     theta: Any
@@ -120,7 +140,7 @@ def segment_of(
     grid, cell = steps_of(problem, values, i, fractions, part if S.own else None, down), problem.layout.cells[i]
     still, A = depth_weights(problem, values)
     theta = np.vstack([still, A]) if S.basis else still + A[cell] if len(A) else still
-    table = stage_table(S.basis, S.butcher, problem, values, i, grid.s[:, 0], grid.s_new[:, 0], down)
+    table = table_of(S, S.butcher, problem, values, i, grid.s[:, 0], grid.s_new[:, 0], part, down)
     arrays = (np.ascontiguousarray(a, S.real) for a in grid[:5])
     return Segment(packed_theta(S, theta), *arrays, grid.count, table.astype(S.real))
 
@@ -157,6 +177,20 @@ def way(problem: Problem, values: Values, i: int, down: bool) -> Span:
 def _moves_first(grid: Array) -> Array:
     """Fractions (N + 1, b) with the steps that a sample waited put behind its last."""
     return np.sort(np.where(np.diff(grid, axis=0, prepend=-1) > 0, grid, 1.0), axis=0)
+
+
+def table_of(
+    S: Any, tableau: Tableau, problem: Problem, values: Values, i: int, s: Array, s_new: Array, part: slice,
+    down: bool = False,
+) -> Array:  # fmt: skip
+    """What the kernels have of theta(t) on segment i: of each stage, or of each trajectory of a part."""
+    if not S.functions:
+        return stage_table(S.basis, tableau, problem, values, i, s, s_new, down)
+    depth = problem.model.depth
+    ends = (values.t0, values.T) if depth.interval == "span" else depth.interval
+    start, end = (np.broadcast_to(t, problem.batch)[part] for t in ends)
+    numbers = numbers_of(depth.basis, problem.layout.cells[i]).ravel()
+    return np.stack([start, 1 / (end - start), *np.broadcast_to(numbers[:, None], (len(numbers), len(start)))])
 
 
 def stage_table(

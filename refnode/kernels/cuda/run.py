@@ -48,14 +48,12 @@ class Solved:
 
 class Swept(NamedTuple):
     """What the backward pass of a segment gives: cotangents of y at its start (w, b), on the device, of the control
-    (n_x, b), of the segment's ends (2, b), of theta (rows, p), and of the segment's start and end, t0 and T by theta(t)
-    (4,)."""
+    (n_x, b), of the segment's ends, and of t0 and T by theta(t) (4, b), and of theta (rows, p)."""
 
     g: Any
     g_x: Array
     g_ends: Array
     g_theta: Array
-    g_depths: Array
 
 
 class System(NamedTuple):
@@ -179,6 +177,12 @@ class PartRun(ABC):
     def stopped(self, solved: Solved) -> Any:
         """On the device, -1 for trajectories that have a gradient (b,)."""
         return self.device.array(np.where(solved.word == DONE, -1, 0).astype(np.int32))
+
+
+def shares(total: Array, b: int) -> Array:
+    """Each of b trajectories' share of the cotangents of depths that are all trajectories' (4, 1); 0 if there are none.
+    """
+    return (total if len(total) else np.zeros(4))[:, None] / b
 
 
 def steps_apart(problem: Problem, fractions: Sequence[Array]) -> bool:

@@ -8,9 +8,11 @@ import numpy as np
 from refnode.tableau import TABLEAUX, Tableau
 
 Keep = Literal["nothing", "states", "stages"]
+Functions = Literal["", "recurrence", "waves", "bells", "lines"]
 ACTS = ("tanh", "softplus", "sin", "sigmoid", "relu", "identity")
 LARGEST_HIDDEN = 32  # lanes of a warp: in the backward pass each lane owns a neuron
 THREADS = 64  # of a block: 2 * 32 * 65 numbers of shared memory stay below 48 KB in float64
+MOST_SHARED = 48 * 1024  # bytes of shared memory that a block may have
 LANES = 32  # threads of a warp
 PITCH = THREADS + 1  # from one neuron's column in shared memory to the next: lanes meet no bank twice
 AT_ONCE = 4  # neurons at a turn of the loop over them, so that loads of one overlap with arithmetic of another
@@ -29,6 +31,7 @@ class Shape:
     tableau       name
     keep          what a forward solve leaves for its gradient
     own           whether every trajectory has a grid of its own
+    functions     the family of psi (see psi.py) where each trajectory has its own theta(t); "": a table has psi of all
     """
 
     dtype: Literal["float32", "float64"]
@@ -44,6 +47,7 @@ class Shape:
     tableau: str = "rk4"
     keep: Keep = "nothing"
     own: bool = False
+    functions: Functions = ""
 
     @property
     def butcher(self) -> Tableau:
@@ -104,6 +108,20 @@ class Shape:
         return self.neurons * self.stride + self.tail
 
     @property
+    def fits(self) -> bool:
+        """Whether shared memory holds theta, a tableau and what neurons and trajectories leave there on a way back."""
+        s = self.butcher.stages
+        columns = self.d + self.controls + any(self.timed) + self.out + self.basis * bool(self.functions)
+        numbers = (1 + self.basis) * self.size + s * s + 3 * s + 2 * self.neurons * PITCH + columns * THREADS
+        return numbers * np.dtype(self.dtype).itemsize <= MOST_SHARED
+
+    @property
+    def depths(self) -> int:
+        """Depths of all trajectories that theta(t) gives a cotangent to: the segment's start and end, t0 and T."""
+        return 4 if self.basis and not self.functions else 0
+
+    @property
     def columns(self) -> int:
-        """Numbers of a stage's row: psi, psi' and the derivatives of u by the segment's start and end, t0 and T."""
-        return 2 * self.basis + 4 if self.basis else 0
+        """Numbers of a stage's row: psi, psi' and the derivatives of u by the segment's start and end, t0 and T; or by
+        t, t0 and T, where each trajectory has its own."""
+        return 2 * self.basis + (3 if self.functions else 4) if self.basis else 0

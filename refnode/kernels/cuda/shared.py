@@ -13,6 +13,7 @@ from numba import cuda, from_dtype, int32, uint64, void
 from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.controller import Limits, squares_of
 from refnode.kernels.cuda.costate import rate_of
+from refnode.kernels.cuda.psi import psi_of
 from refnode.kernels.cuda.shape import Shape, U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 
@@ -21,11 +22,12 @@ def rates(S: Shape) -> tuple[Callable[..., None], Any]:
     """The kernel k = F(t, y), or u's for a costate's shape, and its signature.
 
     y, k        (w, b)
-    x .. c      as in `refnode.kernels.cuda.forward`;  t   (1,) or (b,);  table   psi there (1, S.columns)
+    x .. c      as in `refnode.kernels.cuda.forward`;  t   (1,) or (b,);  table   psi there (1, S.columns), or each
+                trajectory's (see psi.py)
     """
     load, rate, scalar, own = load_of(), rate_of(S), from_dtype(np.dtype(S.dtype)), U(S.own)
     theta_size, width, x_room, psi_room = (1 + S.basis) * S.size, S.width, max(1, S.controls), max(1, S.basis)
-    w, n_x, m, zero = U(S.width), U(S.controls), U(S.basis), U(0)
+    w, n_x, psi_at, zero = U(S.width), U(S.controls), psi_of(S, slopes=False), U(0)
 
     def kernel(y, k, x, theta, neurons, c, t, table):
         W = cuda.shared.array(theta_size, scalar, alignment=16)
@@ -40,8 +42,7 @@ def rates(S: Shape) -> tuple[Callable[..., None], Any]:
             now[j] = y[j, i]
         for j in range(n_x):
             mine[j] = x[j, i]
-        for r in range(m):
-            psi[r] = table[zero, r]
+        psi_at(table, zero, i, t[i * own], psi)
         rate(W, uint64(neurons), psi, c, t[i * own], now, mine, slope)
         for j in range(w):
             k[j, i] = slope[j]
@@ -55,7 +56,7 @@ def attempt(S: Shape) -> tuple[Callable[..., None], Any]:
 
     y, y_new        (w, b) states before and after it;  k_first, k_last   (w, b) its first and its last stage
     x .. c          as in `refnode.kernels.cuda.forward`;  limits   of `refnode.kernels.cuda.controller.Limits` (8,)
-    t, t_new, h     (1,) or (b,);  table   a row for every stage (s, S.columns)
+    t, t_new, h     (1,) or (b,);  table   a row for every stage (s, S.columns), or each trajectory's
     part            (blocks, 2) of each block the sum and the largest of its trajectories' squared errors, relative to
                     the tolerance; NaN if a state is not finite
     """
@@ -84,7 +85,7 @@ def attempt(S: Shape) -> tuple[Callable[..., None], Any]:
             for j in range(n_x):
                 mine[j] = x[j, i]
             runge_kutta(
-                W, uint64(neurons), table, U(0), c, tableau, t[at], t_new[at], h[at], now, mine, 1, psi, k, u
+                W, uint64(neurons), table, U(0), i, c, tableau, t[at], t_new[at], h[at], now, mine, 1, psi, k, u
             )  # fmt: skip
             error = squares(tableau, L, h[at], now, u, k)
             for j in range(w):

@@ -14,7 +14,7 @@ from refnode.forward import Grid
 from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
 from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.own_solve import limits_of
-from refnode.kernels.cuda.problem import segment_of, stage_table, way
+from refnode.kernels.cuda.problem import segment_of, table_of, way
 from refnode.kernels.cuda.run import PartRun
 from refnode.kernels.cuda.shape import Shape
 from refnode.kernels.cuda.shared import attempt, rates
@@ -54,7 +54,7 @@ class Stepper:
         run, S = self.run, self.S
         out, t = run.device.empty((S.width, run.batch), S.real), np.atleast_1d(t)
         s = np.array([self._fraction(t)])
-        row = stage_table(S.basis, TABLEAUX["euler"], run.problem, run.values, self.i, s, s, self.down)
+        row = table_of(S, TABLEAUX["euler"], run.problem, run.values, self.i, s, s, run.part, self.down)
         depths = run.to(np.broadcast_to(t, run.batch if S.own else 1))
         given = (run.x, self.theta, run.neurons, self.c, depths, run.to(row))
         run.device.launch(rates, S, run.blocks, S.threads, (run.to(y.T), out, *given))
@@ -111,7 +111,7 @@ class TileStepper(Stepper):
 
     def _segment(self, s: float, s_new: float) -> tuple[TileSegment, tuple[Any, ...]]:
         segment = self.run.segment(self.i, np.array([s, s_new]), self.down)
-        return segment, (self.run.x, segment.theta, segment.turned, self.run.layers, self.kept)
+        return segment, (self.run.x, segment.theta, segment.turned, self.run.layers, self.kept, segment.apart)
 
     def rate(self, t: Array, y: Array) -> Array:
         """y' or u' (b, w)."""

@@ -12,7 +12,7 @@ from refnode.kernels.cuda.gradient import gradient
 from refnode.kernels.cuda.layout import unpacked_gradient
 from refnode.kernels.cuda.own import own
 from refnode.kernels.cuda.problem import Segment, segment_of, shape_of
-from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, steps_apart
+from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, shares, steps_apart
 from refnode.kernels.cuda.shape import Keep
 from refnode.problem import Problem
 from refnode.solver import Solver
@@ -43,28 +43,28 @@ class Run(PartRun):
 
     def system(self, i: int, S: Any, c: Any, limits: Any) -> System:
         """What takes steps along segment i."""
-        return System(own, S, (self.x, self.segment(i).theta, self.neurons), c, limits)
+        segment = self.segment(i)
+        return System(own, S, (self.x, segment.theta, self.neurons, segment.table), c, limits)
 
     @property
     def bytes_held(self) -> int:
         """Of tapes and grids."""
         S, rows = self.S, sum(sum(self.kept(steps)) for steps in self.steps)
         numbers = self.batch * (S.width * (rows + 4) + 5 * sum(self.steps) * S.own)
-        numbers += self.blocks * ((1 + S.basis) * S.size + 4)
+        numbers += self.blocks * ((1 + S.basis) * S.size + 4) + self.batch * (2 + 3 * S.basis) * bool(S.functions)
         return numbers * np.dtype(S.real).itemsize
 
     def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
         """Segment i backwards, from the cotangent g (w, b) of y at its end."""
         S, device, segment, b = self.S, self.device, self.segment(i), self.batch
         numbers = (1 + S.basis) * S.size
-        g_x, g_ends = self.to(np.zeros((S.controls, b))), self.to(np.zeros((2, b)))
-        part = self.to(np.zeros((self.blocks, numbers + (4 if S.basis else 0))))    # neurons that are none stay zero
+        g_x, g_ends = self.to(np.zeros((S.controls, b))), self.to(np.zeros((4, b)))
+        part = self.to(np.zeros((self.blocks, numbers + S.depths)))    # neurons that are none stay zero
         longest, tape, stopped = np.int32(segment.steps), solved.tapes[i], self.stopped(solved)
         given = (*self.given(segment), segment.s, segment.s_new, longest, *tape, stopped, part)
         device.launch(gradient, S, self.blocks, S.threads, (g, g_x, g_ends, *given))
         total = device.host(part).astype(np.float64).sum(axis=0)
         size = sum(int(np.prod(shape)) for shape in self.problem.model.field.shapes.values())
         theta = unpacked_gradient(S, total[:numbers].reshape(1 + S.basis, S.size), size)
-        depths = total[numbers:] if S.basis else np.zeros(4)
         to_x, ends = (device.host(a).astype(np.float64) for a in (g_x, g_ends))
-        return Swept(g, to_x, ends, theta, depths)
+        return Swept(g, to_x, ends + shares(total[numbers:], b), theta)

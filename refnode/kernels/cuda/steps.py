@@ -10,6 +10,7 @@ import numpy as np
 from numba import cuda, from_dtype, uint64
 
 from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.psi import psi_of
 from refnode.kernels.cuda.shape import Shape, U
 
 
@@ -24,12 +25,12 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
     """Device functions.
 
     stage_state(B, i, h, y, k, u)     u = y + h sum_j a_ij k_j; for i = s, y_new
-    runge_kutta(W, end, table, row, c, B, t, t_new, h, y, x, first, psi, k, u)
-                                      stages first .. s - 1 in k (s w,), y_new in u; psi (m,) is set from the table's
-                                      rows row .. row + s - 1
+    runge_kutta(W, end, table, row, trajectory, c, B, t, t_new, h, y, x, first, psi, k, u)
+                                      stages first .. s - 1 in k (s w,), y_new in u; psi (m,) is
+                                      that of the table's rows row .. row + s - 1, or of the trajectory's own depths
     """
-    s, w, m = (U(n) for n in (S.butcher.stages, S.width, getattr(S, "basis", 0)))
-    node_at = s * s + s
+    s, w, node_at = U(S.butcher.stages), U(S.width), U(S.butcher.stages**2 + S.butcher.stages)
+    psi_at = psi_of(S, slopes=False) if rate else None
     scalar, real, one, width, fsal = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), S.width, S.butcher.fsal
 
     @device
@@ -46,15 +47,15 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
             u[j] = y[j] + h * u[j]
 
     @device
-    def runge_kutta(W, end, table, row, c, B, t, t_new, h, y, x, first, psi, k, u):
+    def runge_kutta(W, end, table, row, trajectory, c, B, t, t_new, h, y, x, first, psi, k, u):
         slope = cuda.local.array(width, scalar)
         i = uint64(first)
         while i < s:
             stage_state(B, i, h, y, k, u)
-            for r in range(m):
-                psi[r] = table[row + i, r]
             node = B[node_at + i]
-            rate(W, end, psi, c, t_new if node == one else t + node * h, u, x, slope)
+            tau = t_new if node == one else t + node * h
+            psi_at(table, row + i, trajectory, tau, psi)
+            rate(W, end, psi, c, tau, u, x, slope)
             for j in range(w):
                 k[i * w + j] = slope[j]
             i += U(1)

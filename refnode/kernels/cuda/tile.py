@@ -16,6 +16,7 @@ from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 from refnode.kernels.cuda.tile_product import product_of
+from refnode.kernels.cuda.tile_psi import put_psi_of, weight_of_row
 from refnode.kernels.cuda.tile_shape import TileShape
 
 
@@ -23,10 +24,12 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
     """The kernel that solves one segment, for blocks of S.threads, and its signature.
 
     y               (w, b) at the segment's start, and at its end;  x   control (n_x, b)
-    theta           of each stage (N s, p), or (1, p)
+    theta           of each stage (N s, p), or (1, p); or still and coefficients (1 + m, p) of theta(t) of each
+                    trajectory's own
     layers          of S.layers (L, 5), at run time, lest the compiler unroll the loop over them
     B               tableau (s s + 3 s,);  c   factors of the running loss (3,)
     t, t_new, h     of each step (N, 1), or (N, b) for grids of their own;  count   steps (1,) or (b,)
+    table           (2 + 3 m, b) of theta(t) of each trajectory's own (see psi.py), or (0, 0)
     tape_y, tape_k  (N + 1, w, b) and (N s, w, b), or (1, w, b) for what is not kept
     stopped         (b,) the step after which a trajectory was not finite, or -1; its tile goes on without it
     """
@@ -38,7 +41,7 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
     held_size, chunk_size, last = S.held_size, S.chunk_size, U((S.butcher.stages - 1) * S.width)
     states, all_stages, varies, own = S.keep != "nothing", S.keep == "stages", U(bool(S.basis)), S.own
 
-    def kernel(y, x, theta, layers, B, c, t, t_new, h, count, tape_y, tape_k, stopped):
+    def kernel(y, x, theta, layers, B, c, t, t_new, h, count, table, tape_y, tape_k, stopped):
         tableau = cuda.shared.array(tableau_size, scalar)
         held = cuda.shared.array(held_size, scalar, alignment=16)
         chunk = cuda.shared.array(chunk_size, scalar, alignment=16)
@@ -57,8 +60,8 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
         word, first = -1, U(0)
         for n in range(longest(count)):
             stages(
-                theta, n * s * varies, layers, c, tableau, t[n, at], t_new[n, at], h[n, at], now, x, i, there, first, s,
-                k, u, held, chunk,
+                theta, n * s * varies, layers, table, c, tableau, t[n, at], t_new[n, at], h[n, at], now, x, i, there,
+                first, s, k, u, held, chunk,
             )  # fmt: skip
             if not fsal:
                 stage_state(tableau, s, h[n, at], now, k, u)
@@ -86,7 +89,7 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
 
     one_, two, three = (array_of(real, n) for n in (1, 2, 3))
     grid, whole = (two, two, two), array_of(np.int32, 1)
-    return kernel, void(two, two, two, array_of(np.int64, 2), one_, one_, *grid, whole, three, three, whole)
+    return kernel, void(two, two, two, array_of(np.int64, 2), one_, one_, *grid, whole, two, three, three, whole)
 
 
 def tile_stages(S: TileShape) -> Any:
@@ -99,14 +102,14 @@ def tile_stages(S: TileShape) -> Any:
     node_at = s * s + s
 
     @device
-    def stages(theta, line, layers, c, tableau, t, t_new, h, now, x, i, there, first, last, k, u, held, chunk):
+    def stages(theta, line, layers, table, c, tableau, t, t_new, h, now, x, i, there, first, last, k, u, held, chunk):
         slope = cuda.local.array(width, scalar)
         r = first
         while r < last:
             stage_state(tableau, r, h, now, k, u)
             node = tableau[node_at + r]
             tau = t_new if node == one else t + node * h
-            enter(tau, u, x, i, there, held)
+            enter(table, tau, u, x, i, there, held)
             rate(theta, line + r * varies, layers, c, tau, u, held, chunk, slope)
             for j in range(w):
                 k[r * w + j] = slope[j]
@@ -134,12 +137,15 @@ def longest_of(S: TileShape) -> Any:
 
 
 def enter_of(S: TileShape) -> Any:
-    """Device function: what a trajectory's first layer is given stands in shared memory, and t if it is its own."""
+    """Device function: what a trajectory's first layer is given stands in shared memory, and t and psi if they are its
+    own."""
+    put_psi = put_psi_of(S)
     inputs_of, times_apart, times_at, rows = inputs_of_tile(S), S.times_apart, U(S.times_at), U(S.rows)
 
     @device
-    def enter(t, u, x, i, there, held):
+    def enter(table, t, u, x, i, there, held):
         inputs_of(u, x, i, there, held)
+        put_psi(table, i, there, t, held)
         tid = uint64(cuda.threadIdx.x)
         if times_apart and tid < rows:
             held[times_at + tid] = t
@@ -179,7 +185,7 @@ def rate_of_tile(S: TileShape) -> Any:
 def last_of(S: TileShape) -> Any:
     """Device function: slope = y' of the thread's trajectory, from what the hidden layers return, in `held`."""
     rows, d, o, first, hidden = U(S.rows), U(S.d), U(S.out), U(S.d - S.out), U(S.hidden)
-    real, zero, running = S.real, S.real(0), S.running
+    real, zero, running, weight = S.real, S.real(0), S.running, weight_of_row(S)
 
     @device
     def last(theta, stage, layers, c, t, u, held, slope):
@@ -187,14 +193,14 @@ def last_of(S: TileShape) -> Any:
         if tid < rows:
             i, W, row, bias = layers[hidden, 0], uint64(layers[hidden, 2]), layers[hidden, 3], layers[hidden, 4]
             for j in range(o):
-                slope[first + j] = theta[stage, uint64(bias) + j] if bias >= 0 else zero
+                slope[first + j] = weight(theta, stage, held, uint64(bias) + j) if bias >= 0 else zero
                 if row >= 0:
-                    slope[first + j] += t * theta[stage, uint64(row) + j]
+                    slope[first + j] += t * weight(theta, stage, held, uint64(row) + j)
             place, end = tid, tid + uint64(i) * rows
             while place < end:
                 h = held[place]
                 for j in range(o):
-                    slope[first + j] += h * theta[stage, W + j]
+                    slope[first + j] += h * weight(theta, stage, held, W + j)
                 place += rows
                 W += o
             for j in range(first):
@@ -253,11 +259,11 @@ def ahead_of(S: TileShape) -> Any:
                 held[(c0 + j) * rows + r0 + m] = x[m * square + j]
 
     @device
-    def ahead(theta, line, layers, t, u, x, i, there, held, chunk, kept):
+    def ahead(theta, line, layers, table, t, u, x, i, there, held, chunk, kept):
         tid = uint64(cuda.threadIdx.x)
         c0, r0 = tid % across * square, tid // across * square
         square_of = cuda.local.array(squared, scalar)
-        enter(t, u, x, i, there, held)
+        enter(table, t, u, x, i, there, held)
         for k in range(hidden):
             layer(theta, line, layers, k, t, held, chunk, c0, r0, square_of)
             if r0 < rows:

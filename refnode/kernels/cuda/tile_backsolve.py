@@ -15,6 +15,7 @@ from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 from refnode.kernels.cuda.tile import ahead_of, last_of, longest_of
 from refnode.kernels.cuda.tile_costate import TileCostate, cotangents_of
+from refnode.kernels.cuda.tile_psi import moves_of
 from refnode.kernels.cuda.tile_vjp import back_of
 
 
@@ -32,7 +33,7 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
     kept            (blocks, S.kept_size) room
     part            (blocks, 1 + m, p) each block's integrals;  sizes, missed   likewise sums of absolute terms, and
                     room for a step's errors, with S.estimates
-    ends            (2, blocks, threads) what theta'(t) gives to t0 and T
+    ends            (2, blocks, threads) what theta'(t) gives to t0 and T; that of a trajectory's own in its thread
     worst           (blocks, threads) each thread's largest error of a step, with S.estimates
     """
     load, stage, clear, judge, longest = load_of(), _stage(S), _clear(S), _judge(S), longest_of(S)
@@ -113,7 +114,7 @@ def _costate(S: TileCostate) -> Any:
         )  # fmt: skip
         for j in range(d):
             rate[j] = real(0)
-        ahead(theta, line, layers, t, v, x, i, there, held, chunk, kept)
+        ahead(theta, line, layers, table, t, v, x, i, there, held, chunk, kept)
         cuda.syncthreads()
         last(theta, line, layers, c, t, v, held, rate)
         cotangents(c, v, there, share, rate, g_f, g_z)
@@ -132,6 +133,7 @@ def _stage(S: TileCostate) -> Any:
     costate, scalar, one = _costate(S), from_dtype(np.dtype(S.dtype)), S.real(1)
     w, s, m, varies = U(S.width), U(S.butcher.stages), U(S.basis), U(bool(S.basis))
     b_at, node_at, error_at, t0_at = s * s, s * s + s, s * s + s + s, U(2 * S.basis + 2)
+    apart, moves = bool(S.functions), moves_of(S)
 
     @device
     def stage(
@@ -139,12 +141,16 @@ def _stage(S: TileCostate) -> Any:
         part, sizes, missed, ends,
     ):
         turn, node, weight = cuda.local.array(2, scalar), B[node_at + r], B[b_at + r]
-        sums = (part, sizes, missed, weight, B[error_at + r])
+        sums, tau = (part, sizes, missed, weight, B[error_at + r]), t_new if node == one else t + node * h
         costate(
-            theta, turned, slopes, (row + r) * varies, layers, c, t_new if node == one else t + node * h, v, x, i,
-            there, -h, g_x, table, row + r, held, chunk, kept, sums, turn, k, r * w,
+            theta, turned, slopes, (row + r) * varies, layers, c, tau, v, x, i, there, -h, g_x, table,
+            row + r, held, chunk, kept, sums, turn, k, r * w,
         )  # fmt: skip
-        if m:
+        if apart:
+            _, by_t0, by_T = moves(table, i, there, tau, turn[1])
+            ends[0] += weight * by_t0
+            ends[1] += weight * by_T
+        elif m:
             for q in range(U(2)):
                 ends[q] += weight * table[row + r, t0_at + q] * turn[1]
 

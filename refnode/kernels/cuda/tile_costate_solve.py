@@ -7,7 +7,7 @@ import numpy as np
 
 from refnode.arrays import Array
 from refnode.kernels.cuda.costate_solve import Gathered, PartDown
-from refnode.kernels.cuda.problem import stage_table
+from refnode.kernels.cuda.problem import table_of
 from refnode.kernels.cuda.tile_backsolve import tile_backsolve
 from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.cuda.tile_largest import tile_largest
@@ -47,10 +47,13 @@ class TileDown(PartDown):
         if S.estimates:
             size = device.host(sizes).astype(np.float64).sum(axis=0)
             error = float(device.host(worst).astype(np.float64).max(axis=1).sum())
+        of_depths = np.broadcast_to(of_ends.sum(axis=(1, 2))[:, None] / b, (2, b))
+        if S.functions:
+            of_depths = of_ends[:, :, : S.rows].reshape(2, -1)[:, :b]
         stages = S.butcher.stages - (S.butcher.fsal and not S.estimates)
         word = np.where(np.isfinite(end).all(axis=0), DONE, NOT_FINITE)
         return Gathered(
-            end.T, to_x, total.sum(axis=0), size, of_ends.sum(axis=(1, 2)), error, word,
+            end.T, to_x, total.sum(axis=0), size, of_depths, error, word,
             nfe + stages * segment.steps,
         )  # fmt: skip
 
@@ -58,9 +61,10 @@ class TileDown(PartDown):
         """The largest entry of g dl/dz at the ends of segment i's steps up, whose states are on a tape."""
         run, S, grid = self.run, replace(self.S, estimates=False), self.run.grid(i, self.run.fractions[i])
         s, t = (np.concatenate([a, b[-1:]]) for a, b in ((grid.s, grid.s_new), (grid.t, grid.t_new)))
-        table = stage_table(S.basis, TABLEAUX["euler"], self.problem, run.values, i, s[:, 0], s[:, 0])
-        theta, over, _ = run.lines(i, table)
+        euler = TABLEAUX["euler"]
+        table = table_of(S, euler, self.problem, run.values, i, s[:, 0], s[:, 0], self.part)
+        (theta, over, _), apart = run.lines(i, table), table if S.functions else np.zeros((0, 0))
         found, count = run.device.empty((run.batch,), S.real), run.device.array(grid.count)
-        given = (run.x, theta, over, run.layers, run.kept_by(S), self.c, run.to(t), tape_y, count)
+        given = (run.x, theta, over, run.layers, run.kept_by(S), run.to(apart), self.c, run.to(t), tape_y, count)
         run.device.launch(tile_largest, S, run.blocks, S.threads, (found, *given))
         return float(np.max(run.device.host(found)))

@@ -14,6 +14,7 @@ from refnode.kernels.cuda.compile import array_of, device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, step_back_of
 from refnode.kernels.cuda.tile import longest_of, tile_stages
+from refnode.kernels.cuda.tile_psi import moves_of
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_vjp import tile_vjp_of
 
@@ -24,15 +25,16 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
     g               (w, b) the cotangent of y at the segment's end, and when it is done at its start
     g_x             (n_x, b) of the control, added to
     x .. count      as in `refnode.kernels.cuda.tile`; turned   theta with every W transposed
-    slopes          dtheta/du of each stage (N s, p), or (1, 1) where theta is constant
-    table           psi, psi' and the derivatives of u by the segment's start and end, t0 and T (N s, 2 m + 4)
+    slopes          dtheta/du of each stage (N s, p), or (1, 1) where theta is constant or each trajectory's own
+    table           psi, psi' and the derivatives of u by the segment's start and end, t0 and T (N s, 2 m + 4), or
+                    each trajectory's (2 + 3 m, b)
     s, s_new        fractions of the segment, (N, 1) or (N, b)
     tape_y, tape_k  what the forward solve kept
     stopped         (b,) trajectories that stopped there have no gradient, and disturb no other
     kept            (blocks, S.kept_size) room
     part            (blocks, 1 + m, p) each block's gradient of theta and its coefficients
-    depths          (blocks, 4) each block's gradient of the segment's start and end, t0 and T; or (2, b) that of each
-                    trajectory's own start and end
+    depths          (blocks, 4) each block's gradient of the segment's start and end, t0 and T; or (4, b) that of each
+                    trajectory's own start and end, and of t0 and T
     """
     load, stages, step_back, finish = load_of(), tile_stages(S), step_back_of(S, _stage_vjp(S)), _finish(S)
     scalar, real, stored = from_dtype(np.dtype(S.dtype)), S.real, S.keep == "stages"
@@ -82,8 +84,8 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
                         k[r * w + j] = tape_k[n * s + r, j, i] if moving else real(0)
             else:
                 stages(
-                    theta, n * s * varies, layers, c, tableau, t[n, at], t_new[n, at], length, y, x, i, live, U(0),
-                    used, k, u, held, chunk,
+                    theta, n * s * varies, layers, table, c, tableau, t[n, at], t_new[n, at], length, y, x, i, live,
+                    U(0), used, k, u, held, chunk,
                 )  # fmt: skip
             rest = (
                 theta, turned, slopes, n * s, layers, c, x, i, live, g_x, table, held, chunk, kept, part,
@@ -107,7 +109,7 @@ def _stage_vjp(S: TileShape) -> Any:
     """
     vjp, scalar, real, width, two = tile_vjp_of(S), from_dtype(np.dtype(S.dtype)), S.real, S.width, S.real(2)
     w, d, o, first, m = (U(n) for n in (S.width, S.d, S.out, S.d - S.out, S.basis))
-    varies, depths, running = U(bool(S.basis)), U(4), S.running
+    varies, depths, running, apart, moves = U(bool(S.basis)), U(4), S.running, bool(S.functions), moves_of(S)
 
     @device
     def stage_vjp(r, t, u, rate, g, g_u, ends, rest):
@@ -127,6 +129,11 @@ def _stage_vjp(S: TileShape) -> Any:
             theta, turned, slopes, (row + r) * varies, layers, t, u, x, i, there, g_f, g_u, g_x, table, row + r, held,
             chunk, kept, part, turn,
         )  # fmt: skip
+        if apart:
+            by_t, by_t0, by_T = moves(table, i, there, t, turn[1])
+            ends[2] += by_t0
+            ends[3] += by_T
+            return turn[0] + by_t
         if m:
             for q in range(depths):
                 ends[q] += table[row + r, m + m + q] * turn[1]
@@ -142,7 +149,8 @@ def _finish(S: TileShape) -> Any:
     @device
     def finish_own(ends, i, there, sums, depths):
         if there:
-            depths[U(0), i], depths[U(1), i] = ends[0], ends[1]
+            for q in range(four):
+                depths[q, i] = ends[q]
 
     @device
     def finish(ends, i, there, sums, depths):

@@ -11,6 +11,7 @@ from numba import cuda, from_dtype, uint64
 from refnode.kernels.cuda.compile import device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_product import product_of
+from refnode.kernels.cuda.tile_psi import psi_of_row, weight_of_row
 from refnode.kernels.cuda.tile_shape import TileShape
 
 
@@ -18,37 +19,50 @@ def last_inputs_of(S: TileShape) -> Any:
     """The cotangent of what the last layer is given, as squares x from g (o, rows)."""
     real, scalar, side = S.real, from_dtype(np.dtype(S.dtype)), S.square
     rows, square, o, last, one = U(S.rows), U(S.square), U(S.out), U(S.hidden), U(1)
+    apart, psi, lines = bool(S.functions), psi_of_row(S), U(S.lines)
 
     @device
-    def last_inputs(theta, line, layers, g, c0, r0, x):
+    def add(theta, line, c, i, W, g, held, c0, r0, a, b, x):
+        q = U(0)
+        while q < o:
+            for m in range(square):
+                a[m] = g[q * rows + r0 + m] * psi(held, c, r0 + m)
+            for j in range(square):
+                b[j] = theta[line, W + (c0 + j) * o + q] if c0 + j < i else real(0)
+            for m in range(square):
+                for j in range(square):
+                    x[m * square + j] += a[m] * b[j]
+            q += one
+
+    @device
+    def last_inputs(theta, line, layers, g, held, c0, r0, x):
         i, W = uint64(layers[last, 0]), uint64(layers[last, 2])
         a, b = cuda.local.array(side, scalar), cuda.local.array(side, scalar)
         for q in range(square * square):
             x[q] = real(0)
         if r0 < rows:
-            q = U(0)
-            while q < o:
-                for m in range(square):
-                    a[m] = g[q * rows + r0 + m]
-                for j in range(square):
-                    b[j] = theta[line, W + (c0 + j) * o + q] if c0 + j < i else real(0)
-                for m in range(square):
-                    for j in range(square):
-                        x[m * square + j] += a[m] * b[j]
-                q += one
+            c = U(0)
+            while c < lines:
+                add(theta, c if apart else line, c, i, W, g, held, c0, r0, a, b, x)
+                c += one
 
     return last_inputs
 
 
 def hidden_inputs_of(S: TileShape) -> Any:
     """The cotangent of what a layer between hidden ones is given: d W^T as squares x from d (o, rows)."""
-    multiply, clear, rows = product_of(S).multiply, clear_of(S), U(S.rows)
+    multiply, clear, rows, apart = product_of(S).multiply, clear_of(S), U(S.rows), bool(S.functions)
+    lines, own_at, one = U(S.lines), U(S.own_at), U(1)
 
     @device
     def inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, x):
         i, o, W = uint64(layers[k, 0]), uint64(layers[k, 1]), uint64(layers[k, 2])
         clear(x)
-        multiply(held, rows, r0, turned, line, W, i, o, chunk, c0, r0 < rows, x)
+        c = U(0)
+        while c < lines:
+            weights = own_at + c * rows + r0
+            multiply(held, rows, r0, turned, c if apart else line, W, i, o, chunk, c0, r0 < rows, weights, x)
+            c += one
 
     return inputs_vjp
 
@@ -69,13 +83,18 @@ def first_state_of(S: TileShape) -> Any:
 
 def along_of(S: TileShape) -> Any:
     """Device function: sum_j W_j d_j of the thread's trajectory, of d (o, rows)."""
+    return along_by(S, weight_of_row(S))
+
+
+def along_by(S: TileShape, weight: Any) -> Any:
+    """The same, where `weight` says what of theta W_j is."""
     real, rows, one = S.real, U(S.rows), U(1)
 
     @device
     def along(theta, line, W, o, held):
         place, total, end = uint64(cuda.threadIdx.x), real(0), W + o
         while end > W:
-            total += theta[line, W] * held[place]
+            total += weight(theta, line, held, W) * held[place]
             W += one
             place += rows
         return total

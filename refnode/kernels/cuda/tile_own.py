@@ -25,7 +25,7 @@ def tile_own(S: TileShape) -> tuple[Callable[..., None], Any]:
     signature.
 
     y               (w, b) at the segment's start, and at its end
-    x .. kept       as in `refnode.kernels.cuda.tile_shared`;  B, c   tableau, factors of the running loss
+    x .. table      as in `refnode.kernels.cuda.tile_shared`;  B, c   tableau, factors of the running loss
     limits .. word  as in `refnode.kernels.cuda.own`
     """
     load, stages, still = load_of(), system_stages_of(S), _still(S)
@@ -37,8 +37,8 @@ def tile_own(S: TileShape) -> tuple[Callable[..., None], Any]:
     held_size, chunk_size, stage_count, two = S.held_size, S.chunk_size, U(S.butcher.stages), U(2)
 
     def kernel(
-        y, x, theta, turned, layers, kept, B, c, limits, start, end, ds, max_steps, tape_y, tape_s, count, rejected,
-        word,
+        y, x, theta, turned, layers, kept, table, B, c, limits, start, end, ds, max_steps, tape_y, tape_s, count,
+        rejected, word,
     ):  # fmt: skip
         tableau = cuda.shared.array(tableau_size, scalar)
         held = cuda.shared.array(held_size, scalar, alignment=16)
@@ -70,7 +70,8 @@ def tile_own(S: TileShape) -> tuple[Callable[..., None], Any]:
             if until == two:                                # a first stage which is as far as the probe
                 h = h0 * length / tableau[stage_count]
             stages(
-                theta, turned, layers, c, tableau, t, t_new, h, now, x, i, there, begin, until, held, chunk, kept, k, u
+                theta, turned, layers, table, c, tableau, t, t_new, h, now, x, i, there, begin, until, held, chunk,
+                kept, k, u,
             )  # fmt: skip
             if until == U(1):
                 h0, d1 = probe(L, length, now, k, u)
@@ -105,8 +106,8 @@ def tile_own(S: TileShape) -> tuple[Callable[..., None], Any]:
 
     one_, two_, three, whole = *(array_of(real, n) for n in (1, 2, 3)), array_of(np.int32, 1)
     return kernel, void(
-        two_, two_, two_, two_, array_of(np.int64, 2), two_, one_, one_, one_, one_, one_, one_, int32, three, two_,
-        whole, whole, whole,
+        two_, two_, two_, two_, array_of(np.int64, 2), two_, two_, one_, one_, one_, one_, one_, one_, int32, three,
+        two_, whole, whole, whole,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from refnode.kernels.cuda.shape import Keep
+from refnode.kernels.cuda.shape import Functions, Keep
 from refnode.tableau import TABLEAUX, Tableau
 
 LARGEST_WIDTH = 128
@@ -24,6 +24,7 @@ class TileShape:
     tableau   name
     keep      what a forward solve leaves for its gradient
     own       whether every trajectory has a grid of its own
+    functions the family of psi where each trajectory has its own theta(t), as in `refnode.kernels.cuda.shape`
     """
 
     dtype: Literal["float32", "float64"]
@@ -38,6 +39,7 @@ class TileShape:
     tableau: str = "rk4"
     keep: Keep = "nothing"
     own: bool = False
+    functions: Functions = ""
 
     @property
     def butcher(self) -> Tableau:
@@ -110,9 +112,27 @@ class TileShape:
         return self.rows * max(self.columns, self.inputs)
 
     @property
-    def held_size(self) -> int:
-        """Numbers of shared memory for these, and for t where it is each trajectory's own."""
+    def own_at(self) -> int:
+        """Behind it, psi_0 = 1, psi_1 .. psi_m where they are each trajectory's own."""
         return self.times_at + self.rows * self.times_apart
+
+    @property
+    def slopes_at(self) -> int:
+        """And psi_1' .. psi_m'."""
+        return self.own_at + self.rows * (1 + self.basis)
+
+    @property
+    def lines(self) -> int:
+        """Sums that a layer consists of: one, or one for each line of theta, weighted by psi."""
+        return 1 + self.basis if self.functions else 1
+
+    @property
+    def held_size(self) -> int:
+        """Numbers of shared memory for all of these."""
+        return self.own_at + self._own_size(self.rows)
+
+    def _own_size(self, rows: int) -> int:
+        return rows * (1 + 2 * self.basis) if self.functions else 0
 
     @property
     def chunk_size(self) -> int:
@@ -122,7 +142,7 @@ class TileShape:
 
     def _shared(self, rows: int, chunk: int) -> int:
         held, ends = rows * max(self.columns, self.inputs), rows * max(self.inputs, self.out)
-        return (held + max(chunk * self.columns, ends)) * np.dtype(self.dtype).itemsize
+        return (held + self._own_size(rows) + max(chunk * self.columns, ends)) * np.dtype(self.dtype).itemsize
 
     @property
     def slopes_kept(self) -> bool:

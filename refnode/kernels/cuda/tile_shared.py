@@ -20,12 +20,12 @@ def tile_rates(S: TileShape) -> tuple[Callable[..., None], Any]:
 
     y, k            (w, b);  t   (1,) or (b,)
     x .. layers     as in `refnode.kernels.cuda.tile_gradient`, of one stage;  c   as in `.tile_backsolve` for a costate
-    kept            (blocks, S.kept_size) room for a costate's
+    kept            (blocks, S.kept_size) room for a costate's;  table   as in `refnode.kernels.cuda.tile`
     """
     rate, scalar, real, own = system_of(S), from_dtype(np.dtype(S.dtype)), S.real, S.own
     w, rows, width, held_size, chunk_size = U(S.width), U(S.rows), S.width, S.held_size, S.chunk_size
 
-    def kernel(y, k, x, theta, turned, layers, kept, c, t):
+    def kernel(y, k, x, theta, turned, layers, kept, table, c, t):
         held = cuda.shared.array(held_size, scalar, alignment=16)
         chunk = cuda.shared.array(chunk_size, scalar, alignment=16)
         tid = uint64(cuda.threadIdx.x)
@@ -35,20 +35,20 @@ def tile_rates(S: TileShape) -> tuple[Callable[..., None], Any]:
         for j in range(w):
             now[j] = y[j, i] if there else real(0)
         t_now = t[i if own and there else U(0)]
-        rate(theta, turned, U(0), layers, c, t_now, now, x, i, there, held, chunk, kept, slope, U(0))
+        rate(theta, turned, U(0), layers, table, c, t_now, now, x, i, there, held, chunk, kept, slope, U(0))
         if there:
             for j in range(w):
                 k[j, i] = slope[j]
 
     one, two = array_of(real, 1), array_of(real, 2)
-    return kernel, void(two, two, two, two, two, array_of(np.int64, 2), two, one, one)
+    return kernel, void(two, two, two, two, two, array_of(np.int64, 2), two, two, one, one)
 
 
 def tile_attempt(S: TileShape) -> tuple[Callable[..., None], Any]:
     """The kernel that takes one step, for blocks of S.threads and tableaux with FSAL, and its signature.
 
     y, y_new        (w, b) states before and after it;  k_first, k_last   (w, b) its first and its last stage
-    x .. kept       as in `tile_rates`, of this step;  B   tableau (s s + 3 s,)
+    x .. table      as in `tile_rates`, of this step;  B   tableau (s s + 3 s,)
     limits          of `Limits` (8,);  t, t_new, h   (1, 1) or (1, b)
     errors          (blocks, 2) as in `refnode.kernels.cuda.shared`
     """
@@ -59,7 +59,7 @@ def tile_attempt(S: TileShape) -> tuple[Callable[..., None], Any]:
     s = U(S.butcher.stages)
 
     def kernel(
-        y, y_new, k_first, k_last, x, theta, turned, layers, kept, B, c, limits, t, t_new, h, errors
+        y, y_new, k_first, k_last, x, theta, turned, layers, kept, table, B, c, limits, t, t_new, h, errors
     ):  # fmt: skip
         tableau = cuda.shared.array(tableau_size, scalar)
         held = cuda.shared.array(held_size, scalar, alignment=16)
@@ -78,8 +78,8 @@ def tile_attempt(S: TileShape) -> tuple[Callable[..., None], Any]:
         at, error = i if own and there else U(0), real(0)
         length = h[U(0), at]
         stages(
-            theta, turned, layers, c, tableau, t[U(0), at], t_new[U(0), at], length, now, x, i, there, U(1), s, held,
-            chunk, kept, k, u,
+            theta, turned, layers, table, c, tableau, t[U(0), at], t_new[U(0), at], length, now, x, i, there, U(1), s,
+            held, chunk, kept, k, u,
         )  # fmt: skip
         if there:
             L = Limits(
@@ -92,5 +92,5 @@ def tile_attempt(S: TileShape) -> tuple[Callable[..., None], Any]:
 
     one, two = array_of(real, 1), array_of(real, 2)
     return kernel, void(
-        two, two, two, two, two, two, two, array_of(np.int64, 2), two, one, one, one, two, two, two, two
+        two, two, two, two, two, two, two, array_of(np.int64, 2), two, two, one, one, one, two, two, two, two
     )  # fmt: skip

@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.bases import PiecewiseConstant
 from refnode.control import control_of
-from refnode.depth import Galerkin
 from refnode.field import MLP
 from refnode.kernels.cuda.device import Device
-from refnode.kernels.cuda.problem import Steps, depth_weights, refusal_of_depth, stage_table, steps_of
-from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, steps_apart
+from refnode.kernels.cuda.problem import (
+    Steps,
+    apart,
+    depth_weights,
+    functions_of,
+    refusal_of_depth,
+    steps_of,
+    table_of,
+    varies,
+)
+from refnode.kernels.cuda.run import PartRun, Solved, Swept, System, shares, steps_apart
 from refnode.kernels.cuda.shape import Keep
 from refnode.kernels.cuda.tile import tile_forward
 from refnode.kernels.cuda.tile_costate import TileCostate
@@ -37,7 +44,7 @@ def refusal(problem: Problem, solver: Solver) -> str:
         return "adaptive steps of a tableau without FSAL are not compiled"
     if why := refusal_of_depth(problem, solver):
         return why
-    if not tile_shape_of(problem, solver, np.float64, "nothing").fits:
+    if not tile_shape_of(problem, solver, np.float64, "nothing", apart(problem, solver)).fits:
         return "the field has more inputs or outputs than shared memory holds"
     return ""
 
@@ -47,11 +54,10 @@ def tile_shape_of(problem: Problem, solver: Solver, dtype: Any, keep: Keep, own:
     field, depth = problem.model.field, problem.model.depth
     control = control_of(problem.model.control, problem.values.x)
     timed = tuple(field.shapes[f"W{k}"][0] > field.widths[k] for k in range(field.depth))
-    varies = type(depth) is Galerkin and type(depth.basis) is not PiecewiseConstant
     return TileShape(
         np.dtype(dtype).name, problem.model.state_width, tuple(field.widths[1:]), field.act,
         0 if control is None else control.shape[1], field.bias, timed, bool(problem.loss.running),
-        depth.basis.m if varies else 0, solver.method, keep, own,
+        depth.basis.m if varies(problem) else 0, solver.method, keep, own, functions_of(problem, own),
     )  # fmt: skip
 
 
@@ -69,6 +75,8 @@ class TileSegment:
 
     theta, turned    (N s, p), or (1, p) where theta is constant;  slopes   dtheta/du (N s, p), or (1, 1)
     table            (N s, 2 m + 4)
+    apart            table (2 + 3 m, b), where each trajectory has its own theta(t); then theta, turned are (1 + m, p).
+                     Else (0, 0)
     t, t_new, h      (N, 1) or (N, b);  s, s_new   their fractions of the segment;  count   steps (1,) or (b,)
     """
 
@@ -76,6 +84,7 @@ class TileSegment:
     turned: Any
     slopes: Any
     table: Any
+    apart: Any
     t: Any
     t_new: Any
     h: Any
@@ -106,8 +115,9 @@ class TileRun(PartRun):
         """Segment i's arrays, on the device; or those of its way down, or on other fractions."""
         S, problem, values = self.S, self.problem, self.values
         grid = self.grid(i, self.fractions[i] if fractions is None else fractions, down)
-        table = stage_table(S.basis, S.butcher, problem, values, i, grid.s[:, 0], grid.s_new[:, 0], down)
-        arrays = self.to(table), *(self.to(a) for a in grid[:5])
+        table = table_of(S, S.butcher, problem, values, i, grid.s[:, 0], grid.s_new[:, 0], self.part, down)
+        apart = table if S.functions else np.zeros((0, 0))
+        arrays = (self.to(a) for a in (table, apart, *grid[:5]))
         return TileSegment(*self.lines(i, table), *arrays, self.device.array(grid.count))
 
     def grid(self, i: int, fractions: Array, down: bool = False) -> Steps:
@@ -118,13 +128,16 @@ class TileRun(PartRun):
         """theta, turned and slopes for the rows of a table, on the device."""
         m, cell, (still, A) = self.S.basis, self.problem.layout.cells[i], depth_weights(self.problem, self.values)
         theta, slopes = (still + A[cell] if len(A) else still)[None], np.zeros((1, 1))
-        if m:
+        if self.S.functions:
+            theta = np.vstack([still, A])
+        elif m:
             theta, slopes = still + table[:, :m] @ A, table[:, m : 2 * m] @ A
         return self.to(theta), self.to(turned(self.S, theta)), self.to(slopes)
 
     def given(self, segment: TileSegment) -> tuple[Any, ...]:
         """What the forward kernel reads of a segment."""
-        return (self.x, segment.theta, self.layers, self.B, self.c, segment.t, segment.t_new, segment.h, segment.count)
+        grid = (segment.t, segment.t_new, segment.h, segment.count, segment.apart)
+        return (self.x, segment.theta, self.layers, self.B, self.c, *grid)
 
     def kept_by(self, S: TileShape) -> Any:
         """Room for what hidden layers return, where a costate's slopes need it."""
@@ -133,14 +146,14 @@ class TileRun(PartRun):
     def system(self, i: int, S: Any, c: Any, limits: Any) -> System:
         """What takes steps along segment i."""
         segment = self.segment(i)
-        given = (self.x, segment.theta, segment.turned, self.layers, self.kept_by(S))
+        given = (self.x, segment.theta, segment.turned, self.layers, self.kept_by(S), segment.apart)
         return System(tile_own, S, given, c, limits)
 
     @property
     def bytes_held(self) -> int:
         """Of tapes, of theta at all stages, and of the blocks' own memory."""
         S, rows = self.S, sum(sum(self.kept(steps)) for steps in self.steps)
-        lines = max(self.steps) * S.butcher.stages if S.basis else 1
+        lines = S.lines if S.functions else max(self.steps) * S.butcher.stages if S.basis else 1
         numbers = self.batch * (S.width * (rows + 4) + 5 * sum(self.steps) * S.own) + 3 * S.size * lines
         if S.keep != "nothing":
             numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)
@@ -152,13 +165,13 @@ class TileRun(PartRun):
         g_x = self.to(np.zeros((S.controls, b)))
         kept = device.empty((self.blocks, S.kept_size), S.real)
         part = device.empty((self.blocks, 1 + S.basis, S.size), S.real)
-        depths = device.empty((2, b) if S.own else (self.blocks, 4), S.real)
-        x, theta, *rest = self.given(segment)
+        depths = device.empty((4, b) if S.own else (self.blocks, 4), S.real)
+        x, theta, *rest, _ = self.given(segment)
         given = (
             x, theta, segment.turned, segment.slopes, *rest, segment.table, segment.s, segment.s_new,
             *solved.tapes[i], self.stopped(solved), kept, part, depths,
         )  # fmt: skip
         device.launch(tile_gradient, S, self.blocks, S.threads, (g, g_x, *given))
         to_x, theta, ends = (device.host(a).astype(np.float64) for a in (g_x, part, depths))
-        own, shared = (ends, np.zeros(4)) if S.own else (np.zeros((2, b)), ends.sum(axis=0))
-        return Swept(g, to_x, own, theta.sum(axis=0), shared)
+        ends = ends if S.own else np.broadcast_to(shares(ends.sum(axis=0), b), (4, b))
+        return Swept(g, to_x, ends, theta.sum(axis=0))

@@ -12,15 +12,16 @@ from refnode.kernels.cuda.tile_shape import TileShape
 
 def add_of(S: TileShape) -> Any:
     """Device function: add to the gradient of theta[q], and of its coefficients; the share of theta'(u) is returned.
+    Where theta(t) is each trajectory's own, `number` is weighted by psi_c, and belongs to coefficient c alone.
 
     A `while` loop: NVVM 13.0 miscompiles a range over r here (tests/cuda/test_miscompile.py).
     """
-    m, one, zero, put = U(S.basis), U(1), S.real(0), _put(S)
+    m, one, zero, put, apart, first = U(S.basis), U(1), S.real(0), _put(S), bool(S.functions), U(0)
 
     @device
-    def add(sums, table, slopes, row, q, number):
-        put(sums, U(0), q, number)
-        if not m:
+    def add(sums, table, slopes, row, c, q, number):
+        put(sums, c if apart else first, q, number)
+        if not m or apart:
             return zero
         r = U(0)
         while r < m:

@@ -21,7 +21,7 @@ from refnode.kernels.cuda.tile_shape import TileShape
 
 
 def system_of(S: TileShape) -> Any:
-    """Device function slope(theta, turned, line, layers, c, t, v, x, i, there, held, chunk, kept, k, at).
+    """Device function slope(theta, turned, line, layers, table, c, t, v, x, i, there, held, chunk, kept, k, at).
 
     k[at ..] = y', or u', of the thread's trajectory; kept (blocks, S.kept_size) is room for a costate's.
     """
@@ -37,15 +37,15 @@ def system_stages_of(S: TileShape) -> Any:
 
     @device
     def stages(
-        theta, turned, layers, c, B, t, t_new, h, now, x, i, there, first, last, held, chunk, kept, k, u
+        theta, turned, layers, table, c, B, t, t_new, h, now, x, i, there, first, last, held, chunk, kept, k, u
     ):  # fmt: skip
         r = first
         while r < last:
             stage_state(B, r, h, now, k, u)
             node = B[node_at + r]
             slope(
-                theta, turned, r * varies, layers, c, t_new if node == one else t + node * h, u, x, i, there, held,
-                chunk, kept, k, r * w,
+                theta, turned, r * varies, layers, table, c, t_new if node == one else t + node * h, u, x, i, there,
+                held, chunk, kept, k, r * w,
             )  # fmt: skip
             r += U(1)
 
@@ -58,11 +58,11 @@ def _state_slope(S: TileShape) -> Any:
     scalar, real, w, width = from_dtype(np.dtype(S.dtype)), S.real, U(S.width), S.width
 
     @device
-    def slope(theta, turned, line, layers, c, t, v, x, i, there, held, chunk, kept, k, at):
+    def slope(theta, turned, line, layers, table, c, t, v, x, i, there, held, chunk, kept, k, at):
         found = cuda.local.array(width, scalar)
         for j in range(w):
             found[j] = real(0)
-        enter(t, v, x, i, there, held)
+        enter(table, t, v, x, i, there, held)
         rate(theta, line, layers, c, t, v, held, chunk, found)
         for j in range(w):
             k[at + j] = found[j]
@@ -76,13 +76,13 @@ def _costate_slope(S: TileCostate) -> Any:
     scalar, real, one, d, depth = from_dtype(np.dtype(S.dtype)), S.real, S.real(1), U(S.d), S.d + 1
 
     @device
-    def slope(theta, turned, line, layers, c, t, v, x, i, there, held, chunk, kept, k, at):
+    def slope(theta, turned, line, layers, table, c, t, v, x, i, there, held, chunk, kept, k, at):
         rate, g_f, g_z = (
             cuda.local.array(depth, scalar), cuda.local.array(depth, scalar), cuda.local.array(depth, scalar)
         )  # fmt: skip
         for j in range(d):
             rate[j] = real(0)
-        ahead(theta, line, layers, t, v, x, i, there, held, chunk, kept)
+        ahead(theta, line, layers, table, t, v, x, i, there, held, chunk, kept)
         cuda.syncthreads()
         last(theta, line, layers, c, t, v, held, rate)
         cotangents(c, v, there, one, rate, g_f, g_z)
@@ -124,7 +124,7 @@ def _back(S: TileCostate) -> Any:
             for q in range(o):
                 chunk[q * rows + tid] = g_f[q]
         cuda.syncthreads()
-        last_inputs(theta, line, layers, chunk, c0, r0, x)
+        last_inputs(theta, line, layers, chunk, held, c0, r0, x)
         k = hidden
         while k > U(0):
             k -= one

@@ -20,8 +20,10 @@ from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile import ahead_of, inputs_of_tile
 from refnode.kernels.cuda.tile_inputs import along_of, clear_of, first_state_of, hidden_inputs_of, last_inputs_of
 from refnode.kernels.cuda.tile_product import product_of
+from refnode.kernels.cuda.tile_psi import psi_of_row, weight_of_row
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_sums import add_of, weight_of_sums
+from refnode.kernels.cuda.tile_turn import first_turn_of, hidden_turn_of, last_turn_of, offsets_turn_of
 
 
 def tile_vjp_of(S: TileShape) -> Any:
@@ -33,7 +35,7 @@ def tile_vjp_of(S: TileShape) -> Any:
     g_x                      (n_x, b) added to;  there   whether the thread has a trajectory
     kept, part               (blocks, S.kept_size); (blocks, 1 + m, p), added to
     turn                     turn[0] becomes the thread's share of the cotangent of t, or the cotangent of its own t;
-                             turn[1] its share of that of u
+                             turn[1] likewise of u
     """
     ahead, back = ahead_of(S), back_of(S)
 
@@ -41,7 +43,7 @@ def tile_vjp_of(S: TileShape) -> Any:
     def vjp(
         theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part, turn
     ):
-        ahead(theta, line, layers, t, u, x, i, there, held, chunk, kept)
+        ahead(theta, line, layers, table, t, u, x, i, there, held, chunk, kept)
         back(
             theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk, kept, part,
             turn,
@@ -59,6 +61,9 @@ def back_of(S: TileShape) -> Any:
     square, rows, columns, across = U(S.square), U(S.rows), U(S.columns), U(S.columns // S.square)
     hidden, plane, one = U(S.hidden), U(S.rows * S.columns), U(1)
     slopes_kept, planes = S.slopes_kept, U(S.kept_size // (S.rows * S.columns))
+    apart, offsets_turn, hidden_turn, first_turn = (
+        bool(S.functions), offsets_turn_of(S), hidden_turn_of(S), first_turn_of(S)
+    )  # fmt: skip
 
     @device
     def before(x, k, r0, c0, held, kept):
@@ -106,11 +111,19 @@ def back_of(S: TileShape) -> Any:
             else:
                 first_weights_vjp(slopes, layers, table, row, held, chunk, many, part, turn)
             turn_over(square_of, r0, c0, held)
+            if apart:
+                cuda.syncthreads()
+                if tid < rows:
+                    turn[1] += offsets_turn(theta, line, layers, k, t, held)
+                if k > U(0):
+                    turn[1] += hidden_turn(turned, layers, k, held, chunk, c0, r0, square_of, kept)
             if k > U(0):
                 inputs_vjp(turned, line, layers, k, held, chunk, c0, r0, square_of)
         cuda.syncthreads()
         first_state(theta, line, layers, g_y, held)
         first_control(theta, line, layers, i, there, g_x, held, part)
+        if apart and tid < rows:
+            turn[1] += first_turn(theta, line, layers, u, x, i, there, held)
 
     return back
 
@@ -119,45 +132,49 @@ def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
     add, real, rows, threads, one = add_of(S), S.real, U(S.rows), U(S.threads), U(1)
-    times_apart, times_at, time_vjp = S.times_apart, U(S.times_at), _time_vjp(S)
+    times_apart, times_at, time_vjp, psi, lines = S.times_apart, U(S.times_at), _time_vjp(S), psi_of_row(S), U(S.lines)
 
     @device
     def offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, d, across, down, part, turn):
         o, at_t, bias = uint64(layers[k, 1]), layers[k, 3], layers[k, 4]
         j = uint64(cuda.threadIdx.x)
         while j < o:
-            total, by_t, place, r = real(0), real(0), j * across, times_at
-            end = place + rows * down
-            while place < end:
-                total += d[place]
-                if times_apart:
-                    by_t += held[r] * d[place]
+            c = U(0)
+            while c < lines:
+                total, by_t, place, r = real(0), real(0), j * across, U(0)
+                end = place + rows * down
+                while place < end:
+                    g = d[place] * psi(held, c, r)
+                    total += g
+                    if times_apart:
+                        by_t += held[times_at + r] * g
                     r += one
-                place += down
-            if bias >= 0:
-                turn[1] += add(part, table, slopes, row, uint64(bias) + j, total)
-            if at_t >= 0:
-                if not times_apart:
-                    turn[0] += theta[line, uint64(at_t) + j] * total
-                    by_t = t * total
-                turn[1] += add(part, table, slopes, row, uint64(at_t) + j, by_t)
+                    place += down
+                if bias >= 0:
+                    turn[1] += add(part, table, slopes, row, c, uint64(bias) + j, total)
+                if at_t >= 0:
+                    if not times_apart:
+                        turn[0] += theta[line, uint64(at_t) + j] * total
+                        by_t = t * total
+                    turn[1] += add(part, table, slopes, row, c, uint64(at_t) + j, by_t)
+                c += one
             j += threads
         if times_apart and at_t >= 0:
-            turn[0] += time_vjp(theta, line, uint64(at_t), o, d, across, down)
+            turn[0] += time_vjp(theta, line, uint64(at_t), o, held, d, across, down)
 
     return offsets_vjp
 
 
 def _time_vjp(S: TileShape) -> Any:
     """The cotangent of the thread's trajectory's own t."""
-    real, rows, one, zero = S.real, U(S.rows), U(1), U(0)
+    real, rows, one, zero, weight = S.real, U(S.rows), U(1), U(0), weight_of_row(S)
 
     @device
-    def time_vjp(theta, line, at_t, o, d, across, down):
+    def time_vjp(theta, line, at_t, o, held, d, across, down):
         tid, total, n = uint64(cuda.threadIdx.x), real(0), U(0)
         j = tid % o                                     # each lane begins at another bank
         while tid < rows and n < o:
-            total += theta[line, at_t + j] * d[j * across + tid * down]
+            total += weight(theta, line, held, at_t + j) * d[j * across + tid * down]
             j = j + one if j + one < o else zero
             n += one
         return total
@@ -169,6 +186,7 @@ def _last_vjp(S: TileShape) -> Any:
     """The narrow last layer: gradients of its weights, and the cotangent x of what it is given, square by square."""
     add, offsets_vjp, last_inputs, real = add_of(S), _offsets_vjp(S), last_inputs_of(S), S.real
     rows, threads, o, last, one = U(S.rows), U(S.threads), U(S.out), U(S.hidden), U(1)
+    apart, last_turn, psi, lines = bool(S.functions), last_turn_of(S), psi_of_row(S), U(S.lines)
 
     @device
     def last_vjp(theta, line, slopes, layers, t, g, table, row, held, chunk, c0, r0, x, part, turn):
@@ -181,14 +199,19 @@ def _last_vjp(S: TileShape) -> Any:
         unit = tid
         while unit < i:
             for q in range(o):
-                total, n = real(0), U(0)
-                while n < rows:                         # a power of two; each lane begins at another bank
-                    r = (unit + n) & (rows - one)
-                    total += held[unit * rows + r] * chunk[q * rows + r]
-                    n += one
-                turn[1] += add(part, table, slopes, row, W + unit * o + q, total)
+                c = U(0)
+                while c < lines:
+                    total, n = real(0), U(0)
+                    while n < rows:                     # a power of two; each lane begins at another bank
+                        r = (unit + n) & (rows - one)
+                        total += held[unit * rows + r] * chunk[q * rows + r] * psi(held, c, r)
+                        n += one
+                    turn[1] += add(part, table, slopes, row, c, W + unit * o + q, total)
+                    c += one
             unit += threads
-        last_inputs(theta, line, layers, chunk, c0, r0, x)
+        if apart and tid < rows:
+            turn[1] += last_turn(theta, line, layers, t, held, chunk)
+        last_inputs(theta, line, layers, chunk, held, c0, r0, x)
         cuda.syncthreads()
 
     return last_vjp
@@ -196,7 +219,7 @@ def _last_vjp(S: TileShape) -> Any:
 
 def _hidden_weights_vjp(S: TileShape) -> Any:
     """A layer between hidden ones: gradients of its weights from d (rows, o)."""
-    add, multiply, clear = add_of(S), product_of(S).multiply, clear_of(S)
+    add, multiply, clear, own_at, lines = add_of(S), product_of(S).multiply_rows, clear_of(S), U(S.own_at), U(S.lines)
     rows, columns, square, threads, one = (U(n) for n in (S.rows, S.columns, S.square, S.threads, 1))
     across, plane = U(S.columns // S.square), U(S.rows * S.columns)
 
@@ -209,14 +232,20 @@ def _hidden_weights_vjp(S: TileShape) -> Any:
             at = begin + tid
             from_o, from_i = at // across * square, at % across * square
             busy = from_o < o and from_i < i
-            clear(x)
-            multiply(held, columns, from_o, kept, block, (k - one) * plane, columns, rows, chunk, from_i, busy, x)
-            if busy:
-                for j in range(square):
-                    for m in range(square):
-                        if from_i + j < i and from_o + m < o:
-                            q = W + (from_i + j) * o + from_o + m
-                            turn[1] += add(part, table, slopes, row, q, x[m * square + j])
+            c = U(0)
+            while c < lines:
+                clear(x)
+                multiply(
+                    held, columns, from_o, kept, block, (k - one) * plane, columns, rows, chunk, from_i, busy,
+                    own_at + c * rows, x,
+                )  # fmt: skip
+                if busy:
+                    for j in range(square):
+                        for m in range(square):
+                            if from_i + j < i and from_o + m < o:
+                                q = W + (from_i + j) * o + from_o + m
+                                turn[1] += add(part, table, slopes, row, c, q, x[m * square + j])
+                c += one
             begin += threads
 
     return weights_vjp
@@ -224,7 +253,7 @@ def _hidden_weights_vjp(S: TileShape) -> Any:
 
 def _first_weights_vjp(S: TileShape) -> Any:
     """The first layer: gradients of its weights from d (rows, o) and inputs (i, rows)."""
-    add, real = add_of(S), S.real
+    add, real, psi, lines = add_of(S), S.real, psi_of_row(S), U(S.lines)
     rows, columns, threads, d, n_x, first, one = (
         U(n) for n in (S.rows, S.columns, S.threads, S.d, S.controls, 0, 1)
     )  # fmt: skip
@@ -235,13 +264,16 @@ def _first_weights_vjp(S: TileShape) -> Any:
         unit = uint64(cuda.threadIdx.x)
         while unit < o:
             for q in range(d + n_x):
-                total, at, place = real(0), q * rows, unit
-                end = at + many
-                while at < end:
-                    total += inputs[at] * held[place]
-                    at += one
-                    place += columns
-                turn[1] += add(part, table, slopes, row, W + q * o + unit, total)
+                c = U(0)
+                while c < lines:
+                    total, at, place = real(0), q * rows, unit
+                    end = at + many
+                    while at < end:
+                        total += inputs[at] * held[place] * psi(held, c, at - q * rows)
+                        at += one
+                        place += columns
+                    turn[1] += add(part, table, slopes, row, c, W + q * o + unit, total)
+                    c += one
             unit += threads
 
     return first_weights_vjp
