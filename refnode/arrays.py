@@ -136,7 +136,7 @@ def column(v: Array) -> Array:
 
 
 def read_only(a: Array) -> Array:
-    """A view that nobody can change the array through."""
+    """A view that a user's function cannot change in place."""
     view = a.view()
     view.flags.writeable = False
     return view

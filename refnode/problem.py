@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refnode.arrays import Array, float64, read_only
+from refnode.arrays import Array, float64
 from refnode.bases import ascending
 from refnode.divergence import check_divergence
 from refnode.errors import InvalidArgument
@@ -130,18 +130,15 @@ class Problem:
         """b, the number of samples."""
         return len(self.x)
 
-    @cached_property
+    @property
     def values(self) -> Values:
-        """The numbers of this problem, which the gradient is taken with respect to; all gradients read the same."""
-        return Values(*(read_only(a) for _, a in self._numbers().items()))
-
-    def _numbers(self) -> Values:
+        """The numbers of this problem, which the gradient is taken with respect to."""
         t0, T = self.span  # type: ignore[misc]
         t_obs = np.zeros(0) if self.loss.observations is None else self.loss.observations.times
         ends = {"t0": t0} if self.model.adaptive else {"t0": t0, "T": T}
         return unnamed(dict(self.params) | ends | {"x": self.x, "t_obs": t_obs}, self)
 
-    @cached_property
+    @property
     def resolved(self) -> Values:
         """These numbers with the T of an adaptive depth computed."""
         return resolved(self.values, self)
@@ -153,7 +150,7 @@ class Problem:
 
     def leaves(self) -> dict[str, Array]:
         """Every leaf that has a gradient, by name: parameters, x, t0, T and, if there are observations, t_obs."""
-        return named(self._numbers(), self)
+        return named(self.values, self)
 
     def __getitem__(self, leaf: str) -> Array:
         """One leaf: problem["theta.W0"], problem["x"], problem["T"].
