@@ -18,37 +18,45 @@ from benchmarks.script import RESULTS, load, write
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- benchmarks.readme -->\n", "<!-- end of benchmarks.readme -->\n"
 OTHERS = ("torch", "jax", "diffrax")
+SECOND = RESULTS / "xeon"  # the first questions again, on another machine
 
 
 def section() -> str:
     """What the README says of all questions; nothing while there are no results."""
     if not saved():
         return ""
-    facts = load("a1_gradient")["machine"]
+    facts, second = (load("a1_gradient", folder)["machine"] for folder in (RESULTS, SECOND))
     versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "torchdiffeq", "torchode", "jax", "diffrax"))
     lines = [
         f"On {facts['processor']} ({versions}), medians of rounds taken in turn; every answer is verified before it is",
         "timed. A ratio is the fastest other library's time over refnode's, with its spread over the rounds. `at most`",
         "is that library's time over what the products and activations alone cost at this machine's measured rates: no",
         "code that computes the same numbers is faster ([page](benchmarks/results/a3_bound.md), [where the time",
-        "goes](benchmarks/results/a4_stage.md)).", "",
-        "| | refnode, ms | fastest other | its ms | ratio | spread | at most |", "|---|---|---|---|---|---|---|",
-        *(row("forward", one) for one in races_of(load("a0_forward"))),
-        *(row("gradient", one) for one in races_of(load("a1_gradient"))),
+        f"goes](benchmarks/results/a4_stage.md)). The last column is the ratio on {second['processor']}",
+        f"([gradients](benchmarks/results/{SECOND.name}/a1_gradient.md)).", "",
+        "| | refnode, ms | fastest other | its ms | ratio | spread | at most | there |", "|---|" + 7 * "---|",
+        *table("forward", "a0_forward"), *table("gradient", "a1_gradient"),
         "", *remarks(),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def row(what: str, race: Race) -> str:
-    """One race against the fastest of the other libraries."""
+def table(what: str, name: str) -> list[str]:
+    """A row for each race of a script."""
+    elsewhere = {race.title: race for race in races_of(load(name, SECOND))}
+    return [row(what, race, elsewhere[race.title]) for race in races_of(load(name))]
+
+
+def row(what: str, race: Race, elsewhere: Race) -> str:
+    """One race against the fastest of the other libraries, and its ratio on the second machine."""
     mine = race.of(mine_of(race))
     rival = best_other(race, mine.name, OTHERS)
     middle, low, high = ratio(rival, mine)
     seconds = f"{1e3 * mine.median:.3g} | {rival.name} | {1e3 * rival.median:.3g}"
     least = bounds().get(f"{what}, {race.title}")
-    most = f"{rival.median / least:.1f}" if least else ""
-    return f"| {what}, {race.title} | {seconds} | {middle:.1f} | {low:.1f} .. {high:.1f} | {most} |"
+    most, second = f"{rival.median / least:.1f}" if least else "", elsewhere.of(mine_of(elsewhere))
+    there, *_ = ratio(best_other(elsewhere, second.name, OTHERS), second)
+    return f"| {what}, {race.title} | {seconds} | {middle:.1f} | {low:.1f} .. {high:.1f} | {most} | {there:.1f} |"
 
 
 def bounds() -> dict[str, float]:

@@ -44,9 +44,9 @@ def main(
     return 0
 
 
-def load(name: str) -> Data:
+def load(name: str, folder: Path = RESULTS) -> Data:
     """The committed results of a script."""
-    return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+    return json.loads((folder / f"{name}.json").read_text("utf-8"))
 
 
 def write(path: Path, text: str) -> None:

@@ -113,12 +113,15 @@ def test_all_results_or_none():
     assert SAVED in ([], list(SCRIPTS))
 
 
-@pytest.mark.parametrize("name", SAVED)
-def test_pages_are_those_of_the_numbers(name):
+FOLDERS = [(RESULTS, name) for name in SAVED] + [(path.parent, path.stem) for path in readme.SECOND.glob("*.json")]
+
+
+@pytest.mark.parametrize(("folder", "name"), FOLDERS, ids=lambda value: getattr(value, "name", value))
+def test_pages_are_those_of_the_numbers(folder, name):
     """The page is what the JSON file says, to the letter; the picture lies beside it."""
-    data = load(name)
-    assert (RESULTS / f"{name}.md").read_text("utf-8") == whole_page(name, data, module(name).page)
-    assert (RESULTS / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    data = load(name, folder)
+    assert (folder / f"{name}.md").read_text("utf-8") == whole_page(name, data, module(name).page)
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert {"processor", "refnode", "numpy", "numba"} <= data["machine"].keys()
 
 
