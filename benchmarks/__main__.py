@@ -4,8 +4,9 @@
     a1_gradient        how long a gradient takes                 c1_threads          what threads bring
     a2_training        how long a training step takes            d0_memory           memory against steps and batch
     a3_bound           how near a gradient is to its bound       e0_start_up         a process's first gradient
-    a4_stage           where the time of a gradient goes         f0_micro_kernels    products against OpenBLAS
-    b0_work_precision  digits for milliseconds                   f1_activations      error and cost of tanh and others
+    a4_profile         where the time of a gradient goes         f0_micro_kernels    products against OpenBLAS
+    a5_depth           what theta(t) costs                       f1_activations      error and cost of tanh and others
+    b0_work_precision  digits for milliseconds
 
 Results go to benchmarks/results: JSON, a page and a picture for each. Other libraries take part where they are
 installed (sh validation/peers/install.sh). --short needs none of them, takes seconds where the kernels are compiled,
@@ -18,8 +19,8 @@ import sys
 import time
 
 SCRIPTS = (
-    "a0_forward", "a1_gradient", "a2_training", "a3_bound", "a4_stage", "b0_work_precision", "c0_batch", "c1_threads",
-    "d0_memory", "e0_start_up", "f0_micro_kernels", "f1_activations",
+    "a0_forward", "a1_gradient", "a2_training", "a3_bound", "a4_profile", "a5_depth", "b0_work_precision", "c0_batch",
+    "c1_threads", "d0_memory", "e0_start_up", "f0_micro_kernels", "f1_activations",
 )  # fmt: skip
 
 

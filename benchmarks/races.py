@@ -4,8 +4,10 @@ from typing import Any
 
 from benchmarks.harness import Race, from_data, ratio, table
 from benchmarks.of_refnode import MINE
-from benchmarks.script import Data
+from benchmarks.script import RESULTS, Data, load
 
+OTHERS = ("torch", "jax", "diffrax")  # what other libraries' names begin with
+SECOND = RESULTS / "xeon"  # the first questions again, on another machine
 REST = "#0072B2"  # of Okabe and Ito's palette, told apart from black by colour-blind readers
 
 
@@ -17,6 +19,11 @@ def mine_of(race: Race) -> str:
 def races_of(data: Data) -> list[Race]:
     """The races of a result."""
     return [from_data(race) for race in data["races"]]
+
+
+def bounds() -> dict[str, float]:
+    """Title -> seconds of the products and activations alone, on all threads."""
+    return {one["title"]: one["bound"] for one in list(load("a3_bound")["threads"].values())[-1]}
 
 
 def page(data: Data) -> str:

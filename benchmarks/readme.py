@@ -1,24 +1,22 @@
-"""The numbers in README.md and docs/kernels.md, from the committed results: python -m benchmarks.readme [--write]
+"""The numbers in the README and in docs/, from the committed results: python -m benchmarks.readme [--write]
 
-Prints what belongs between the two marks of each, or puts it there. A test holds both pages to it.
+Prints what belongs between the two marks of each page, or puts it there. A test holds the pages to it.
 """
 
 import statistics
 import sys
 from pathlib import Path
 
-from benchmarks import a2_training, f1_activations
+from benchmarks import a2_training, aims, f1_activations
 from benchmarks.__main__ import SCRIPTS
 from benchmarks.d0_memory import BATCH
 from benchmarks.f0_micro_kernels import MINE as PRODUCT, rows
 from benchmarks.harness import Race, best_other, ratio
-from benchmarks.races import mine_of, races_of
+from benchmarks.races import OTHERS, SECOND, bounds, mine_of, races_of
 from benchmarks.script import RESULTS, load, write
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- benchmarks.readme -->\n", "<!-- end of benchmarks.readme -->\n"
-OTHERS = ("torch", "jax", "diffrax")
-SECOND = RESULTS / "xeon"  # the first questions again, on another machine
 
 
 def section() -> str:
@@ -32,8 +30,9 @@ def section() -> str:
         "timed. A ratio is the fastest other library's time over refnode's, with its spread over the rounds. `at most`",
         "is that library's time over what the products and activations alone cost at this machine's measured rates: no",
         "code that computes the same numbers is faster ([page](benchmarks/results/a3_bound.md), [where the time",
-        f"goes](benchmarks/results/a4_stage.md)). The last column is the ratio on {second['processor']}, of",
-        f"[later, faster](docs/kernels.md) code ([gradients](benchmarks/results/{SECOND.name}/a1_gradient.md)).", "",
+        f"goes](benchmarks/results/a4_profile.md)). The last column is the ratio on {second['processor']}",
+        f"([gradients](benchmarks/results/{SECOND.name}/a1_gradient.md)). What we aim at, and what keeps us from it:",
+        "[docs/speed.md](docs/speed.md).", "",
         "| | refnode, ms | fastest other | its ms | ratio | spread | at most | there |", "|---|" + 7 * "---|",
         *table("forward", "a0_forward"), *table("gradient", "a1_gradient"),
         "", *remarks(),
@@ -57,11 +56,6 @@ def row(what: str, race: Race, elsewhere: Race) -> str:
     most, second = f"{rival.median / least:.1f}" if least else "", elsewhere.of(mine_of(elsewhere))
     there, *_ = ratio(best_other(elsewhere, second.name, OTHERS), second)
     return f"| {what}, {race.title} | {seconds} | {middle:.1f} | {low:.1f} .. {high:.1f} | {most} | {there:.1f} |"
-
-
-def bounds() -> dict[str, float]:
-    """Title -> least seconds, on all threads."""
-    return {one["title"]: one["bound"] for one in list(load("a3_bound")["threads"].values())[-1]}
 
 
 def remarks() -> list[str]:
@@ -143,7 +137,12 @@ def digits() -> str:
     return f1_activations.page(load("f1_activations"))
 
 
-SECTIONS = {"README.md": section, "docs/kernels.md": digits}
+def reached() -> str:
+    """What docs/speed.md says of the aims."""
+    return aims.table() if saved() else ""
+
+
+SECTIONS = {"README.md": section, "docs/kernels.md": digits, "docs/speed.md": reached}
 
 
 def main() -> int:

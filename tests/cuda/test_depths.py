@@ -42,6 +42,10 @@ class Row:
     basis: int
 
     @property
+    def network(self):
+        return self
+
+    @property
     def real(self):
         return np.dtype(self.dtype).type
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, int32, uint64, void
 
-from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.compile import array_of, device, once
 from refnode.kernels.cuda.costate import Costate, costate_of
 from refnode.kernels.cuda.integrals import column_count, inputs_count, integrals_of
 from refnode.kernels.cuda.psi import psi_of
@@ -105,6 +105,7 @@ def backsolve(S: Costate) -> tuple[Callable[..., None], Any]:
     )  # fmt: skip
 
 
+@once
 def _stage(S: Costate, stage_state: Any, gather: Any) -> Any:
     """Stage r of a step: its rates k_r, and what it adds to the integrals. All threads of the block take part."""
     costate, scalar, one = costate_of(S, gathers=True), from_dtype(np.dtype(S.dtype)), S.real(1)

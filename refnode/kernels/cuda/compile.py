@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache, wraps
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
@@ -72,6 +72,21 @@ def _sources() -> bytes:
 def _digest(build: Callable[..., Any], shape: Any, architecture: Architecture) -> str:
     words = (*(f"{name} {version(name)}" for name in PACKAGES), build.__module__, build.__name__, repr(shape))
     return hashlib.sha256(_sources() + repr((words, architecture)).encode()).hexdigest()[:32]
+
+
+# for what makes the device functions of a shape: its kernels, on every architecture, have them compiled only once
+once = lru_cache(maxsize=32)
+
+
+def by_network(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator `once` for what depends on the shape's network alone: all kernels of a network share it."""
+    made = once(make)
+
+    @wraps(make)
+    def of_network(S: Any, *rest: Any, **words: Any) -> Any:
+        return made(S.network, *rest, **words)
+
+    return of_network
 
 
 def device(function: Callable[..., Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refnode.kernels.advance import step_factor
-from refnode.kernels.cuda.compile import device, shared
+from refnode.kernels.cuda.compile import device, once, shared
 from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_costate import TileCostate
@@ -47,6 +47,7 @@ class Controller(NamedTuple):
     halt: Any
 
 
+@once
 def controller_of(S: Any) -> Controller:
     """The device functions for a shape."""
     factor, one, ahead = shared(step_factor, S.real), S.real(1), S.real(1.01)
@@ -76,6 +77,7 @@ def controller_of(S: Any) -> Controller:
     return Controller(aim, judge, fault, halt)
 
 
+@once
 def atol_of(S: Any) -> Any:
     """The absolute tolerance of number j of y, or of u = [z, a]."""
     costate, d = isinstance(S, Costate | TileCostate), U(S.d)
@@ -87,6 +89,7 @@ def atol_of(S: Any) -> Any:
     return atol
 
 
+@once
 def squares_of(S: Any) -> Any:
     """The sum of squares of a step's errors relative to their tolerances; NaN if the new state is not finite."""
     real, w, s, error_at = S.real, U(S.width), U(S.butcher.stages), U(S.butcher.stages**2 + 2 * S.butcher.stages)
@@ -106,6 +109,7 @@ def squares_of(S: Any) -> Any:
     return squares
 
 
+@once
 def first_step_of(S: Any) -> tuple[Any, Any]:
     """Hairer's first step as a fraction of the segment: the twin of `refnode.steps.first_step`, before and behind the
     evaluation that it takes. Device functions; k begins with the slope at the start.

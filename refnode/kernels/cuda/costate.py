@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device, once
 from refnode.kernels.cuda.field import activation, field_of, neuron_of, tail_of, turn_of, weight_of
 from refnode.kernels.cuda.shape import AT_ONCE, PITCH, Shape, U
 
@@ -31,7 +31,8 @@ class Costate(Shape):
         return 2 * self.d
 
 
-def costate_of(S: Costate, gathers: bool) -> Any:
+@by_network
+def costate_of(S: Shape, gathers: bool) -> Any:
     """Device function costate(W, end, psi, c, t, u, x, k, share, g, g_x, held, column): k = u'.
 
     c       factors of the running loss and g_q, the cotangent of q (4,)
@@ -112,6 +113,7 @@ def costate_of(S: Costate, gathers: bool) -> Any:
     return costate
 
 
+@once
 def rate_of(S: Shape) -> Any:
     """Device function rate(W, end, psi, c, t, y, x, k): k = y', or, for a costate's shape, k = u'."""
     if not isinstance(S, Costate):

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device
 from refnode.kernels.cuda.shape import AT_ONCE, PITCH, Shape, U
 from refnode.kernels.cuda.sine import sine_32
 from refnode.kernels.cuda.tanh import tanh_32
@@ -35,6 +35,7 @@ class Field(NamedTuple):
     rate_vjp: Any
 
 
+@by_network
 def field_of(S: Shape) -> Field:
     """The device functions for a shape; W is theta in the order of `Shape`, once for still and for each coefficient."""
     act, slope, weight, turn, apart = *activation(S), weight_of(S), turn_of(S), bool(S.functions)
@@ -112,6 +113,7 @@ def field_of(S: Shape) -> Field:
     return Field(neuron, rate, rate_vjp)
 
 
+@by_network
 def neuron_of(S: Shape, weight: Any) -> Any:
     """`Field.neuron`; with theta'(u) for a weight its change with u."""
     d, n_x, bias, early = U(S.d), U(S.controls), U(S.inputs), S.timed[0]
@@ -130,6 +132,7 @@ def neuron_of(S: Shape, weight: Any) -> Any:
     return neuron
 
 
+@by_network
 def tail_of(S: Shape, weight: Any) -> Any:
     """Device function: g times what of y' comes by no neuron."""
     real, o, tail, first, late = S.real, U(S.out), U(S.neurons * S.stride), U(S.d - S.out), S.timed[1]
@@ -146,6 +149,7 @@ def tail_of(S: Shape, weight: Any) -> Any:
     return along_tail
 
 
+@by_network
 def weight_of(S: Shape) -> Any:
     """Number q of theta(t) = still + sum_r psi_r A_r, the sum taken where it is read."""
     size, m = U(S.size), U(S.basis)
@@ -161,6 +165,7 @@ def weight_of(S: Shape) -> Any:
     return weight
 
 
+@by_network
 def turn_of(S: Shape) -> Any:
     """Number q of theta'(u) = sum_r psi_r' A_r, of which psi' stands behind psi."""
     real, size, m = S.real, U(S.size), U(S.basis)
@@ -176,6 +181,7 @@ def turn_of(S: Shape) -> Any:
     return turn
 
 
+@by_network
 def activation(S: Any) -> tuple[Any, Any]:
     """The activation, and its slope at a with value h."""
     zero, one = S.real(0), S.real(1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, int32, uint64, void
 
-from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.compile import array_of, device, once
 from refnode.kernels.cuda.field import field_of
 from refnode.kernels.cuda.psi import psi_of
 from refnode.kernels.cuda.shape import LANES, PITCH, THREADS, Shape, U
@@ -112,6 +112,7 @@ def column_count(S: Shape) -> int:
     return S.inputs + S.out + S.basis * bool(S.functions)
 
 
+@once
 def _stage_vjp(S: Shape, rate_vjp: Any) -> Any:
     """The vjp of F at a stage, as `refnode.kernels.cuda.steps.step_back_of` has it; then the block turns round."""
     gather, psi_at, apart, m = _gather(S), psi_of(S, slopes=True), bool(S.functions), U(S.basis)
@@ -146,6 +147,7 @@ def _stage_vjp(S: Shape, rate_vjp: Any) -> Any:
     return stage_vjp
 
 
+@once
 def _gather(S: Shape) -> Any:
     """Add an evaluation's weight gradients: lane j those of neuron j over its warp, a thread those of b1 of its own."""
     scalar, late, room, turn, apart = from_dtype(np.dtype(S.dtype)), S.timed[1], S.numbers, _turn(S), bool(S.functions)
@@ -187,6 +189,7 @@ def _gather(S: Shape) -> Any:
     return gather
 
 
+@once
 def _over(S: Shape, weighs: bool) -> Any:
     """new (numbers,) = the gradient of neuron `lane`'s weights, summed over the trajectories of the warp that begins
     at `column`; each weighs columns[at ..], or 1.
@@ -213,6 +216,7 @@ def _over(S: Shape, weighs: bool) -> Any:
     return over
 
 
+@once
 def _turn(S: Shape) -> Any:
     """Add what theta'(t) gives to the depths that a stage's t follows: the segment's start and end, t0, T.
 
@@ -241,6 +245,7 @@ def _turn(S: Shape) -> Any:
     return turn
 
 
+@once
 def _finish(S: Shape) -> Any:
     """part[block] = the block's sums: neurons over its warps, the rest over its threads, from the first to the last."""
     real, H, stride, numbers, blocks, size, theta = S.real, S.hidden, S.stride, S.numbers, 1 + S.basis, S.tail, S.size

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import device, once
 from refnode.kernels.cuda.costate import Costate
 from refnode.kernels.cuda.shape import LANES, PITCH, THREADS, U
 
@@ -50,6 +50,7 @@ def inputs_count(S: Costate) -> int:
     return S.d + S.controls + any(S.timed)
 
 
+@once
 def _gather(S: Costate) -> Any:
     """Add a stage."""
     scalar, room, turn, over, over_own = (
@@ -89,6 +90,7 @@ def _gather(S: Costate) -> Any:
     return gather
 
 
+@once
 def _over(S: Costate, weighs: bool) -> Any:
     """new = a stage's terms of neuron `lane` and of the offsets, summed over the trajectories of the warp that begins
     at `column`, in their order; each weighs columns[at ..], or 1.
@@ -121,6 +123,7 @@ def _over(S: Costate, weighs: bool) -> Any:
     return over
 
 
+@once
 def _turn(S: Costate) -> Any:
     """What theta'(t) gives to t0 and T, where its basis follows them; a row ends with du/dt0 and du/dT."""
     real, numbers, m, size, tail, stride, theta = (
@@ -146,6 +149,7 @@ def _turn(S: Costate) -> Any:
     return turn
 
 
+@once
 def _judge(S: Costate) -> Any:
     """The largest error so far of a number that counts: still ones of still leaves, coefficients of those that vary."""
     real, H, stride, theta, numbers, tail = S.real, U(S.hidden), U(S.stride), U(S.size), U(S.numbers), U(S.tail)
@@ -170,6 +174,7 @@ def _judge(S: Costate) -> Any:
     return judge
 
 
+@once
 def _finish(S: Costate) -> tuple[Any, Any]:
     """part[block] = the block's sums: neurons and offsets over its warps, ends over its threads, in order."""
     real, H, stride, numbers, blocks, theta = S.real, U(S.hidden), U(S.stride), S.numbers, 1 + S.basis, S.size

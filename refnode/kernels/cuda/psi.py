@@ -19,7 +19,7 @@ from numba.cuda import libdevice
 
 from refnode.arrays import Array
 from refnode.bases import Basis, Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device
 from refnode.kernels.cuda.shape import Functions, U
 
 FAMILIES: dict[type, Functions] = {
@@ -65,6 +65,7 @@ def _recurrence(basis: Basis, j: int) -> tuple[float, float, float]:
     return 2 * a, -a, (j - 1) / j * np.sqrt((2 * j + 1) / (2 * j - 3)) if j > 1 else 0.0
 
 
+@by_network
 def psi_of(S: Any, slopes: bool) -> Any:
     """Device function psi_at(table, line, i, t, row): row begins with psi; with `slopes` psi' and what moves u follow.
 
@@ -93,6 +94,7 @@ def psi_of(S: Any, slopes: bool) -> Any:
     return computed
 
 
+@by_network
 def _family(S: Any, slopes: bool) -> Any:
     """Device function functions(table, i, u, row): psi(u), and with `slopes` psi'(u) behind it."""
     if S.functions == "recurrence":
@@ -134,6 +136,7 @@ def _family(S: Any, slopes: bool) -> Any:
     return functions
 
 
+@by_network
 def _recurrence_of(S: Any, slopes: bool) -> Any:
     """The same by recurrence."""
     one, zero, m, first, three = S.real(1), S.real(0), U(S.basis), U(FIRST), U(3)

@@ -50,6 +50,14 @@ class Shape:
     functions: Functions = ""
 
     @property
+    def network(self) -> "Shape":
+        """The shape without tableau, what is kept and whose the grid is, on which the field does not depend."""
+        return Shape(
+            self.dtype, self.d, self.hidden, self.out, self.act, self.controls, self.bias, self.timed, self.running,
+            self.basis, functions=self.functions,
+        )  # fmt: skip
+
+    @property
     def butcher(self) -> Tableau:
         """The tableau."""
         return TABLEAUX[self.tableau]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, int32, uint64, void
 
-from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.compile import array_of, device, once
 from refnode.kernels.cuda.controller import Limits, squares_of
 from refnode.kernels.cuda.costate import rate_of
 from refnode.kernels.cuda.psi import psi_of
@@ -96,6 +96,7 @@ def attempt(S: Shape) -> tuple[Callable[..., None], Any]:
     return kernel, void(two, two, two, two, two, one, int32, one, one, one, one, one, one, two, two)
 
 
+@once
 def block_sums(S: Any) -> Any:
     """part[block] = the sum over its threads, from the first on, and the largest, or NaN if there is one."""
     scalar, real, threads, zero, one = from_dtype(np.dtype(S.dtype)), S.real, S.threads, U(0), U(1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, int32
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import device, once
 
 F = np.float32
 TWO_OVER_PI, MAGIC = F(0.6366197466850281), F(1.5 * 2**23)                  # adding it rounds to an integer
@@ -22,6 +22,7 @@ C0, C1, C2 = F(0.04166664555668831), F(-0.0013887251261621714), F(2.442568802507
 ONE, HALF, LARGEST, NAN = F(1), F(0.5), F(1e5), F(np.nan)
 
 
+@once
 def sine_32() -> tuple[Any, Any]:
     """The device functions sin and cos."""
     @device

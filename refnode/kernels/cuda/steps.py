@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import device, once
 from refnode.kernels.cuda.psi import psi_of
 from refnode.kernels.cuda.shape import Shape, U
 
@@ -21,6 +21,7 @@ def butcher_of(S: Shape) -> np.ndarray:
     return np.concatenate([B.a.ravel(), B.b, B.c, error]).astype(S.real)
 
 
+@once
 def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
     """Device functions.
 
@@ -65,6 +66,7 @@ def stages_of(S: Shape, rate: Any) -> tuple[Any, Any]:
     return stage_state, runge_kutta
 
 
+@once
 def step_back_of(S: Any, stage_vjp: Any) -> Any:
     """Device function, the vjp of a step: the twin of `refnode.steps.rk_step_vjp`.
 
@@ -119,6 +121,7 @@ def step_back_of(S: Any, stage_vjp: Any) -> Any:
     return step_back
 
 
+@once
 def load_of() -> Any:
     """Device function load(a, to, n): the block's threads copy n numbers to shared memory."""
     @device

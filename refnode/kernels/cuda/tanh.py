@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numba import float32
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import device, once
 
 F = np.float32
 TWICE_LOG2E, SMALL, ONE, HALF = F(2.885390081777927), F(0.55), F(1), F(0.5)
 P0, P1, P2, P3 = F(-0.33332957), F(0.13320942), F(-0.052684145), F(0.016458762)  # p within 4e-8 of tanh x
 
 
+@once
 def tanh_32() -> Any:
     """The device function."""
     exp2, reciprocal = _instruction("ex2"), _instruction("rcp")

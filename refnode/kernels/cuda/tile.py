@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, int64, uint64, void
 
-from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.compile import array_of, by_network, device, once
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
@@ -92,6 +92,7 @@ def tile_forward(S: TileShape) -> tuple[Callable[..., None], Any]:
     return kernel, void(two, two, two, array_of(np.int64, 2), one_, one_, *grid, whole, two, three, three, whole)
 
 
+@once
 def tile_stages(S: TileShape) -> Any:
     """Device function: stages first .. last - 1 in k (s w,); u is the last one's state, stages r that of theta's line
     line + r. All threads of the block take part.
@@ -118,6 +119,7 @@ def tile_stages(S: TileShape) -> Any:
     return stages
 
 
+@by_network
 def longest_of(S: TileShape) -> Any:
     """Device function: the most steps of a trajectory of the block, of counts (b,), or of all (1,)."""
     own, rows = S.own, U(S.rows)
@@ -136,6 +138,7 @@ def longest_of(S: TileShape) -> Any:
     return longest
 
 
+@by_network
 def enter_of(S: TileShape) -> Any:
     """Device function: what a trajectory's first layer is given stands in shared memory, and t and psi if they are its
     own."""
@@ -153,6 +156,7 @@ def enter_of(S: TileShape) -> Any:
     return enter
 
 
+@by_network
 def inputs_of_tile(S: TileShape) -> Any:
     """Device function: each trajectory's z, x stand in shared memory (inputs, rows)."""
     zero, rows, d, n_x = S.real(0), U(S.rows), U(S.d), U(S.controls)
@@ -169,6 +173,7 @@ def inputs_of_tile(S: TileShape) -> Any:
     return inputs_of
 
 
+@once
 def rate_of_tile(S: TileShape) -> Any:
     """slope = y' of the thread's trajectory; all threads of the block take part. `held` begins with the inputs."""
     product, last, hidden = _hidden_layer(S), last_of(S), U(S.hidden)
@@ -182,6 +187,7 @@ def rate_of_tile(S: TileShape) -> Any:
     return rate
 
 
+@once
 def last_of(S: TileShape) -> Any:
     """Device function: slope = y' of the thread's trajectory, from what the hidden layers return, in `held`."""
     rows, d, o, first, hidden = U(S.rows), U(S.d), U(S.out), U(S.d - S.out), U(S.hidden)
@@ -214,6 +220,7 @@ def last_of(S: TileShape) -> Any:
     return last
 
 
+@by_network
 def _hidden_layer(S: TileShape) -> Any:
     """held = act(W^T held + b + t w) for one hidden layer, (i, rows) -> (o, rows)."""
     act, _ = activation(S)
@@ -235,6 +242,7 @@ def _hidden_layer(S: TileShape) -> Any:
     return hidden_layer
 
 
+@by_network
 def ahead_of(S: TileShape) -> Any:
     """Device function: what the hidden layers return stands in `kept`, and that of the last one in `held` (o, rows),
     as soon as all threads are there.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64, void
 
-from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.compile import array_of, device, once
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, stages_of
 from refnode.kernels.cuda.tile import ahead_of, last_of, longest_of
@@ -94,6 +94,7 @@ def tile_backsolve(S: TileCostate) -> tuple[Callable[..., None], Any]:
     )  # fmt: skip
 
 
+@once
 def _costate(S: TileCostate) -> Any:
     """Device function costate(theta, turned, slopes, line, layers, c, t, v, x, i, there, share, g_x, table, row, held,
     chunk, kept, sums, turn, k, at): k[at ..] = -share u' of the thread's trajectory. All threads take part.
@@ -128,6 +129,7 @@ def _costate(S: TileCostate) -> Any:
     return costate
 
 
+@once
 def _stage(S: TileCostate) -> Any:
     """Stage r of a step: h k_r, and what it adds to the integrals."""
     costate, scalar, one = _costate(S), from_dtype(np.dtype(S.dtype)), S.real(1)
@@ -157,6 +159,7 @@ def _stage(S: TileCostate) -> Any:
     return stage
 
 
+@once
 def _clear(S: TileCostate) -> Any:
     """A block's sums become 0."""
     zero, size, coefficients, threads = S.real(0), U(S.size), U(1 + S.basis), U(S.threads)
@@ -172,6 +175,7 @@ def _clear(S: TileCostate) -> Any:
     return clear
 
 
+@once
 def _judge(S: TileCostate) -> Any:
     """The largest error so far of the numbers that fall to the thread; they are cleared."""
     zero, size, coefficients, threads = S.real(0), U(S.size), U(1 + S.basis), U(S.threads)

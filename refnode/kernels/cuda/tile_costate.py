@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import device, once
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_shape import TileShape
 
@@ -23,6 +23,7 @@ class TileCostate(TileShape):
         return 2 * self.d
 
 
+@once
 def cotangents_of(S: TileCostate) -> Any:
     """Device function cotangents(c, u, there, share, rate, g_f, g_z): share (a + g dl/df) for what f is (o,), and for z
     what does not come by f (d,), of u with the rate z'. c has g_q, the cotangent of q, as its fourth (4,).

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64, void
 
-from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.compile import array_of, device, once
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of, step_back_of
 from refnode.kernels.cuda.tile import longest_of, tile_stages
@@ -103,6 +103,7 @@ def tile_gradient(S: TileShape) -> tuple[Callable[..., None], Any]:
     )  # fmt: skip
 
 
+@once
 def _stage_vjp(S: TileShape) -> Any:
     """The vjp of F at a stage, as `refnode.kernels.cuda.steps.step_back_of` has it; ends gains the thread's share of
     the cotangents of the segment's start and end, t0 and T by theta(t).
@@ -142,6 +143,7 @@ def _stage_vjp(S: TileShape) -> Any:
     return stage_vjp
 
 
+@once
 def _finish(S: TileShape) -> Any:
     """depths[block] = the sums of the threads' ends, from the first thread on; or depths[:, i] a trajectory's own."""
     real, four, threads = S.real, U(4), U(S.threads)

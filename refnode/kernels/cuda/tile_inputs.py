@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_product import product_of
 from refnode.kernels.cuda.tile_psi import psi_of_row, weight_of_row
 from refnode.kernels.cuda.tile_shape import TileShape
 
 
+@by_network
 def last_inputs_of(S: TileShape) -> Any:
     """The cotangent of what the last layer is given, as squares x from g (o, rows)."""
     real, scalar, side = S.real, from_dtype(np.dtype(S.dtype)), S.square
@@ -49,6 +50,7 @@ def last_inputs_of(S: TileShape) -> Any:
     return last_inputs
 
 
+@by_network
 def hidden_inputs_of(S: TileShape) -> Any:
     """The cotangent of what a layer between hidden ones is given: d W^T as squares x from d (o, rows)."""
     multiply, clear, rows, apart = product_of(S).multiply, clear_of(S), U(S.rows), bool(S.functions)
@@ -67,6 +69,7 @@ def hidden_inputs_of(S: TileShape) -> Any:
     return inputs_vjp
 
 
+@by_network
 def first_state_of(S: TileShape) -> Any:
     """The cotangent of the thread's z, added to, from d (o, rows)."""
     along, rows, d, first = along_of(S), U(S.rows), U(S.d), U(0)
@@ -86,6 +89,7 @@ def along_of(S: TileShape) -> Any:
     return along_by(S, weight_of_row(S))
 
 
+@by_network
 def along_by(S: TileShape, weight: Any) -> Any:
     """The same, where `weight` says what of theta W_j is."""
     real, rows, one = S.real, U(S.rows), U(1)
@@ -102,6 +106,7 @@ def along_by(S: TileShape, weight: Any) -> Any:
     return along
 
 
+@by_network
 def clear_of(S: TileShape) -> Any:
     """Device function: a square becomes 0."""
     zero, squared = S.real(0), U(S.square**2)

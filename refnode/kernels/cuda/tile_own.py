@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, int32, uint64, void
 
-from refnode.kernels.cuda.compile import array_of, device
+from refnode.kernels.cuda.compile import array_of, device, once
 from refnode.kernels.cuda.controller import Limits, controller_of, first_step_of, squares_of
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import butcher_of, load_of
@@ -111,6 +111,7 @@ def tile_own(S: TileShape) -> tuple[Callable[..., None], Any]:
     )  # fmt: skip
 
 
+@once
 def _still(S: TileShape) -> Any:
     """Device function: whether a trajectory of the block is on its way; flags (rows,) are of shared memory."""
     rows = U(S.rows)

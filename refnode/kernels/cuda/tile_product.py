@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_shape import TileShape
 
@@ -41,10 +41,11 @@ class Product(NamedTuple):
 
 def product_of(S: TileShape) -> Product:
     """The device functions for a shape."""
-    multiply, multiply_rows = (_multiply(S, down=down) for down in (False, True))
+    multiply, multiply_rows = (_multiply(S, down) for down in (False, True))
     return Product(multiply, multiply_rows, (_layer_apart if S.functions else _layer)(S, multiply))
 
 
+@by_network
 def _fetch(S: TileShape) -> Any:
     """Device function: `many` numbers of a source's line into `chunk`, rows of S.columns, 0 beyond o."""
     zero, pitch, threads, even = S.real(0), U(S.columns), U(S.threads), S.even
@@ -67,6 +68,7 @@ def _fetch(S: TileShape) -> Any:
     return fetch
 
 
+@by_network
 def _outer(S: TileShape) -> Any:
     """Device function: x[m, j] += a[m] b[j]."""
     square = U(S.square)
@@ -80,6 +82,7 @@ def _outer(S: TileShape) -> Any:
     return outer
 
 
+@by_network
 def _row(S: TileShape, down: bool) -> Any:
     """Device function: x[m, j] += held[from_a + m] chunk[from_b + j], weighted by w[m], or by held[weight]; a and b are
     room."""
@@ -98,6 +101,7 @@ def _row(S: TileShape, down: bool) -> Any:
     return row
 
 
+@by_network
 def _multiply(S: TileShape, down: bool) -> Any:
     """`Product.multiply`, or `Product.multiply_rows`."""
     square, one, weighs = U(S.square), U(1), bool(S.functions) and not down
@@ -137,6 +141,7 @@ def _multiply(S: TileShape, down: bool) -> Any:
     return multiply
 
 
+@by_network
 def _multiply_few(S: TileShape) -> Any:
     """Device function: the same with rows of B straight from the source."""
     scalar, zero, side, apart = from_dtype(np.dtype(S.dtype)), S.real(0), S.square, bool(S.functions)
@@ -160,6 +165,7 @@ def _multiply_few(S: TileShape) -> Any:
     return multiply_few
 
 
+@by_network
 def _add_times(S: TileShape) -> Any:
     """Device function: x[m, j] += t_m w_j, where each trajectory has its own t."""
     zero, square = S.real(0), U(S.square)
@@ -174,6 +180,7 @@ def _add_times(S: TileShape) -> Any:
     return add_times
 
 
+@by_network
 def _layer(S: TileShape, multiply: Any) -> Any:
     """`Product.layer`."""
     scalar, zero, side, square, rows = from_dtype(np.dtype(S.dtype)), S.real(0), S.square, U(S.square), U(S.rows)
@@ -209,6 +216,7 @@ def _layer(S: TileShape, multiply: Any) -> Any:
     return layer
 
 
+@by_network
 def _layer_apart(S: TileShape, multiply: Any) -> Any:
     """`Product.layer` where theta(t) is each trajectory's own: the sum over theta's lines."""
     square, rows, real, offset, timed = U(S.square), U(S.rows), S.real, S.bias, any(S.timed)

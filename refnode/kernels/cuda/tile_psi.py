@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device
 from refnode.kernels.cuda.psi import psi_of
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_shape import TileShape
 
 
+@by_network
 def put_psi_of(S: TileShape) -> Any:
     """Device function put_psi(table, i, there, t, held): psi_0 .. psi_m and psi_1' .. psi_m' of each trajectory at its
     t stand in shared memory."""
@@ -36,6 +37,7 @@ def put_psi_of(S: TileShape) -> Any:
     return put_psi
 
 
+@by_network
 def weight_of_row(S: TileShape) -> Any:
     """Device function weight(theta, line, held, q): number q of the theta of the thread's trajectory."""
     apart, real, rows, m, own_at = bool(S.functions), S.real, U(S.rows), U(S.basis), U(S.own_at)
@@ -54,6 +56,7 @@ def weight_of_row(S: TileShape) -> Any:
     return of_row if apart else of_all
 
 
+@by_network
 def turn_of_row(S: TileShape) -> Any:
     """Device function turn(theta, line, held, q): number q of its theta'(u)."""
     real, rows, m, slopes_at = S.real, U(S.rows), U(S.basis), U(S.slopes_at)
@@ -68,6 +71,7 @@ def turn_of_row(S: TileShape) -> Any:
     return turn
 
 
+@by_network
 def psi_of_row(S: TileShape) -> Any:
     """Device function psi(held, c, r): psi_c of trajectory r; 1 where theta is all trajectories'."""
     apart, one, rows, own_at = bool(S.functions), S.real(1), U(S.rows), U(S.own_at)
@@ -79,6 +83,7 @@ def psi_of_row(S: TileShape) -> Any:
     return psi
 
 
+@by_network
 def moves_of(S: TileShape) -> Any:
     """Device function moves(table, i, there, t, g_u): the cotangents of the trajectory's t, t0 and T from that of u."""
     one, start, rate = S.real(1), U(0), U(1)

@@ -42,6 +42,14 @@ class TileShape:
     functions: Functions = ""
 
     @property
+    def network(self) -> "TileShape":
+        """The shape without tableau, running loss and what is kept, on which layers do not depend."""
+        return TileShape(
+            self.dtype, self.d, self.widths, self.act, self.controls, self.bias, self.timed, basis=self.basis,
+            own=self.own, functions=self.functions,
+        )  # fmt: skip
+
+    @property
     def butcher(self) -> Tableau:
         """The tableau."""
         return TABLEAUX[self.tableau]

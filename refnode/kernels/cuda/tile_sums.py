@@ -4,12 +4,13 @@ from typing import Any
 
 from numba import cuda, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import device, once
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.cuda.tile_shape import TileShape
 
 
+@once
 def add_of(S: TileShape) -> Any:
     """Device function: add to the gradient of theta[q], and of its coefficients; the share of theta'(u) is returned.
     Where theta(t) is each trajectory's own, `number` is weighted by psi_c, and belongs to coefficient c alone.
@@ -32,6 +33,7 @@ def add_of(S: TileShape) -> Any:
     return add
 
 
+@once
 def _put(S: TileShape) -> Any:
     """Add to part[block, r, q]; on the way down with a stage's weights, beside absolute terms and errors."""
     if not isinstance(S, TileCostate):
@@ -54,6 +56,7 @@ def _put(S: TileShape) -> Any:
     return weighted
 
 
+@once
 def weight_of_sums(S: TileShape) -> Any:
     """Device function: what a cotangent weighs that is added elsewhere."""
     one = S.real(1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import device, once
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.steps import stages_of
@@ -28,6 +28,7 @@ def system_of(S: TileShape) -> Any:
     return _costate_slope(S) if isinstance(S, TileCostate) else _state_slope(S)
 
 
+@once
 def system_stages_of(S: TileShape) -> Any:
     """Device function: stages first .. last - 1 of a step in k (s w,); u is the last one's state, which with FSAL is
     the step's end.
@@ -52,6 +53,7 @@ def system_stages_of(S: TileShape) -> Any:
     return stages
 
 
+@once
 def _state_slope(S: TileShape) -> Any:
     """y'."""
     rate, enter = rate_of_tile(S), enter_of(S)
@@ -70,6 +72,7 @@ def _state_slope(S: TileShape) -> Any:
     return slope
 
 
+@once
 def _costate_slope(S: TileCostate) -> Any:
     """u': layer by layer ahead, and back again."""
     ahead, last, cotangents, back = ahead_of(S), last_of(S), cotangents_of(S), _back(S)
@@ -93,6 +96,7 @@ def _costate_slope(S: TileCostate) -> Any:
     return slope
 
 
+@once
 def _back(S: TileCostate) -> Any:
     """g_z += (df/dz)^T g_f, behind `ahead`."""
     last_inputs, hidden_inputs, first_state, slope_of = (

@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import cuda, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile_inputs import along_by, clear_of
 from refnode.kernels.cuda.tile_product import product_of
@@ -15,6 +15,7 @@ from refnode.kernels.cuda.tile_psi import turn_of_row
 from refnode.kernels.cuda.tile_shape import TileShape
 
 
+@by_network
 def last_turn_of(S: TileShape) -> Any:
     """The last layer's, of the thread's trajectory, from what it is given (i, rows), and g (o, rows)."""
     real, rows, o, last, turn = S.real, U(S.rows), U(S.out), U(S.hidden), turn_of_row(S)
@@ -37,6 +38,7 @@ def last_turn_of(S: TileShape) -> Any:
     return last_turn
 
 
+@by_network
 def offsets_turn_of(S: TileShape) -> Any:
     """That of a hidden layer's b and t's row in W, of the thread's trajectory."""
     real, along = S.real, along_by(S, turn_of_row(S))
@@ -53,6 +55,7 @@ def offsets_turn_of(S: TileShape) -> Any:
     return offsets_turn
 
 
+@by_network
 def first_turn_of(S: TileShape) -> Any:
     """That of the first layer's W, of the thread's trajectory."""
     along, real, d, n_x, first = along_by(S, turn_of_row(S)), S.real, U(S.d), U(S.controls), U(0)
@@ -69,6 +72,7 @@ def first_turn_of(S: TileShape) -> Any:
     return first_turn
 
 
+@by_network
 def hidden_turn_of(S: TileShape) -> Any:
     """That of W of a layer between hidden ones, of the thread's trajectory: squares of d W'^T beside what it is given.
     """

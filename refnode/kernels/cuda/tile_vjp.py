@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import device
+from refnode.kernels.cuda.compile import by_network, device, once
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile import ahead_of, inputs_of_tile
@@ -26,6 +26,7 @@ from refnode.kernels.cuda.tile_sums import add_of, weight_of_sums
 from refnode.kernels.cuda.tile_turn import first_turn_of, hidden_turn_of, last_turn_of, offsets_turn_of
 
 
+@once
 def tile_vjp_of(S: TileShape) -> Any:
     """Device function vjp(theta, turned, slopes, line, layers, t, u, x, i, there, g, g_y, g_x, table, row, held, chunk,
     kept, part, turn). All threads of the block take part.
@@ -52,6 +53,7 @@ def tile_vjp_of(S: TileShape) -> Any:
     return vjp
 
 
+@once
 def back_of(S: TileShape) -> Any:
     """Device function: behind `ahead`, from the last layer to the first."""
     last_vjp, offsets_vjp, slope_of = _last_vjp(S), _offsets_vjp(S), activation(S)[1]
@@ -128,6 +130,7 @@ def back_of(S: TileShape) -> Any:
     return back
 
 
+@once
 def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
@@ -165,6 +168,7 @@ def _offsets_vjp(S: TileShape) -> Any:
     return offsets_vjp
 
 
+@by_network
 def _time_vjp(S: TileShape) -> Any:
     """The cotangent of the thread's trajectory's own t."""
     real, rows, one, zero, weight = S.real, U(S.rows), U(1), U(0), weight_of_row(S)
@@ -182,6 +186,7 @@ def _time_vjp(S: TileShape) -> Any:
     return time_vjp
 
 
+@once
 def _last_vjp(S: TileShape) -> Any:
     """The narrow last layer: gradients of its weights, and the cotangent x of what it is given, square by square."""
     add, offsets_vjp, last_inputs, real = add_of(S), _offsets_vjp(S), last_inputs_of(S), S.real
@@ -217,6 +222,7 @@ def _last_vjp(S: TileShape) -> Any:
     return last_vjp
 
 
+@once
 def _hidden_weights_vjp(S: TileShape) -> Any:
     """A layer between hidden ones: gradients of its weights from d (rows, o)."""
     add, multiply, clear, own_at, lines = add_of(S), product_of(S).multiply_rows, clear_of(S), U(S.own_at), U(S.lines)
@@ -251,6 +257,7 @@ def _hidden_weights_vjp(S: TileShape) -> Any:
     return weights_vjp
 
 
+@once
 def _first_weights_vjp(S: TileShape) -> Any:
     """The first layer: gradients of its weights from d (rows, o) and inputs (i, rows)."""
     add, real, psi, lines = add_of(S), S.real, psi_of_row(S), U(S.lines)
@@ -279,6 +286,7 @@ def _first_weights_vjp(S: TileShape) -> Any:
     return first_weights_vjp
 
 
+@once
 def _first_control(S: TileShape) -> Any:
     """That of its control."""
     along, weight_of, rows, d, n_x, first = along_of(S), weight_of_sums(S), U(S.rows), U(S.d), U(S.controls), U(0)

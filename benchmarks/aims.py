@@ -1,0 +1,67 @@
+"""What the kernels are to reach, and what they reach: the table in docs/speed.md."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import a3_bound, tasks
+from benchmarks.harness import Race, Timing, best_other, ratio
+from benchmarks.races import OTHERS, SECOND, bounds, mine_of, races_of
+from benchmarks.script import RESULTS, load
+
+DIFFRAX, TORCHDIFFEQ = ("diffrax",), ("torchdiffeq",)
+CONTINUOUS = [task.title.replace("A:", "A, continuous adjoints:") for task in tasks.A]
+FASTER = [  # script, race, other libraries, how many times as long the fastest of them is to take
+    ("a1_gradient", tasks.A[0].title, OTHERS, 8), ("a1_gradient", tasks.A[1].title, OTHERS, 5),
+    ("a1_gradient", tasks.B[0].title, OTHERS, 5), ("a1_gradient", tasks.B[1].title, OTHERS, 5),
+    ("a1_gradient", tasks.C[0].title, DIFFRAX, 8), ("a1_gradient", tasks.C[0].title, TORCHDIFFEQ, 100),
+    ("a1_gradient", tasks.C[1].title, DIFFRAX, 8), ("a1_gradient", tasks.C[1].title, TORCHDIFFEQ, 100),
+    ("a0_forward", tasks.D[0].title, OTHERS, 6), ("a0_forward", tasks.D[1].title, OTHERS, 4),
+    ("a1_gradient", CONTINUOUS[0], DIFFRAX, 3), ("a1_gradient", CONTINUOUS[1], DIFFRAX, 3),
+]  # fmt: skip
+SHARES = [*((task, 0.75) for task in tasks.A), *((task, 0.9) for task in tasks.B)]  # of the bound, on one thread
+DEPTH = 1.25  # times a gradient with one theta, at most
+
+
+def table() -> str:
+    """A row for each aim, on both machines."""
+    lines = ["| | aim | reached | at most | on the second machine |", "|---|---|---|---|---|"]
+    return "\n".join([*lines, *faster(), *shares(), *depth()]) + "\n"
+
+
+def faster() -> Iterator[str]:
+    """How many times as long other libraries take, and as the bound would let them."""
+    for script, title, rivals, aim in FASTER:
+        what = "forward" if script == "a0_forward" else "gradient"
+        (mine, rival), there = contestants(script, title, rivals, RESULTS), contestants(script, title, rivals, SECOND)
+        least = bounds().get(f"{what}, {title}")
+        most = f"{rival.median / least:.1f}" if least else ""
+        against = "the fastest other" if rivals == OTHERS else rivals[0]
+        reached, elsewhere = (ratio(slow, fast)[0] for fast, slow in ((mine, rival), there))
+        yield f"| {what}, {title}: {against}, times refnode | {aim} | {reached:.1f} | {most} | {elsewhere:.1f} |"
+
+
+def contestants(script: str, title: str, rivals: tuple[str, ...], folder: Path) -> tuple[Timing, Timing]:
+    """refnode in a race, and the fastest of its rivals."""
+    one: Race
+    (one,) = [race for race in races_of(load(script, folder)) if race.title == title]
+    mine = one.of(mine_of(one))
+    return mine, best_other(one, mine.name, rivals)
+
+
+def shares() -> Iterator[str]:
+    """The share that products and activations have in a gradient's time on one thread."""
+    found = {one["title"]: a3_bound.share(one) for one in load("a3_bound")["threads"]["1"]}
+    for task, aim in SHARES:
+        title = f"gradient, {task.title}"
+        yield f"| {title}: products and activations, of the time on one thread | {aim:.0%} | {found[title]:.0%} | | |"
+
+
+def depth() -> Iterator[str]:
+    """What nine coefficients of theta(t) cost."""
+    for one in races_of(load("a5_depth")):
+        plain = one.of(mine_of(one))
+        for timing in one.timings:
+            what = timing.name.partition(", ")[2]
+            if what.startswith("Galerkin"):
+                times = f"{ratio(timing, plain)[0]:.2f}"
+                yield f"| gradient, {one.title}: {what}, times one theta | at most {DEPTH} | {times} | | |"
