@@ -5,10 +5,10 @@
 Tasks A to D of benchmarks/tasks.py on one thread. Beside the whole stands what its pieces take alone, again and again
 on numbers that stay in the cache, as often as the task's steps need them: the products of hidden layers and their
 weights' gradient and the activations, of which A3's bound consists; products of the thin layers that lead in and out;
-sums for the biases. Two pieces are solves themselves: what depends on no width is what a network with hidden layers of
-one neuron takes for as many stages; and what a call takes once, most of it Python, is a call with one such network, one
-sample and one step. The rest is what pieces do not see alone: above all the tape's way through the caches. D's gradient
-runs its stages again, and is left out.
+sums for the biases; and memory as large as the tape, written once and read once. Two pieces are solves themselves: what
+depends on no width is what a network with hidden layers of one neuron takes for as many stages; and what a call takes
+once, most of it Python, is a call with one such network, one sample and one step. A forward solve keeps no tape; what a
+gradient takes beside it, the tape too, is called backward. D's gradient runs its stages again, and is left out.
 """
 
 import sys
@@ -30,8 +30,9 @@ from refnode.kernels.workspace import aligned
 
 WIDTH, THIN = 64, 2  # of hidden layers, and of the state
 ROWS = 64  # whose weights' gradients make one product, where a step's stages have fewer
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#999999")  # Okabe and Ito's
-REST = "the rest: the tape's way through the caches"
+COLOURS = (  # Okabe and Ito's
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000", "#999999",
+)  # fmt: skip
 Pieces = dict[str, float]
 
 
@@ -47,7 +48,7 @@ def on(at: int, short: bool) -> dict[str, Any]:
     least, wide = 0.001 if short else 0.05, tasks.of(task)
     tile = min(task.batch, tile_of(task.batch))
     alone = pieces(np.dtype(task.dtype).type, tile, least)
-    stages, vjps = counts(wide, task, tile)
+    stages, vjps, tape = counts(wide, task, tile)
     narrow, one = one_neuron(wide, task.batch), (one_neuron(wide, 1), rn.Solver("rk4", n_steps=1))
     once, whole, bare = (taken(*call, task.dtype, least) for call in (one, (wide, task.solver), (narrow, task.solver)))
     of_narrow = counts(narrow, task, tile)
@@ -62,25 +63,41 @@ def on(at: int, short: bool) -> dict[str, Any]:
         found["backward"] = {
             "products of hidden layers": vjps * alone["hidden"], "their weights' gradient": vjps * alone["weights"],
             "activations": 2 * vjps * alone["slope"], "thin layers": vjps * (into + out),
-            "biases": 2 * vjps * alone["bias"], "whatever the width": vjps * backward, "once in a call": once[1],
-            "all": whole[1],
+            "biases": 2 * vjps * alone["bias"], "the tape, written and read": there_and_back(tape, least),
+            "whatever the width": vjps * backward, "once in a call": once[1], "all": whole[1],
         }  # fmt: skip
     return found
 
 
-def counts(problem: rn.Problem, task: Task, tile: int) -> tuple[float, float]:
-    """Stages of tiles that a task's steps evaluate, and vjps of them."""
+def counts(problem: rn.Problem, task: Task, tile: int) -> tuple[float, float, int]:
+    """Stages of tiles that a task's steps evaluate, and vjps of them; bytes of the tape."""
     stats = rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=task.dtype).stats  # type: ignore[arg-type]
     accepted, rejected = (int(np.broadcast_to(n, problem.batch).sum()) for n in (stats.accepted, stats.rejected))
     tableau = task.solver.tableau
     fresh = (tableau.stages - tableau.fsal) / tile
-    return fresh * (accepted + rejected), fresh * accepted
+    return fresh * (accepted + rejected), fresh * accepted, stats.peak_bytes
 
 
 def one_neuron(wide: rn.Problem, batch: int) -> rn.Problem:
-    """A problem with hidden layers of one neuron, for so many of the samples."""
-    model = rn.NeuralODE(rn.MLP(2, 1, 1, 2))
-    return rn.Problem(model, model.init(np.random.default_rng(0)), wide.x[:batch], wide.loss)
+    """A problem with hidden layers of one neuron, for so many of the samples, that takes about as many steps."""
+    model = rn.NeuralODE(rn.MLP(2, 1, 1, 2), span=(0.0, 20.0))
+    params = {name: np.full(shape, 1.5) for name, shape in model.shapes.items()}
+    return rn.Problem(model, params, wide.x[:batch], wide.loss)
+
+
+def there_and_back(size: int, least: float) -> float:
+    """Microseconds to write so many bytes and to read them again."""
+    held = np.zeros(max(1, size // 8))
+
+    def write(count: int) -> None:
+        for _ in range(count):
+            held.fill(1.0)
+
+    def read(count: int) -> None:
+        for _ in range(count):
+            held.sum()
+
+    return 1e6 * (seconds(write, 5, least) + seconds(read, 5, least))
 
 
 def taken(problem: rn.Problem, solver: rn.Solver, dtype: Any, least: float) -> tuple[float, float]:
@@ -155,7 +172,7 @@ def cells(name: str, way: Pieces) -> str:
 def whole(found: Pieces) -> Pieces:
     """The pieces, and what is left of all."""
     alone = {name: us for name, us in found.items() if name != "all"}
-    return alone | {REST: found["all"] - sum(alone.values())}
+    return alone | {"the rest": found["all"] - sum(alone.values())}
 
 
 def draw(data: Data, figure: Any) -> None:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.a5_depth [--short]
 
-2-64-64-2 tanh, batch 256, 8 steps of dopri5 whatever theta is: all of a race evaluate the network equally often. Of a
-Galerkin theta(t) with 9 coefficients for each weight every stage makes its weights, and hands their cotangents back;
-one that is linear between 9 depths does so too, and a stacked one changes where a step ends. Gradients are the discrete
-adjoint's by the kernels, each verified against the story's before anything is timed.
+Task A of benchmarks/tasks.py. The Galerkin theta(t) has 9 coefficients for each weight, of which every stage makes its
+weights, and hands their cotangents back; here all but the constant function's are zero, which no kernel knows, so that
+all of a race take the same steps. Gradients are the discrete adjoint's by the kernels, each verified against the
+story's before anything is timed.
 """
 
 import sys
@@ -22,19 +22,18 @@ from benchmarks.races import draw, page
 from benchmarks.script import Data, main
 from refnode.api import digits
 
-SOLVER = rn.Solver("dopri5", n_steps=8)
 WITHIN = {"float32": 1e-3, "float64": 1e-9}  # round-off, relative to a leaf's largest number
 DEPTHS: dict[str, Any] = {
     "one theta": rn.Constant(), "Galerkin, 9 of Fourier's": rn.Galerkin(rn.Fourier(4)),
-    "Galerkin, 9 of Legendre's": rn.Galerkin(rn.Legendre(9)), "linear between 9 depths": rn.Galerkin(rn.Hat(9)),
-    "stacked, 8 layers": rn.Stacked(8),
+    "Galerkin, 9 of Legendre's": rn.Galerkin(rn.Legendre(9)),
 }  # fmt: skip
 
 
 def measure(short: bool) -> Data:
     """A race for each precision."""
-    problems = {name: problem(depth, 40 if short else 256) for name, depth in DEPTHS.items()}
-    truths = {name: rn.gradient(p, "discrete", SOLVER, backend="numpy").grads for name, p in problems.items()}
+    batch, solver = (40, tasks.SHORT[0].solver) if short else (256, tasks.STEP)
+    problems = {name: problem(depth, batch) for name, depth in DEPTHS.items()}
+    truths = {name: rn.gradient(p, "discrete", solver, backend="numpy").grads for name, p in problems.items()}
 
     def error(answer: tuple[str, Any]) -> float:
         name, grads = answer
@@ -43,26 +42,27 @@ def measure(short: bool) -> Data:
     words = {"rounds": 3, "seconds": 0.0} if short else {"rounds": 15, "seconds": 0.1}
     races = []
     for dtype in tasks.DTYPES:
-        calls = {f"{MINE}, {name}": gradient(name, p, dtype) for name, p in problems.items()}
-        title = f"batch {problems['one theta'].batch}, dopri5, {SOLVER.n_steps} steps, {dtype}"
+        calls = {f"{MINE}, {name}": gradient(name, p, solver, dtype) for name, p in problems.items()}
+        title = tasks.Task("A", batch, solver, dtype).title
         races.append(as_data(race(title, calls, error, WITHIN[dtype], **words)))
     return {"races": races}
 
 
 def problem(depth: Any, batch: int) -> rn.Problem:
-    """Task A's, with normal coefficients of theta(t) that are as large as its weights."""
-    plain, rng = tasks.problem(batch), np.random.default_rng(1)
+    """Task A's, with its weights for the coefficients of the constant function."""
+    plain = tasks.problem(batch)
+    if type(depth) is rn.Constant:
+        return plain
     model = rn.NeuralODE(plain.model.field, theta=depth)
-    params = {"edges": model.edges} if len(model.edges) else {}
-    for name, shape in model.shapes.items():
-        if name not in params:
-            params[name] = 0.2 * rng.standard_normal(shape)
+    params = {name: np.zeros(shape) for name, shape in model.shapes.items()}
+    for name, leaf in plain.params.items():
+        params[name.replace("theta", "alpha")][0] = leaf / depth.basis.psi(np.zeros(()), 0)[0]
     return rn.Problem(model, params, plain.x, plain.loss)
 
 
-def gradient(name: str, p: rn.Problem, dtype: Any) -> Callable[[], tuple[str, Any]]:
+def gradient(name: str, p: rn.Problem, solver: rn.Solver, dtype: Any) -> Callable[[], tuple[str, Any]]:
     """The kernels' gradient, with the name of whose it is."""
-    return lambda: (name, rn.gradient(p, "discrete", SOLVER, backend="cpu", dtype=dtype).grads)
+    return lambda: (name, rn.gradient(p, "discrete", solver, backend="cpu", dtype=dtype).grads)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m benchmarks.c1_threads [--short]
 
-Tasks A and B of benchmarks/tasks.py and A with 4,096 samples, float64. Contestants race as in A1, in one process for
-each number of threads, which is held to as many cores.
+Tasks A to D of benchmarks/tasks.py, as in A1, and A with 4,096 samples in float64. Contestants race in one process for
+each number of threads, which is held to as many cores. A single sample is no work for two threads, in refnode.
 """
 
 import sys
@@ -30,11 +30,10 @@ def measure(short: bool) -> Data:
 def on(short: bool) -> Data:
     """The races in this process."""
     races = []
-    for task in tasks.SHORT[:1] if short else (tasks.A[1], tasks.B[1], LARGE):
+    for task in tasks.SHORT[:1] if short else (*tasks.A, *tasks.B, *tasks.C, tasks.D[1], LARGE):
         calls = {MINE: of_refnode.gradient(task)[MINE]}
         if not short:
-            rivals = of_torch.gradient(task) | of_jax.gradient(task)
-            calls |= {name: call for name, call in rivals.items() if not name.startswith(("torchode", "torchdyn"))}
+            calls |= of_torch.gradient(task) | of_jax.gradient(task)
         words = {"rounds": 2, "seconds": 0.0} if short else {"rounds": 5, "seconds": 0.1}
         races.append(race(task.title, calls, tasks.gradient_error(task), task.within, **words))
     return {"races": [as_data(one) for one in races]}
@@ -59,17 +58,20 @@ def page(data: Data) -> str:
 def draw(data: Data, figure: Any) -> None:
     """Times faster than one thread."""
     by_count = [races_of(one) for one in data["of"]]
-    panels = figure.subplots(1, len(by_count[0]), sharey=True, squeeze=False)[0]
-    for panel, races in zip(panels, zip(*by_count, strict=True), strict=True):
+    columns = min(4, len(by_count[0]))
+    rows = -(-len(by_count[0]) // columns)
+    figure.set_size_inches(3.4 * columns, 3.4 * rows)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for panel, races in zip(panels, zip(*by_count, strict=True), strict=False):
         for name in [timing.name for timing in races[0].timings]:
             faster = [ratio(races[0].of(name), one.of(name))[0] for one in races]
             panel.plot(data["threads"], faster, marker="o", label=name, linestyle="-" if name == MINE else "--")
         panel.plot(data["threads"], data["threads"], color="grey", linewidth=0.6)
-        panel.set_title(races[0].title, fontsize=8)
+        panel.set_title(races[0].title.replace(", ", ",\n", 1), fontsize=8)
         panel.set_xlabel("threads")
         panel.set_xticks(data["threads"])
     panels[0].set_ylabel("times faster than one thread")
-    panels[0].legend(fontsize=8)
+    panels[0].legend(fontsize=7)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 The network of benchmarks/tasks.py, RK4 with fixed steps, float64, kernels. Every point is a process of its own, which
 computes a small gradient first. "used" is how much its peak resident memory rises over that, "asked for" the peak of
-what it allocates (tracemalloc), "reported" what the result says: bytes of states and stages held at once.
+what it allocates (tracemalloc), "reported" what the result says: bytes of states and stages held at once. Forward
+sensitivities, which take a tangent for each of 4,482 numbers here, are not meant for such a network and left out.
 """
 
 import math

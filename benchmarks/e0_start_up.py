@@ -26,6 +26,8 @@ CASES = {
 }
 PEERS = ("torchdiffeq", "diffrax")
 COLD = ("discrete, float64", "discrete, float32", "quadrature")
+EVERY = ("discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous")
+CERTIFY = "all methods of `refnode certify --backend cpu`"
 ROUNDS = 5
 
 
@@ -39,8 +41,9 @@ def measure(short: bool) -> Data:
     if short:
         return {"imports": imports, "first gradient": firsts, "other libraries": {}, "compilation": {}}
     others = {name: [ask("e0_start_up:of_peer", name=name) for _ in range(2)] for name in PEERS}
+    compilation = {name: cold("of_refnode", CASES[name]) for name in COLD} | {CERTIFY: cold("of_every_method", {})}
     return {
-        "imports": imports, "first gradient": firsts, "compilation": {name: cold(CASES[name]) for name in COLD},
+        "imports": imports, "first gradient": firsts, "compilation": compilation,
         "other libraries": {name: times for name, times in others.items() if times[0] is not None},
     }  # fmt: skip
 
@@ -63,10 +66,25 @@ def first(case: dict[str, str]) -> dict[str, float]:
     return inside | {"process": time.perf_counter() - start}
 
 
-def cold(case: dict[str, str]) -> float:
+def cold(function: str, case: dict[str, str]) -> float:
     """Seconds of the same where nothing is compiled yet."""
     with tempfile.TemporaryDirectory() as folder:
-        return ask("e0_start_up:of_refnode", settings={"REFNODE_CACHE_DIR": folder}, **case)["gradient"]
+        return ask(f"e0_start_up:{function}", settings={"REFNODE_CACHE_DIR": folder}, **case)["gradient"]
+
+
+def of_every_method() -> dict[str, float]:
+    """Seconds from before `import refnode` to the end of a small gradient by every method that is compiled."""
+    start = time.perf_counter()
+    import refnode as rn
+    from benchmarks import tasks
+
+    wide, model = tasks.problem(8), rn.NeuralODE(rn.MLP(2, 4, 2))
+    params = {name: [[0.1] * shape[-1]] * shape[0] if len(shape) > 1 else [0.1] * shape[0]
+              for name, shape in model.shapes.items()}  # fmt: skip
+    problem = rn.Problem(model, params, wide.x, wide.loss)
+    for method in EVERY:
+        rn.gradient(problem, method, rn.Solver("dopri5", tol=1e-6), backend="cpu")
+    return {"gradient": time.perf_counter() - start}
 
 
 def of_refnode(task: str, dtype: str, method: str = "discrete") -> dict[str, float]:

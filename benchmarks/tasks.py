@@ -8,7 +8,7 @@ The loss is half the mean squared norm of z(1), or for its forward half z(1) its
     D  steps of each sample's own: 4,096 trajectories, dopri5, tol 1e-6, float32 and float64
 
 Adaptive steps are chosen by the I controller, the rule of diffrax and torchdiffeq, so that all take the same steps and
-are left with the same error. refnode's default, PI, takes more of them and gives more digits (docs/kernels.md).
+are left with the same error. refnode's default, PI, takes more of them and gives more digits (docs/speed.md).
 """
 
 from collections.abc import Callable, Mapping

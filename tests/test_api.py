@@ -193,6 +193,13 @@ def test_backends(monkeypatch):
         rn.gradient(small, backend="numpy", dtype="float32")
     with pytest.raises(rn.BackendUnavailable, match=r"^backend='auto': the field is CosineField"):
         rn.gradient(small, dtype="float32")
+    model, loss = rn.NeuralODE(rn.MLP(2, 3, 2)), rn.Loss(rn.SquaredError(np.zeros(2)))
+    packs = rn.Problem(model, model.init(np.random.default_rng(0)), np.ones((2, 2)), loss)
+    for method in ("discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous"):
+        result = rn.gradient(packs, method)
+        assert (result.backend, result.reason) == ("cpu", "auto: compiled kernels take this problem, in float64")
+    assert rn.gradient(packs, backend="cpu", dtype="float32").reason == "asked for, in float32"
+    assert (rn.solve(packs).backend, rn.gradient(packs, "central").backend) == ("cpu", "numpy")
     monkeypatch.setenv("REFNODE_BACKEND", "gpu")
     with pytest.raises(rn.InvalidArgument, match=r"^REFNODE_BACKEND: got 'gpu'; must be one of 'cpu', 'numpy'"):
         rn.gradient(small)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import children, proof, readme
+from benchmarks import aims, children, proof, readme, tasks
 from benchmarks.__main__ import SCRIPTS, chosen
+from benchmarks.races import mine_of, races_of
 from benchmarks.script import RESULTS, load, whole_page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -127,7 +128,7 @@ def test_pages_are_those_of_the_numbers(folder, name):
 
 @pytest.mark.parametrize("page", readme.SECTIONS)
 def test_pages_say_what_the_results_say(page):
-    """`python -m benchmarks.readme --write` changes nothing in README.md and docs/kernels.md."""
+    """`python -m benchmarks.readme --write` changes nothing in README.md and docs/."""
     assert readme.BEGIN + readme.SECTIONS[page]() + readme.END in (ROOT / page).read_text("utf-8")
 
 
@@ -138,6 +139,31 @@ def test_committed_races_are_verified(name):
     for one in load(name)["races"]:
         assert all(timing["error"] <= one["within"] for timing in one["timings"])
         assert any(not timing["name"].startswith("refnode") for timing in one["timings"])
+
+
+@with_results
+def test_aims_are_held_against_the_races():
+    """A row for each aim; what is reached lies within the race's spread, and is no more than the bound allows."""
+    rows = [row.split(" | ") for row in aims.table().splitlines()[2:]]
+    assert len(rows) == len(aims.FASTER) + len(aims.SHARES) + 2 * len(tasks.DTYPES)
+    for (script, title, rivals, aim), row in zip(aims.FASTER, rows, strict=False):
+        assert float(row[1]) == aim
+        (race,) = [race for race in races_of(load(script)) if race.title == title]
+        mine = race.of(mine_of(race)).rounds
+        others = [t.rounds for t in race.timings if t.name.startswith(rivals) and not t.name.startswith("refnode")]
+        fastest = min(others, key=lambda rounds: sorted(rounds)[len(rounds) // 2])
+        each = sorted(a / b for a, b in zip(fastest, mine, strict=True))
+        assert each[0] - 0.05 <= float(row[2]) <= each[-1] + 0.05
+        assert not row[3] or float(row[2]) <= float(row[3])
+
+
+@with_results
+def test_pieces_of_a_profile_add_up():
+    """Pieces and rest are all of the time; no piece that is timed alone takes more than the whole."""
+    for found in load("a4_profile")["of"]:
+        for way in {"forward", "backward"} & found.keys():
+            assert sum(module("a4_profile").whole(found[way]).values()) == pytest.approx(found[way]["all"])
+            assert 0 < max(us for name, us in found[way].items() if name != "all") < found[way]["all"]
 
 
 def test_start_up_leaves_imports_to_those_it_times():
@@ -157,13 +183,15 @@ def test_start_up():
 
 
 LINEAR = ("discrete, all stages", "discrete, states", "interpolating", "quadrature")
-EXPONENTS = {"discrete, sqrt(N) checkpoints": 0.55, "discrete, log2(N) checkpoints": 0.3, "backsolve": 0.1}  # at most
+EXPONENTS = {  # least and most
+    "discrete, sqrt(N) checkpoints": (0.4, 0.55), "discrete, log2(N) checkpoints": (0.0, 0.3), "backsolve": (0.0, 0.1),
+}  # fmt: skip
 
 
-def asked_for(name):
-    """Steps, and bytes that were asked for."""
+def asked_for(name, kind="asked", against="steps"):
+    """Steps or batches, and bytes that were asked for."""
     data = load("d0_memory")
-    return data["steps"], [point["asked"] for point in data["by steps"][name]]
+    return data["steps" if against == "steps" else "batches"], [point[kind] for point in data[f"by {against}"][name]]
 
 
 @with_results
@@ -178,8 +206,18 @@ def test_what_is_stored_grows_linearly(name):
 @with_results
 @pytest.mark.parametrize("name", EXPONENTS)
 def test_memory_that_does_not_grow_linearly(name):
-    """Backsolve is flat, checkpoints grow like the root or the logarithm."""
-    assert module("d0_memory").exponent(*asked_for(name)) <= EXPONENTS[name]
+    """Backsolve is flat, checkpoints grow like the root or the logarithm: of states and
+    stages that are held, and no faster of all that is asked for."""
+    least, most = EXPONENTS[name]
+    assert least <= module("d0_memory").exponent(*asked_for(name, "reported")) <= most
+    assert module("d0_memory").exponent(*asked_for(name)) <= most
+
+
+@with_results
+@pytest.mark.parametrize("name", [*LINEAR, *EXPONENTS])
+def test_memory_grows_no_faster_than_the_batch(name):
+    """Four times the samples, at most four times the bytes."""
+    assert module("d0_memory").exponent(*asked_for(name, against="batch")) <= 1.05
 
 
 @with_results

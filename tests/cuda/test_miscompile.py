@@ -46,7 +46,7 @@ def of_rows(a, w, count):
 
 
 def by_while(a, w, count):
-    """The same of a (m + 1, p), with the loop of `tile_vjp._add`."""
+    """The same of a (m + 1, p), with the loop of `tile_sums.add_of`."""
     i = uint64(cuda.threadIdx.x)
     for n in range(ONE):
         if i + n < count:

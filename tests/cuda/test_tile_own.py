@@ -148,7 +148,7 @@ def test_one_that_fails_does_not_poison_its_tile():
 def test_a_batch_in_parts():
     """Parts that find room have the states of the whole batch, and its gradient to the rounding of other sums."""
     p = wide(130, *WIDTHS)
-    whole, device = discrete_adjoint(p, OWN, OnCpu(), np.float64), OnCpu(memory=100_000, remember=True)
+    whole, device = discrete_adjoint(p, OWN, OnCpu(), np.float64), OnCpu(memory=150_000, remember=True)
     parts = discrete_adjoint(p, OWN, device, np.float64)
     assert {launch[2] for launch in device.launches} == {1, 2}      # blocks of parts of 64 and 66
     np.testing.assert_array_equal(parts.adj_t0, whole.adj_t0)

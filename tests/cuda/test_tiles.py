@@ -82,6 +82,16 @@ def test_drawn_batches(name, batch, seed):
     assert_twins(make(batch, seed), solver, dtype, keep)
 
 
+@settings(max_examples=3)
+@given(
+    st.lists(st.integers(1, 128), min_size=2, max_size=3), st.integers(1, 70), st.sampled_from(["none", "every"]),
+    st.sampled_from(["float32", "float64"]), st.sampled_from(["stages", "states"]), st.integers(0, 10**6),
+)  # fmt: skip
+def test_drawn_shapes(widths, batch, time, dtype, keep, seed):
+    """Any widths up to 128, in tiles that are ragged."""
+    assert_twins(wide(batch, 2, *widths, 2, time=time, seed=seed), RK4, dtype, keep)
+
+
 def solved(p, keep="states"):
     """A run through tiles and its solve."""
     run = TileRun(p, RK4, OnCpu(remember=True), np.float32, keep, uniform(p, RK4))

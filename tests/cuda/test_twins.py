@@ -59,6 +59,20 @@ def test_ragged_blocks(batch, seed):
 
 
 @pytest.mark.slow
+@settings(max_examples=6)
+@given(
+    st.integers(1, 32), st.integers(1, 130), st.sampled_from(["none", "first", "every"]), st.booleans(),
+    st.sampled_from(["tanh", "softplus", "sin", "sigmoid"]), st.sampled_from(sorted(ROUNDINGS)),
+    st.sampled_from(["stages", "states"]), st.integers(0, 10**6),
+)  # fmt: skip
+def test_drawn_shapes(hidden, batch, time, bias, act, dtype, keep, seed):
+    """Any width up to 32, odd ones too, in blocks that are ragged. The runner does not know libdevice's sin of float64.
+    """
+    dtype = "float32" if act == "sin" else dtype
+    assert_twins(problem(batch, hidden, act=act, time=time, bias=bias, seed=seed), RK4, dtype, keep)
+
+
+@pytest.mark.slow
 def test_grids_of_their_own():
     """Samples that took steps of their own, some fewer than others, are replayed each on its grid."""
     p, solver = problem(5, 8), rn.Solver("dopri5", tol=1e-3, steps="own")

@@ -43,15 +43,26 @@ def test_float32(name):
         assert np.max(ulps(computed(name, signed), want, np.float32)) <= 2
 
 
+def special(dtype):
+    """Zeros, the smallest subnormals and the smallest normal numbers of either sign; infinities; NaN."""
+    tiny, normal = np.nextafter(dtype(0), dtype(1)), np.finfo(dtype).tiny
+    return np.array([0.0, -0.0, tiny, -tiny, normal, -normal, np.inf, -np.inf, np.nan], dtype)
+
+
+HALF, LOG_2 = 6 * [0.5], 6 * [np.log(2.0)]
+LIMITS = {  # what zeros, subnormals and the like become, None: what they were; infinities; NaN
+    "tanh": (None, 1.0, -1.0), "sin": (None, np.nan, np.nan), "sigmoid": (HALF, 1.0, 0.0),
+    "softplus": (LOG_2, np.inf, 0.0), "relu": ([0.0, 0.0, None, 0.0, None, 0.0], np.inf, 0.0),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_special_values(dtype):
-    """Signs of zero, subnormals, infinities and NaN come through tanh; the others go to their limits."""
-    tiny = np.nextafter(dtype(0), dtype(1))
-    x = np.array([0.0, -0.0, tiny, -tiny, np.inf, -np.inf, np.nan], dtype)
-    tanh = computed("tanh", x)
-    np.testing.assert_array_equal(tanh, np.array([0.0, -0.0, tiny, -tiny, 1.0, -1.0, np.nan], dtype))
-    assert np.signbit(tanh[1])
-    ends = np.array([np.inf, -np.inf, np.nan], dtype)
-    np.testing.assert_array_equal(computed("sigmoid", ends), np.array([1.0, 0.0, np.nan], dtype))
-    np.testing.assert_array_equal(computed("softplus", ends), np.array([np.inf, 0.0, np.nan], dtype))
-    np.testing.assert_array_equal(computed("relu", ends), np.array([np.inf, 0.0, np.nan], dtype))
+@pytest.mark.parametrize("name", LIMITS)
+def test_special_values(name, dtype):
+    """Signs of zero, subnormals and NaN come through where the activation is the identity; infinities go to limits."""
+    x, (near, above, below) = special(dtype), LIMITS[name]
+    small = x[:6] if near is None else [was if number is None else number for was, number in zip(x, near, strict=False)]
+    got = computed(name, x)
+    np.testing.assert_array_equal(got, np.array([*small, above, below, np.nan], dtype))
+    if near is None:
+        np.testing.assert_array_equal(np.signbit(got[:6]), np.signbit(x[:6]))

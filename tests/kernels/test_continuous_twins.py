@@ -62,7 +62,7 @@ def moved_steps(problem, solver, bound):
 
 
 def assert_twins(problem, method, solver, dtype=np.float64, counted=True):
-    """Leaves, loss, adj_t0 within their bounds, and in float64, if they are `counted`, as many evaluations."""
+    """Leaves and loss within their bounds, and in float64, if they are `counted`, as many evaluations."""
     got, want = both(problem, method, solver, dtype)
     single = SINGLE if dtype == np.float32 else 1.0
     limits = bounds(problem, method, solver)
@@ -153,6 +153,34 @@ def test_every_way_to_choose_steps(method, tableau, words):
 def test_samples_with_spans_of_their_own(method, theta, solver):
     """In two tiles, the last one ragged; where theta follows the span each row has its own."""
     assert_twins(own_spans(network_problem(35, theta=theta)), method, solver)
+
+
+@METHODS
+@pytest.mark.parametrize("steps", ["shared", "own"])
+@pytest.mark.parametrize("theta", DEPTHS.values(), ids=DEPTHS)
+def test_values_along_chosen_steps(method, theta, steps):
+    """At tol 1e-9, in two tiles, on spans of each sample's own: the digits that a continuous method claims, 9 - 2.
+
+    Where roundings may move a step, the bounds that hold for all problems say little; these twins take the same steps.
+    """
+    got, want = both(own_spans(network_problem(35, theta=theta)), method, rn.Solver("dopri5", tol=1e-9, steps=steps))
+    assert min(rn.compare(got, want).values()) >= 7
+    assert np.max(np.abs(got.adj_t0 - want.adj_t0)) <= 1e-7 * np.max(np.abs(want.adj_t0))
+
+
+@METHODS
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_large_tiles_and_several_blocks_of_weights(method, dtype):
+    """257 samples are five tiles of 64, of which the last holds one; 722 weights are two blocks of parameter integrals.
+    """
+    rng = np.random.default_rng(3)
+    model = rn.NeuralODE(rn.MLP(2, 24, 24, 2, time="first"), span=(0.25, 1.0))
+    params = {name: 0.3 * rng.standard_normal(shape) for name, shape in model.shapes.items()}
+    loss = rn.Loss(rn.SquaredError(rng.standard_normal((257, 2))), running=0.1 * rn.Kinetic())
+    problem = rn.Problem(model, params, rng.standard_normal((257, 2)), loss)
+    got, want = assert_twins(problem, method, rn.Solver("rk4", n_steps=3), dtype)
+    np.testing.assert_array_equal(got.adj_t0, got.grads["x"])       # the state begins as x
+    assert np.max(np.abs(want.adj_t0)) > 1e-5
 
 
 @METHODS

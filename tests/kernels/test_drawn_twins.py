@@ -36,6 +36,8 @@ def assert_twins(problem, solver, growth=1.0):
             assert got.grads[name].shape == g.shape
             error, size = np.max(np.abs(got.grads[name] - g), initial=0), np.max(want.magnitude[name], initial=0)
             assert error <= growth * roundings * size, f"{name} in {dtype.__name__}: {error:.3g} beside {size:.3g}"
+        lost = np.abs(got.loss_per_sample - want.loss_per_sample)
+        assert np.max(lost) <= growth * roundings * np.max(np.abs(want.loss_per_sample), initial=1.0)
         if solver.steps == "shared":  # own steps run their stages again
             assert got.stats.nfe_backward == want.stats.nfe_backward
 

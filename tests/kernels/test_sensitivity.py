@@ -9,6 +9,7 @@ from refnode.errors import NumericalError
 from refnode.kernels.pack import refusal
 from tests.gradients.problems import SMOOTH, problems, rounding_bound, rows, solvers
 from tests.kernels.test_continuous_twins import SINGLE, moved_steps
+from tests.kernels.test_twins import network_problem
 
 METHODS = pytest.mark.parametrize("method", ["forward_discrete", "forward_continuous"])
 
@@ -58,3 +59,18 @@ def test_single_precision(method, problem, solver):
     """float32 with 2^29 times the room."""
     assume(not refusal(problem, solver))
     assert_twins(problem, method, solver, "float32")
+
+
+@METHODS
+def test_large_tiles(method):
+    """257 samples are five tiles of 64, of which the last holds one."""
+    assert_twins(network_problem(257), method, rn.Solver("rk4", n_steps=2))
+
+
+@METHODS
+@pytest.mark.parametrize("steps", ["shared", "own"])
+def test_values_along_chosen_steps(method, steps):
+    """At tol 1e-6, in two tiles, where steps are chosen and roundings may move them: 6 - 2 digits, as is claimed."""
+    problem, solver = network_problem(35), rn.Solver("dopri5", tol=1e-6, steps=steps)
+    got, want = (rn.gradient(problem, method, solver, backend=backend) for backend in ("cpu", "numpy"))
+    assert min(rn.compare(got, want).values()) >= 4

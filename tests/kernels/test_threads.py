@@ -18,15 +18,23 @@ from tests.kernels.test_twins import network_problem
 
 SOLVERS = rn.Solver("dopri5", tol=1e-5), rn.Solver("dopri5", n_steps=6), rn.Solver("dopri5", tol=1e-5, steps="own")
 DEPTHS = rn.Constant(), rn.Galerkin(rn.Fourier(1)), rn.Stacked(2)
+METHODS = {
+    "backsolve": {"check": False}, "interpolating": {"check": False}, "quadrature": {}, "forward_discrete": {},
+    "forward_continuous": {},
+}
 CASES = [
-    (network_problem(batch, theta=depth), solver, dtype)
+    (network_problem(batch, theta=depth), "discrete", solver, dtype)
     for batch in (3, 130, 270) for depth in DEPTHS for solver in SOLVERS for dtype in ("float64", "float32")
+]
+OTHERS = [
+    (network_problem(batch, theta=depth), method, rn.Solver("rk4", n_steps=2), dtype)
+    for method in METHODS for batch, depth, dtype in ((70, DEPTHS[0], "float32"), (270, DEPTHS[1], "float64"))
 ]
 
 def bits(case):
-    problem, solver, dtype = case
-    result = rn.gradient(problem, "discrete", solver, backend="cpu", dtype=dtype)
-    return [result.adj_t0.tobytes(), *(g.tobytes() for g in result.grads.values())]
+    problem, method, solver, dtype = case
+    result = rn.gradient(problem, method, solver, backend="cpu", dtype=dtype, **METHODS.get(method, {}))
+    return [g.tobytes() for g in (*result.grads.values(), result.z_T)]
 
 """
 
@@ -35,18 +43,19 @@ import numba
 found = []
 for threads in (1, 2, 3, 4, 1):
     numba.set_num_threads(threads)
-    found.append([bits(case) for case in CASES])
+    found.append([bits(case) for case in CASES + OTHERS])
 assert all(other == found[0] for other in found)
 """
 
 COMPANY = PROBLEMS + """
 from concurrent.futures import ThreadPoolExecutor
-alone = [bits(case) for case in CASES]
 with ThreadPoolExecutor(4) as pool:
-    for _ in range(10):
-        order = np.random.default_rng(0).permutation(len(CASES))
-        together = list(pool.map(bits, [CASES[i] for i in order]))
-        assert together == [alone[i] for i in order]
+    for cases, rounds in ((CASES, 10), (OTHERS, 2)):
+        alone = [bits(case) for case in cases]
+        for _ in range(rounds):
+            order = np.random.default_rng(0).permutation(len(cases))
+            together = list(pool.map(bits, [cases[i] for i in order]))
+            assert together == [alone[i] for i in order]
 """
 
 FORKS = PROBLEMS + """
@@ -68,7 +77,8 @@ def run(script, **settings):
 
 
 def test_same_bits_for_any_number_of_threads():
-    """1, 2, 3 and 4 threads give the same bits, for one tile, five small ones and five large, in either precision."""
+    """1, 2, 3 and 4 threads give the same bits by every method, for one tile, five small ones and five large, in either
+    precision."""
     run(THREADS, NUMBA_NUM_THREADS="4")
 
 

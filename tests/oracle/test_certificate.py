@@ -48,6 +48,14 @@ def test_a_contracting_field_is_refused_by_backsolve_alone():
     assert [cell.digits is None for cell in certificate.cells] == [False, True, False]
 
 
+def test_compiled_methods_keep_their_claims():
+    """The kernels, held to the same truths: six methods on networks of either depth, and spans of each sample's own."""
+    certificate = certify(["linear", "mild", "theta_running", "backwards", "own_T"], backend="cpu")
+    assert certificate.ok, [cell for cell in certificate.cells if not cell.ok]
+    methods = {"discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous"}
+    assert {cell.method for cell in certificate.cells} == methods
+
+
 @pytest.mark.slow
 def test_every_method_keeps_its_claims_on_the_whole_catalogue():
     """The main job."""

@@ -178,6 +178,16 @@ def test_fma_rounded_down():
     np.testing.assert_array_equal(got, np.array([1 + 2.0**-22, 1 + 2.0**-22, 2.5, below], F))
 
 
+def test_sum_rounded_towards_zero():
+    """To the float nearer zero, of either sign, where the nearest one is farther or not; exact results stay."""
+    x = np.array([1.0, 1.0, -1.0, 1.0, 1.5, 3e38, -3e38, 1.0], F)
+    y = np.array([2.0**-24 * 1.5, 2.0**-60, -(2.0**-24) * 1.5, -(2.0**-60), 0.25, 3e38, -3e38, -1.0], F)
+    got = np.zeros(8, F)
+    Program(parse(elementwise("add.rz.f32", ("f32",) * 2, "f32"))).launch(1, 8, (x, y, Room(got)))
+    most = np.finfo(F).max
+    np.testing.assert_array_equal(got, np.array([1, 1, -1, np.nextafter(F(1), F(0)), 1.75, most, -most, 0], F))
+
+
 TRUE_OF_NAN = {"lt": False, "ltu": True, "eq": False, "equ": True, "ne": False, "neu": True, "num": False, "nan": True}
 
 

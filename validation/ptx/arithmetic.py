@@ -73,6 +73,10 @@ def of_floats(i: Instruction, kind: str, x: list[str]) -> str:
         if (name, kind) != ("fma", "f32"):
             raise Unsupported(f"line {i.line}: {'.'.join(i.op)}")
         return f"fma_down({x[0]}, {x[1]}, {x[2]})"
+    if "rz" in i.op:
+        if (name, kind) != ("add", "f32"):
+            raise Unsupported(f"line {i.line}: {'.'.join(i.op)}")
+        return f"add_to_zero({x[0]}, {x[1]})"
     if name in ("add", "sub", "mul"):
         return f"({x[0]}) {'*' if name == 'mul' else INFIX[name]} ({x[1]})"
     if name in ("fma", "mad"):

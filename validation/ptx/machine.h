@@ -76,6 +76,14 @@ static inline float fma_down(float x, float y, float z) {
     return near > sum || (near == sum && rest < 0) ? nextafterf(near, -INFINITY) : near;
 }
 
+/* x + y rounded towards zero: the sum in float64, and what its rounding left out */
+static inline float add_to_zero(float x, float y) {
+    double sum = (double)x + y, moved = sum - x, rest = (x - (sum - moved)) + (y - moved);
+    float near = (float)sum;
+    double over = (near - sum) - rest;
+    return (over > 0 && near > 0) || (over < 0 && near < 0) ? nextafterf(near, 0) : near;
+}
+
 /* -1 .. 1, the same for the same bits */
 static inline double share_of(uint32_t bits) { return ((bits * 2654435761u) >> 8) * 0x1p-23 - 1.0; }
 

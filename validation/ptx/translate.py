@@ -20,8 +20,8 @@ SPECIAL = {
 }  # fmt: skip
 SPACES = {"global": "GLOBAL", "const": "GLOBAL", "shared": "SHARED", "local": "LOCAL"}
 WORDS = {                                           # what may stand beside operation and type; anything else is refused
-    "rn", "rm", "rni", "rzi", "rmi", "rpi", "ftz", "sat", "approx", "full", "lo", "hi", "wide", "volatile", "nc", "v2",
-    "v4", "to", "param",
+    "rn", "rm", "rz", "rni", "rzi", "rmi", "rpi", "ftz", "sat", "approx", "full", "lo", "hi", "wide", "volatile", "nc",
+    "v2", "v4", "to", "param",
 } | set(SPACES)  # fmt: skip
 COMPARISONS = {
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "lo": "<", "ls": "<=", "hi": ">", "hs": ">=",

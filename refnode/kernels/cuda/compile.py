@@ -1,4 +1,4 @@
-"""PTX of a kernel, with or without a card: the one file that knows numba-cuda.
+"""PTX of a kernel, with or without a card: the one file that knows numba-cuda's compiler.
 
 A compiled kernel is kept in the user's cache folder under a digest of what it is made from: the kernels' sources,
 its shape and the compiler's version.
@@ -74,12 +74,15 @@ def _digest(build: Callable[..., Any], shape: Any, architecture: Architecture) -
     return hashlib.sha256(_sources() + repr((words, architecture)).encode()).hexdigest()[:32]
 
 
-# for what makes the device functions of a shape: its kernels, on every architecture, have them compiled only once
+# for what makes the device functions of a shape: while it is kept, all kernels and architectures share what is compiled
 once = lru_cache(maxsize=32)
 
 
 def by_network(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator `once` for what depends on the shape's network alone: all kernels of a network share it."""
+    """Decorator `once` for what depends on the shape's network alone: all kernels of a network share it.
+
+    What is decorated is given S.network, which is no costate's shape and has no tableau of the solver's.
+    """
     made = once(make)
 
     @wraps(make)

@@ -63,7 +63,8 @@ def own_steps(run: PartRun, system: System, y: Any, ds: Array, start: Array, end
     (build, S, given, c, limits), b, device, room = system, run.batch, run.device, ROOM
     ends, before, states = (run.to(start), run.to(end)), device.host(y), S.keep != "nothing"
     while True:
-        check_room(device, (room + 1) * (states * S.width + 1) * b * np.dtype(S.real).itemsize)
+        tapes = (room + 1) * (states * S.width + 1) * b * np.dtype(S.real).itemsize
+        check_room(device, tapes + states * run.bytes_of_sums)
         now, step = device.array(before), run.to(ds)
         tape_y = device.empty((room + 1 if states else 1, S.width, b), S.real)
         tape_s = run.to(np.ones((room + 1, b)))

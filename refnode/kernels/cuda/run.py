@@ -139,6 +139,11 @@ class PartRun(ABC):
         """Of all that stays on the device from the solve to the sweep."""
 
     @property
+    @abstractmethod
+    def bytes_of_sums(self) -> int:
+        """Of what a sweep, or a way down whose errors are estimated, needs beside."""
+
+    @property
     def steps(self) -> list[int]:
         """N of each segment."""
         return [len(s) - 1 for s in self.fractions]

@@ -51,8 +51,14 @@ class Run(PartRun):
         """Of tapes and grids."""
         S, rows = self.S, sum(sum(self.kept(steps)) for steps in self.steps)
         numbers = self.batch * (S.width * (rows + 4) + 5 * sum(self.steps) * S.own)
-        numbers += self.blocks * ((1 + S.basis) * S.size + 4) + self.batch * (2 + 3 * S.basis) * bool(S.functions)
-        return numbers * np.dtype(S.real).itemsize
+        numbers += self.batch * (2 + 3 * S.basis) * bool(S.functions)
+        return numbers * np.dtype(S.real).itemsize + self.bytes_of_sums
+
+    @property
+    def bytes_of_sums(self) -> int:
+        """Of the blocks' gradients."""
+        S = self.S
+        return self.blocks * (2 * (1 + S.basis) * S.size + 4) * np.dtype(S.real).itemsize
 
     def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
         """Segment i backwards, from the cotangent g (w, b) of y at its end."""

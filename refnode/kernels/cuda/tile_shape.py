@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from refnode.kernels.cuda.shape import Functions, Keep
+from refnode.kernels.cuda.shape import MOST_SHARED, Functions, Keep
 from refnode.tableau import TABLEAUX, Tableau
 
 LARGEST_WIDTH = 128
 CHUNKS = (32, 16, 8)  # rows of weights in shared memory at a time: the most that fit
-MOST_SHARED = 46 * 1024  # bytes for activations and weights; tableau and the rest find room below 48 KB
+ALIGNMENTS = 4 * 16  # bytes that may lie between arrays in shared memory
+MOST_TABLEAU = max(tableau.stages * (tableau.stages + 3) for tableau in TABLEAUX.values())  # numbers
 
 
 @dataclass(frozen=True)
@@ -137,20 +138,26 @@ class TileShape:
     @property
     def held_size(self) -> int:
         """Numbers of shared memory for all of these."""
-        return self.own_at + self._own_size(self.rows)
+        return self._held(self.rows)
 
-    def _own_size(self, rows: int) -> int:
-        return rows * (1 + 2 * self.basis) if self.functions else 0
+    def _held(self, rows: int) -> int:
+        own = 1 + 2 * self.basis if self.functions else 0
+        return rows * (max(self.columns, self.inputs) + self.times_apart + own)
 
     @property
     def chunk_size(self) -> int:
         """Numbers of shared memory for rows of weights; the trajectories' inputs, or their cotangents; threads' sums.
         """
-        return max(self.chunk * self.columns, self.rows * max(self.inputs, self.out), 4 * self.threads)
+        return self._chunk(self.rows, self.chunk)
+
+    def _chunk(self, rows: int, chunk: int) -> int:
+        return max(chunk * self.columns, rows * max(self.inputs, self.out), 4 * self._threads(rows))
 
     def _shared(self, rows: int, chunk: int) -> int:
-        held, ends = rows * max(self.columns, self.inputs), rows * max(self.inputs, self.out)
-        return (held + self._own_size(rows) + max(chunk * self.columns, ends)) * np.dtype(self.dtype).itemsize
+        """Bytes of shared memory that no kernel of such a tile exceeds: also a tableau's, and a number of each thread.
+        """
+        numbers = self._held(rows) + self._chunk(rows, chunk) + self._threads(rows) + MOST_TABLEAU
+        return numbers * np.dtype(self.dtype).itemsize + ALIGNMENTS
 
     @property
     def slopes_kept(self) -> bool:
@@ -165,7 +172,10 @@ class TileShape:
     @property
     def threads(self) -> int:
         """Of a block: one for each square, and no fewer than trajectories."""
-        return max(self.rows, self.columns * self.rows // self.square**2)
+        return self._threads(self.rows)
+
+    def _threads(self, rows: int) -> int:
+        return max(rows, self.columns * rows // self.square**2)
 
     @property
     def layers(self) -> tuple[tuple[int, int, int, int, int], ...]:

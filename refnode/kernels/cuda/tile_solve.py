@@ -45,7 +45,7 @@ def refusal(problem: Problem, solver: Solver) -> str:
     if why := refusal_of_depth(problem, solver):
         return why
     if not tile_shape_of(problem, solver, np.float64, "nothing", apart(problem, solver)).fits:
-        return "the field has more inputs or outputs than shared memory holds"
+        return "the field has more inputs, outputs or coefficients than shared memory holds"
     return ""
 
 
@@ -151,13 +151,17 @@ class TileRun(PartRun):
 
     @property
     def bytes_held(self) -> int:
-        """Of tapes, of theta at all stages, and of the blocks' own memory."""
+        """Of tapes, of theta at all stages, and of the blocks' own memory where a sweep follows."""
         S, rows = self.S, sum(sum(self.kept(steps)) for steps in self.steps)
         lines = S.lines if S.functions else max(self.steps) * S.butcher.stages if S.basis else 1
         numbers = self.batch * (S.width * (rows + 4) + 5 * sum(self.steps) * S.own) + 3 * S.size * lines
-        if S.keep != "nothing":
-            numbers += self.blocks * (S.kept_size + (1 + S.basis) * S.size + 4)
-        return numbers * np.dtype(S.real).itemsize
+        return numbers * np.dtype(S.real).itemsize + (self.bytes_of_sums if S.keep != "nothing" else 0)
+
+    @property
+    def bytes_of_sums(self) -> int:
+        """Of what hidden layers return, and of the blocks' gradients."""
+        S = self.S
+        return self.blocks * (S.kept_size + 3 * (1 + S.basis) * S.size + 4) * np.dtype(S.real).itemsize
 
     def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
         """Segment i backwards, from the cotangent g (w, b) of y at its end."""

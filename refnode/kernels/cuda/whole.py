@@ -48,8 +48,8 @@ def refusal(problem: Problem, solver: Solver) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """What a problem is solved with: n_steps or own steps, or a grid of accepted steps to replay; from h_x(x), or from
-    z0 (b, d) on the device.
+    """What a problem is solved with: n_steps, own steps or shared ones, or a grid of accepted steps to replay; from
+    h_x(x), or from z0 (b, d) on the device.
 
     chosen    what it cost to choose the grid, if that was the device's work
     """
