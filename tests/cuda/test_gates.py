@@ -59,8 +59,7 @@ def test_instructions_of_an_evaluation(name, shape, architecture):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=["sm_80", "sm_90"])
-@pytest.mark.parametrize("shape", [s for _, s in BUDGETS] + OTHERS, ids=str)
-@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize(("name", "shape"), [*BUDGETS, *((name, s) for name in BUILD for s in OTHERS)], ids=str)
 def test_nothing_is_spilt(name, shape, architecture):
     """No spills, shared memory of at most 48 KB, no atomics, no calls; no float64 in a float32 kernel."""
     text = ptx(BUILD[name], shape, architecture)
