@@ -1,6 +1,7 @@
 """Cotangents of what a wide network's layers are given: d W^T, for a tile of trajectories.
 
-Squares in registers (see tile_product.py); of the first layer a thread for each trajectory sums that of z.
+Squares in registers (see tile_product.py); of the first layer a thread for each trajectory sums that of z, and of each
+layer that of its own t.
 """
 
 from typing import Any
@@ -117,3 +118,21 @@ def clear_of(S: TileShape) -> Any:
             x[q] = zero
 
     return clear
+
+
+@by_network
+def time_vjp_of(S: TileShape) -> Any:
+    """The cotangent of the thread's trajectory's own t."""
+    real, rows, one, zero, weight = S.real, U(S.rows), U(1), U(0), weight_of_row(S)
+
+    @device
+    def time_vjp(theta, line, at_t, o, held, d, across, down):
+        tid, total, n = uint64(cuda.threadIdx.x), real(0), U(0)
+        j = tid % o                                     # each lane begins at another bank
+        while tid < rows and n < o:
+            total += weight(theta, line, held, at_t + j) * d[j * across + tid * down]
+            j = j + one if j + one < o else zero
+            n += one
+        return total
+
+    return time_vjp

@@ -14,13 +14,20 @@ from typing import Any
 import numpy as np
 from numba import cuda, from_dtype, uint64
 
-from refnode.kernels.cuda.compile import by_network, device, once
+from refnode.kernels.cuda.compile import device, once
 from refnode.kernels.cuda.field import activation
 from refnode.kernels.cuda.shape import U
 from refnode.kernels.cuda.tile import ahead_of, inputs_of_tile
-from refnode.kernels.cuda.tile_inputs import along_of, clear_of, first_state_of, hidden_inputs_of, last_inputs_of
+from refnode.kernels.cuda.tile_inputs import (
+    along_of,
+    clear_of,
+    first_state_of,
+    hidden_inputs_of,
+    last_inputs_of,
+    time_vjp_of,
+)
 from refnode.kernels.cuda.tile_product import product_of
-from refnode.kernels.cuda.tile_psi import psi_of_row, weight_of_row
+from refnode.kernels.cuda.tile_psi import psi_of_row
 from refnode.kernels.cuda.tile_shape import TileShape
 from refnode.kernels.cuda.tile_sums import add_of, weight_of_sums
 from refnode.kernels.cuda.tile_turn import first_turn_of, hidden_turn_of, last_turn_of, offsets_turn_of
@@ -135,7 +142,7 @@ def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
     add, real, rows, threads, one = add_of(S), S.real, U(S.rows), U(S.threads), U(1)
-    times_apart, times_at, time_vjp, psi, lines = S.times_apart, U(S.times_at), _time_vjp(S), psi_of_row(S), U(S.lines)
+    times_apart, times_at, time_vjp, psi, lines = S.times_apart, U(S.times_at), time_vjp_of(S), psi_of_row(S), U(S.lines)
 
     @device
     def offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, d, across, down, part, turn):
@@ -166,24 +173,6 @@ def _offsets_vjp(S: TileShape) -> Any:
             turn[0] += time_vjp(theta, line, uint64(at_t), o, held, d, across, down)
 
     return offsets_vjp
-
-
-@by_network
-def _time_vjp(S: TileShape) -> Any:
-    """The cotangent of the thread's trajectory's own t."""
-    real, rows, one, zero, weight = S.real, U(S.rows), U(1), U(0), weight_of_row(S)
-
-    @device
-    def time_vjp(theta, line, at_t, o, held, d, across, down):
-        tid, total, n = uint64(cuda.threadIdx.x), real(0), U(0)
-        j = tid % o                                     # each lane begins at another bank
-        while tid < rows and n < o:
-            total += weight(theta, line, held, at_t + j) * d[j * across + tid * down]
-            j = j + one if j + one < o else zero
-            n += one
-        return total
-
-    return time_vjp
 
 
 @once
