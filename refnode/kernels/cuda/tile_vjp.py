@@ -142,7 +142,8 @@ def _offsets_vjp(S: TileShape) -> Any:
     """Gradients of b and of t's row in W, a thread for each unit; d of unit j and trajectory r is d[j across + r down].
     """
     add, real, rows, threads, one = add_of(S), S.real, U(S.rows), U(S.threads), U(1)
-    times_apart, times_at, time_vjp, psi, lines = S.times_apart, U(S.times_at), time_vjp_of(S), psi_of_row(S), U(S.lines)
+    times_apart, times_at, time_vjp = S.times_apart, U(S.times_at), time_vjp_of(S)
+    psi, lines = psi_of_row(S), U(S.lines)
 
     @device
     def offsets_vjp(theta, line, slopes, layers, k, t, table, row, held, d, across, down, part, turn):
