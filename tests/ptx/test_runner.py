@@ -51,7 +51,7 @@ REFUSED = {
     "a shuffle": "shfl.sync.down.b32 %r1, %r2, 1, 31, -1;",
     "an atomic": "atom.global.add.f32 %f1, [%rd1], %f2;",
     "a reduction": "red.global.add.f32 [%rd1], %f2;",
-    "a rounding": "add.rz.f32 %f1, %f2, %f3;",
+    "a rounding": "add.rp.f32 %f1, %f2, %f3;",
     "a barrier of some threads": "bar.sync 0, 32;",
     "a barrier of another number": "bar.sync 1;",
     "a warp's barrier": "bar.warp.sync -1;",
