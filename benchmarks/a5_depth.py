@@ -21,7 +21,7 @@ from benchmarks.of_refnode import MINE
 from benchmarks.races import draw, page
 from benchmarks.script import Data, main
 
-# of a leaf's largest number: round-off, which in float32 moves steps by a hundredth, and so the error of the fastest waves
+# of a leaf's largest number: round-off, which in float32 moves steps by a hundredth, and the error of the fastest waves
 WITHIN = {"float32": 1e-2, "float64": 1e-9}
 DEPTHS: dict[str, Any] = {
     "one theta": rn.Constant(), "Galerkin, 9 of Fourier's": rn.Galerkin(rn.Fourier(4)),
