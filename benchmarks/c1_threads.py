@@ -17,7 +17,9 @@ from benchmarks.of_refnode import MINE
 from benchmarks.races import races_of
 from benchmarks.script import Data, main
 from benchmarks.tasks import Task
+from refnode.figures import COLOURS
 
+MARKS = "osD^vPX*"
 LARGE = Task("A, larger", 4096, tasks.STEP, "float64")
 
 
@@ -62,16 +64,20 @@ def draw(data: Data, figure: Any) -> None:
     rows = -(-len(by_count[0]) // columns)
     figure.set_size_inches(3.4 * columns, 3.4 * rows)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    names = list(dict.fromkeys(timing.name for races in by_count for race in races for timing in race.timings))
     for panel, races in zip(panels, zip(*by_count, strict=True), strict=False):
         for name in [timing.name for timing in races[0].timings]:
             faster = [ratio(races[0].of(name), one.of(name))[0] for one in races]
-            panel.plot(data["threads"], faster, marker="o", label=name, linestyle="-" if name == MINE else "--")
+            mark, line = MARKS[names.index(name) % len(MARKS)], "-" if name == MINE else "--"
+            colour = COLOURS[names.index(name) % len(COLOURS)]
+            panel.plot(data["threads"], faster, marker=mark, label=name, linestyle=line, color=colour)
         panel.plot(data["threads"], data["threads"], color="grey", linewidth=0.6)
         panel.set_title(races[0].title.replace(", ", ",\n", 1), fontsize=8)
         panel.set_xlabel("threads")
         panel.set_xticks(data["threads"])
     panels[0].set_ylabel("times faster than one thread")
-    panels[0].legend(fontsize=7)
+    shown = {text: line for panel in panels for line, text in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=8)
 
 
 if __name__ == "__main__":
