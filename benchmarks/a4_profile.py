@@ -71,7 +71,8 @@ def on(at: int, short: bool) -> dict[str, Any]:
 
 def counts(problem: rn.Problem, task: Task, tile: int) -> tuple[float, float, int]:
     """Stages of tiles that a task's steps evaluate, and vjps of them; bytes of the tape."""
-    stats = rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=task.dtype).stats  # type: ignore[arg-type]
+    dtype: Any = task.dtype
+    stats = rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=dtype).stats
     accepted, rejected = (int(np.broadcast_to(n, problem.batch).sum()) for n in (stats.accepted, stats.rejected))
     tableau = task.solver.tableau
     fresh = (tableau.stages - tableau.fsal) / tile
