@@ -91,9 +91,8 @@ class Case:
             return wide_problem(self.batch)         # what other libraries compute
         rng, depth = np.random.default_rng(0), {"theta": rn.Galerkin(rn.Fourier(1))} if self.rich else {}
         model = rn.NeuralODE(rn.MLP(2, *self.widths, 2, time="first" if self.rich else "none"), **depth)
-        params = {name: 0.3 * rng.standard_normal(shape) for name, shape in model.shapes.items()}
-        for name in (name for name in params if name[-2] == "W"):
-            params[name] /= 0.3 * np.sqrt(params[name].shape[-2])
+        sizes = {name: 1 / np.sqrt(shape[-2]) if name[-2] == "W" else 0.3 for name, shape in model.shapes.items()}
+        params = {name: sizes[name] * rng.standard_normal(shape) for name, shape in model.shapes.items()}
         running = (0.1 * rn.Kinetic(), 0.1 * rn.SquaredNorm()) if self.rich else ()
         loss = rn.Loss(rn.SquaredError(np.zeros(2), weight=0.5), running=running)
         return rn.Problem(model, params, rng.standard_normal((self.batch, 2)), loss)

@@ -30,7 +30,6 @@ from tests.cuda.cases import BUDGETS
 from tests.cuda.proof import assert_machine_code
 from validation.ptx import estimate
 from validation.ptx.assemble import assemble
-from validation.ptx.parse import parse
 from validation.ptx.roofline import evaluation
 
 pytestmark = pytest.mark.slow
@@ -62,14 +61,8 @@ def test_instructions_of_an_evaluation(name, shape, architecture):
 @pytest.mark.parametrize(("name", "shape"), [*BUDGETS, *((name, s) for name in BUILD for s in OTHERS)], ids=str)
 def test_nothing_is_spilt(name, shape, architecture):
     """No spills, shared memory of at most 48 KB, no atomics, no calls; no float64 in a float32 kernel."""
-    text = ptx(BUILD[name], shape, architecture)
-    machine = assemble(text)
-    mix = machine.mix()
-    assert machine.spills == 0
-    assert machine.shared <= 48 * 1024
-    assert mix["atomic"] == parse(text).count("atom", "red") == 0
+    machine = assert_machine_code(BUILD[name], shape, architecture)
     if shape.dtype == "float32":
-        assert mix["FP64"] == 0
         assert not [name for name, _, _ in machine.instructions if name.startswith("RET")]      # a subroutine's
 
 

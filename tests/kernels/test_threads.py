@@ -34,7 +34,7 @@ OTHERS = [
 def bits(case):
     problem, method, solver, dtype = case
     result = rn.gradient(problem, method, solver, backend="cpu", dtype=dtype, **METHODS.get(method, {}))
-    return [g.tobytes() for g in (*result.grads.values(), result.z_T)]
+    return [g.tobytes() for g in (*result.grads.values(), result.adj_t0, result.z_T) if g is not None]
 
 """
 
