@@ -38,13 +38,17 @@ Pieces = dict[str, float]
 
 def measure(short: bool) -> Data:
     """Every task in a process of its own."""
-    chosen = tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D
-    return {"of": [ask("a4_profile:on", threads=1, at=at, short=short) for at in range(len(chosen))]}
+    return {"of": [ask("a4_profile:on", threads=1, at=at, short=short) for at in range(len(chosen(short)))]}
+
+
+def chosen(short: bool) -> list[Task]:
+    """The tasks."""
+    return tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D
 
 
 def on(at: int, short: bool) -> dict[str, Any]:
     """Microseconds of a task's pieces and of the whole, forwards and backwards."""
-    task = (tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D)[at]
+    task = chosen(short)[at]
     least, wide = 0.001 if short else 0.05, tasks.of(task)
     tile = min(task.batch, tile_of(task.batch))
     alone = pieces(np.dtype(task.dtype).type, tile, least)

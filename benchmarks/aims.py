@@ -29,11 +29,12 @@ def table() -> str:
 
 def faster() -> Iterator[str]:
     """How many times as long other libraries take, and as the bound would let them."""
+    of_bounds, on_one = bounds(), races_of(load("c1_threads")["of"][0])
     for script, title, rivals, aim in FASTER:
         what = "forward" if script == "a0_forward" else "gradient"
         races, elsewhere = (races_of(load(script, folder)) for folder in (RESULTS, SECOND))
-        alone = races_of(load("c1_threads")["of"][0]) if script == "a1_gradient" else []
-        least, rival = bounds().get(f"{what}, {title}"), fastest(races, title, rivals)[1]
+        alone = on_one if script == "a1_gradient" else []
+        least, rival = of_bounds.get(f"{what}, {title}"), fastest(races, title, rivals)[1]
         most = f"{rival.median / least:.1f}" if least else ""
         reached, one, there = (times(found, title, rivals) for found in (races, alone, elsewhere))
         against = "the fastest other" if rivals == OTHERS else rivals[0]
