@@ -70,7 +70,7 @@ def advance(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch,
             s_new = fractions[begun + 1]
         first = 0 if state.whole[6] == NOWHERE else 1
         if kind.by_stage:
-            set_theta(F, V, B, piece, scratch, s, s_new, first, stages)
+            set_theta(loop, F, V, B, piece, scratch, s, s_new, first, stages)
         step_all(loop, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
         state.whole[5] += stages - first
         state.whole[6] = IN_PLACE

@@ -10,13 +10,14 @@ from refnode.gradients.continuous import BackwardPass
 from refnode.kernels.backwards import back, largest_again, largest_on_tape
 from refnode.kernels.dense import Dense
 from refnode.kernels.extra import extra_stages
-from refnode.kernels.integrals import BLOCK, GROUP, Integrals
+from refnode.kernels.integrals import GROUP, Integrals
 from refnode.kernels.mlp import transpose_weights
 from refnode.kernels.pack import control_of_steps, gathered, varying
 from refnode.kernels.run import LEAST_ROOM, Run, from_tiles, to_tiles
 from refnode.kernels.solve import Solved, begin_segment, raise_for, rate_of, solve_segment, wish_of
 from refnode.kernels.systems import Costate, no_costate, record_size
 from refnode.kernels.tape import KEEP_NOTHING, KEEP_STAGES, NOWHERE, Piece, State, Tape
+from refnode.kernels.theta import COLUMNS
 from refnode.kernels.threads import launch
 from refnode.kernels.workspace import WORK
 from refnode.segments import like_end
@@ -190,7 +191,7 @@ def costate(run: Run, beside: bool) -> Costate:
 def integrals(run: Run, stages: int) -> Integrals:
     """Room for the parameter integrals of steps with so many stages."""
     F, m, batch = run.packed.F.rates, len(run.packed.V.A), run.problem.batch
-    groups, blocks, thetas = -(-run.tiles // GROUP), -(-F.net.size // BLOCK), m + 1 if run.packed.kind.by_row else 1
+    groups, blocks, thetas = -(-run.tiles // GROUP), -(-F.net.size // COLUMNS), m + 1 if run.packed.kind.by_row else 1
     return Integrals(
         WORK.get("integrals", (groups, stages, thetas, F.net.size), run.dtype),
         *np.zeros((4, m + 1, F.net.size)), varying(run.problem), np.zeros((blocks, stages)), np.zeros((blocks, 2)),

@@ -18,7 +18,7 @@ from refnode.kernels.own_sweep import own_back
 from refnode.kernels.pack import cotangent_numbers
 from refnode.kernels.run import Run, from_tiles, pool_edges, run_of, to_tiles
 from refnode.kernels.solve import Solved, solve
-from refnode.kernels.sweep import COLUMNS, gather, sweep
+from refnode.kernels.sweep import gather, sweep
 from refnode.kernels.tape import (
     KEEP_NOTHING,
     KEEP_STAGES,
@@ -27,6 +27,7 @@ from refnode.kernels.tape import (
     State,
     Tape,
 )
+from refnode.kernels.theta import COLUMNS
 from refnode.kernels.threads import launch
 from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
@@ -202,7 +203,7 @@ def cotangents(run: Run, steps: int) -> Cotangents:
             room("g", tiles, width), room("stages", tiles, stages, width), room("k", tiles, width),
             np.zeros((tiles, 6, run.tile)), np.zeros(controls, dtype), *np.zeros((4, batch)),
             room("theta", tiles, thetas, size), np.zeros((own_tiles, size)), np.zeros((own_tiles, m, size)),
-            room("slopes", useful, size), np.zeros((-(-size // COLUMNS), useful)),
+            np.zeros((-(-size // COLUMNS), useful)), *np.zeros((2, useful and stages * m)),
             room("layers", tiles, blocks, layers), room("depths", tiles, blocks, run.tile), room("spare", tiles, spare),
             room("transposed", own_tiles or thetas, size),
         )  # fmt: skip

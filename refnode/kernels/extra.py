@@ -33,5 +33,5 @@ def extra_stages(loop, F, V, E, kind, piece, tape, extra, scratch, x, batch, fir
     """The extra stages of steps first .. last - 1."""
     for n in range(first, last):
         if kind.by_stage:
-            set_theta(F, V, E, piece, scratch, tape.s[n], tape.s_new[n], 0, E.c.size)
+            set_theta(loop, F, V, E, piece, scratch, tape.s[n], tape.s_new[n], 0, E.c.size)
         each(loop, tape.y.shape[0], tile_extra, (F, V, E, kind, piece, tape, extra, scratch, x, batch, n))

@@ -73,7 +73,10 @@ def _step(span: Span, s: Array, s_new: Array, y: Array, y_new: Array, k: Array) 
 def _own_steps(run: Run, solved: OwnSolved) -> Steps:
     """Steps of each sample's own, from a copy of the states; their stages are run again by compiled rates."""
     problem, solver, dtype, counts, grid = run.problem, run.solver, run.dtype, solved.counts, solved.forward.grid
-    y, rows = solved.samples.y[:, : counts[-1].max() + 1].astype(np.float64), np.arange(run.problem.batch)
+    y, rows = solved.samples.y[:, : counts[-1].max() + 1].copy(), np.arange(run.problem.batch)
+
+    def state(i: int, n: int) -> Array:
+        return y[rows, np.minimum(counts[i] + n, counts[i + 1])].astype(np.float64)
 
     def of_segment(again: Run, L: Lanes, i: int, span: Span) -> list[Step]:
         fractions, steps, piece = grid.fractions[i], [], again.pieces[i]
@@ -83,8 +86,8 @@ def _own_steps(run: Run, solved: OwnSolved) -> Steps:
             return rates_of(again, L, piece, t, y)
 
         for n in range(len(fractions) - 1):
-            before, after = (y[rows, np.minimum(counts[i] + m, counts[i + 1])] for m in (n, n + 1))
-            step = _step(span, fractions[n], fractions[n + 1], before, after, np.empty(0))
+            before = state(i, n)
+            step = _step(span, fractions[n], fractions[n + 1], before, state(i, n + 1), np.empty(0))
             _, k = rk_step(rhs, step.t, step.t_new, step.h, before, rhs(step.t, before), solver.tableau)
             steps.append(replace(step, k=k))
         return steps

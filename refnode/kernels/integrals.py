@@ -19,10 +19,9 @@ from refnode.kernels.records import Record
 from refnode.kernels.shared_steps import set_theta
 from refnode.kernels.steps import first_of, rows_of
 from refnode.kernels.systems import record_of, record_size
-from refnode.kernels.theta import coordinate, theta_at, theta_vjp
+from refnode.kernels.theta import COLUMNS, coordinate, theta_at, theta_vjp, u_vjp
 
 GROUP = 4  # tiles
-BLOCK = 512  # entries of theta
 
 
 @dataclass(frozen=True)
@@ -151,10 +150,10 @@ def add_ends(B, i, rate, u, ends):
 
 # ---------------------------------------------------------------- blocks of theta
 
-@kernel
+@kernel(allocates=True)
 def block_task(S, V, B, kind, tape, scratch, I, block):
     """A block's entries of theta: sums over the groups in order, their integrals, absolute terms and errors."""
-    low, high = block * BLOCK, min((block + 1) * BLOCK, I.varies.size)
+    low, high = block * COLUMNS, min((block + 1) * COLUMNS, I.varies.size)
     h, stages, varies = (tape.s_new[0] - tape.s[0]) * S.longest, B.c.size, I.varies[low:high]
     for i in range(stages):
         for j in range(I.groups.shape[2] if counts(B, i) else 0):
@@ -182,14 +181,9 @@ def block_task(S, V, B, kind, tape, scratch, I, block):
             if varies[q] == (j > 0):
                 I.worst[block, 0] = max(I.worst[block, 0], abs(missed[q]))
                 I.worst[block, 1] = max(I.worst[block, 1], abs(missed3[q]))
-    for i in range(stages if kind.by_stage else 0):
-        row, g_u = I.groups[0, i, 0, low:high], 0.0
-        for j in range(V.A.shape[0] if counts(B, i) else 0):
-            A, total, slope = V.A[j, low:high], 0.0, scratch.slope[i, j]
-            for q in range(row.size):
-                total += A[q] * row[q]
-            g_u += slope * total
-        I.of_u[block, i] = g_u
+    if kind.by_stage:
+        slope, g = scratch.slope.reshape(scratch.slope.size), I.groups.reshape(I.groups.size)
+        u_vjp(V, slope, stages, g, low, I.varies.size, low, high - low, I.of_u[block])
 
 
 @inline
@@ -231,7 +225,7 @@ def gather(loop, F, V, B, kind, piece, tape, scratch, I, batch):
     """Add the integrals of the step at the start of the tape, whose stages have left their records."""
     s, s_new, S = tape.s[0], tape.s_new[0], F.costate
     if kind.by_stage:
-        set_theta(F, V, B, piece, scratch, s, s_new, 0, 1)  # of a first stage that was the last step's last
+        set_theta(loop, F, V, B, piece, scratch, s, s_new, 0, 1)  # of a first stage that was the last step's last
     held = (S, V, B, kind, piece, tape, scratch, I, batch)
     each(loop, tasks_of(B, kind, I), group_task, held)
     each(loop, I.worst.shape[0] + tape.slots.shape[0], block_or_tile, held)

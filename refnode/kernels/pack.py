@@ -1,11 +1,13 @@
 """A problem as plain arrays for the kernels, or the reason why it is none."""
 
+import math
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from refnode.arrays import size
+from refnode.arrays import Shapes, size
 from refnode.bases import Chebyshev, Fourier, GaussianRBF, Hat, Legendre, Monomial, PiecewiseConstant
 from refnode.control import control_of
 from refnode.depth import Constant, Galerkin
@@ -134,16 +136,22 @@ def _variance(problem: Problem, values: Values, dtype: type) -> Variance:
     depth, leaves = problem.model.depth, problem.model.field.shapes
     if type(depth) is Constant:
         return _constant(values.alpha, dtype)
-    alpha = values.alpha.astype(dtype)
-    still, A = spread(depth, alpha, leaves)
-    basis = depth.basis
-    nodes = np.zeros(1)
+    key = "depth", depth, tuple(leaves.items()), dtype
+    held: Variance = WORK.record(key, lambda: _galerkin(depth, size(leaves), dtype))
+    spread_into(depth, values.alpha, leaves, held.still, held.A)
+    return held
+
+
+def _galerkin(depth: Galerkin, p: int, dtype: type) -> Variance:
+    """A depth of p numbers in a record that the thread keeps, with zeros for coefficients."""
+    basis, nodes = depth.basis, np.zeros(1)
     if type(basis) is Hat:
         nodes = np.array([0.0, *basis.nodes, 1.0])
     elif type(basis) is GaussianRBF:
         even = (np.linspace(0, 1, basis.m), 1 / (basis.m - 1)) if basis.m > 1 else (np.array([0.5]), 1.0)
         nodes = np.array([*even[0], basis.width or even[1]])
     lo, hi = (0.0, 1.0) if depth.interval == "span" else depth.interval
+    still, A = np.zeros(p, dtype), np.zeros((basis.m, p), dtype)
     return Variance(BASES[type(basis)], int(depth.interval == "span"), lo, hi, nodes, still, A)
 
 
@@ -157,42 +165,54 @@ def _constant(theta_: np.ndarray, dtype: type) -> Variance:
     return held
 
 
-def spread(depth: Galerkin, alpha: np.ndarray, leaves: dict) -> tuple[np.ndarray, np.ndarray]:
+def leaves_of(depth: Galerkin, shapes: Shapes) -> Iterator[tuple[slice, slice, int]]:
+    """Where each leaf stands in theta (p,) and in alpha, flat, and how many coefficients a number of it has, or 0."""
+    start = begin = 0
+    for name, shape in shapes.items():
+        m, n = depth.basis.m if depth.varies(name) else 0, math.prod(shape)
+        stop, end = start + n, begin + n * max(1, m)
+        yield slice(start, stop), slice(begin, end), m
+        start, begin = stop, end
+
+
+def spread(depth: Galerkin, alpha: np.ndarray, shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
     """alpha, leaf by leaf, as still (p,) and A (m, p)."""
-    m, still, A, at = depth.basis.m, [], [], 0
-    for name, shape in leaves.items():
-        n = int(np.prod(shape))
-        if depth.varies(name):
-            A.append(alpha[at : at + m * n].reshape(m, n))
-            still.append(np.zeros(n, alpha.dtype))
-            at += m * n
+    still, A = np.zeros(size(shapes), alpha.dtype), np.zeros((depth.basis.m, size(shapes)), alpha.dtype)
+    spread_into(depth, alpha, shapes, still, A)
+    return still, A
+
+
+def spread_into(depth: Galerkin, alpha: np.ndarray, shapes: Shapes, still: np.ndarray, A: np.ndarray) -> None:
+    """Write it to arrays that are zero."""
+    for of_theta, of_alpha, m in leaves_of(depth, shapes):
+        if m:
+            A[:, of_theta] = alpha[of_alpha].reshape(m, -1)
         else:
-            A.append(np.zeros((m, n), alpha.dtype))
-            still.append(alpha[at : at + n])
-            at += n
-    return np.concatenate(still), np.ascontiguousarray(np.concatenate(A, axis=1))
+            still[of_theta] = alpha[of_alpha]
 
 
 def varying(problem: Problem) -> np.ndarray:
     """1 for entries of theta that vary with depth, else 0, (p,)."""
-    depth, leaves = problem.model.depth, problem.model.field.shapes
-    if type(depth) is Constant:
-        return np.zeros(problem.values.alpha.size)
-    still, _ = spread(depth, np.ones(problem.values.alpha.size), leaves)
-    return 1 - still
+    depth, shapes = problem.model.depth, problem.model.field.shapes
+    found = np.zeros(size(shapes))
+    for of_theta, _, m in leaves_of(depth, shapes) if type(depth) is not Constant else ():
+        found[of_theta] = m > 0
+    return found
 
 
 def gathered(problem: Problem, g_still: np.ndarray, g_A: np.ndarray) -> np.ndarray:
-    """The inverse for gradients: alpha's, flat."""
-    depth, leaves = problem.model.depth, problem.model.field.shapes
+    """The inverse of `spread` for gradients: alpha's, flat."""
+    depth, shapes = problem.model.depth, problem.model.field.shapes
     if type(depth) is Constant:
         return g_still.astype(np.float64)
-    parts, at = [], 0
-    for name, shape in leaves.items():
-        n = int(np.prod(shape))
-        parts.append((g_A[:, at : at + n] if depth.varies(name) else g_still[at : at + n]).ravel())
-        at += n
-    return np.concatenate(parts).astype(np.float64)
+    leaves = list(leaves_of(depth, shapes))
+    alpha = np.empty(leaves[-1][1].stop)
+    for of_theta, of_alpha, m in leaves:
+        if m:
+            alpha[of_alpha].reshape(m, -1)[:] = g_A[:, of_theta]
+        else:
+            alpha[of_alpha] = g_still[of_theta]
+    return alpha
 
 
 @cache

@@ -34,6 +34,6 @@ def panel(loop, F, V, Q, kind, adj, piece, tape, scratch, x, batch, I):
         zero(part.reshape(part.size))
     zero(I.ends.reshape(I.ends.size))
     if kind.by_stage:
-        set_theta(F, V, Q, piece, scratch, tape.s[0], tape.s_new[0], 0, Q.c.size)
+        set_theta(loop, F, V, Q, piece, scratch, tape.s[0], tape.s_new[0], 0, Q.c.size)
     each(loop, tape.slots.shape[0], tile_nodes, (F, V, Q, kind, adj, piece, tape, scratch, x, batch))
     gather(loop, F, V, Q, kind, piece, tape, scratch, I, batch)

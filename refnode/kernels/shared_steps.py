@@ -8,7 +8,7 @@ from refnode.kernels.fill import copy
 from refnode.kernels.steps import error_of, first_of, rows_of, runge_kutta, set_errors, share_step
 from refnode.kernels.systems import evaluate, keep_theta
 from refnode.kernels.tape import KEEP_NOTHING
-from refnode.kernels.theta import basis_at, coordinate, theta_at, weighted
+from refnode.kernels.theta import COLUMNS, basis_at, coordinate, theta_at, weighted
 
 
 @inline
@@ -18,16 +18,29 @@ def state_at(tape, n):
 
 
 @kernel
-def set_theta(F, V, B, piece, scratch, s, s_new, first, last):
-    """theta at stages first .. last - 1 of a step that all samples share, as the first sample has it."""
+def set_psi(V, B, piece, scratch, s, s_new, first, last):
+    """psi and its slopes at stages first .. last - 1 of a step that all samples share, as the first sample has it."""
     before, after = (1 - s) * piece.start[0] + s * piece.end[0], (1 - s_new) * piece.start[0] + s_new * piece.end[0]
     h = (s_new - s) * (piece.end[0] - piece.start[0])
     for i in range(first, last):
         t = after if B.c[i] == 1 else before + float(B.c[i]) * h
         u = coordinate(V, t, piece.t0[0], piece.T[0])
         basis_at(V.basis, V.A.shape[0], V.nodes, u, piece.cell, scratch.psi[i], scratch.slope[i])
-    psi, theta = scratch.psi[first:last], scratch.theta[first:last]
-    weighted(V, psi.reshape(psi.size), last - first, True, theta.reshape(theta.size))
+
+
+@kernel
+def theta_block(V, scratch, first, last, block):
+    """Some columns of theta at stages first .. last - 1, whose psi are there."""
+    psi, theta, column = scratch.psi[first:last], scratch.theta[first:last], block * COLUMNS
+    p, size = theta.shape[1], min(COLUMNS, theta.shape[1] - column)
+    weighted(V, psi.reshape(psi.size), last - first, True, column, size, theta.reshape(theta.size), column, p)
+
+
+@kernel
+def set_theta(loop, F, V, B, piece, scratch, s, s_new, first, last):
+    """theta at stages first .. last - 1 of the same step."""
+    set_psi(V, B, piece, scratch, s, s_new, first, last)
+    each(loop, -(-scratch.theta.shape[1] // COLUMNS), theta_block, (V, scratch, first, last))
     for i in range(first, last):
         keep_theta(F, scratch.theta[i], i)
 

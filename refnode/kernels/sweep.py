@@ -5,15 +5,13 @@ import numpy as np
 from refnode.kernels.adjoint import hand_times, step_back
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
-from refnode.kernels.fill import zero
+from refnode.kernels.fill import copy, zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.products import products
-from refnode.kernels.shared_steps import set_theta
+from refnode.kernels.shared_steps import set_psi, set_theta, theta_block
 from refnode.kernels.steps import first_of, rows_of, runge_kutta, share_step
 from refnode.kernels.tape import KEEP_STAGES
-from refnode.kernels.theta import theta_vjp, weighted
-
-COLUMNS = 512  # numbers of theta whose cotangents are handed on together
+from refnode.kernels.theta import COLUMNS, theta_vjp, u_vjp
 
 
 @kernel
@@ -69,14 +67,19 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, first, last))
         gather(V, kind, scratch, C, g_still, g_A)
         return
-    useful, blocks = C.slopes.shape[0], C.u.shape[0]
+    blocks, useful = C.u.shape
+    stages = B.c.size if tape.keep != KEEP_STAGES else useful  # whose theta is asked for
+    if last > first:
+        set_theta(loop, F, V, B, piece, scratch, tape.s[last - 1], tape.s_new[last - 1], 0, stages)
     for n in range(last - 1, first - 1, -1):
-        set_theta(F, V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, B.c.size)
-        weighted(V, scratch.slope.reshape(scratch.slope.size), useful, False, C.slopes.reshape(C.slopes.size))
-        for i in range(useful):
-            transpose_weights(F.rates.net, scratch.theta[i], C.transposed[i])
+        each(loop, useful, transpose_stage, (F, scratch, C))
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, n, n + 1))
-        each(loop, blocks, gather_block, (scratch, C, g_still, g_A))
+        copy(scratch.psi.reshape(scratch.psi.size), C.psi)
+        copy(scratch.slope.reshape(scratch.slope.size), C.slope)
+        ahead = stages if n > first else 0
+        if ahead > 0:
+            set_psi(V, B, piece, scratch, tape.s[n - 1], tape.s_new[n - 1], 0, ahead)
+        each(loop, blocks, from_step_to_step, (V, scratch, C, g_still, g_A, ahead))
         for i in range(useful):
             g_u = 0.0
             for block in range(blocks):
@@ -84,36 +87,45 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
             hand_coordinate(V, B, piece, g_u, ends, i, tape.s[n], tape.s_new[n])
 
 
+@kernel
+def transpose_stage(F, scratch, C, i):
+    """The weights of stage i, transposed."""
+    transpose_weights(F.rates.net, scratch.theta[i], C.transposed[i])
+
+
+@kernel
+def from_step_to_step(V, scratch, C, g_still, g_A, ahead, block):
+    """Some columns: the cotangents of the step behind, and theta at `ahead` stages of the next, in one pass over A."""
+    gather_block(V, C, g_still, g_A, block)
+    if ahead > 0:
+        theta_block(V, scratch, 0, ahead, block)
+
+
 @kernel(allocates=True)
-def gather_block(scratch, C, g_still, g_A, block):
+def gather_block(V, C, g_still, g_A, block):
     """Some columns of theta's cotangents at the stages of a step: summed over the tiles, handed to the coefficients.
 
-    C.u[block, i] becomes what they give to u at stage i. All stages at once cost one pass over the coefficients.
+    C.u[block, i] becomes what they give to u at stage i. All stages at once cost one pass over the coefficients, and
+    leaves that do not vary are one more, whose function is 1.
     """
-    (useful, p), tiles, m = C.slopes.shape, C.theta.shape[0], g_A.shape[0]
-    first, size = block * COLUMNS, min(COLUMNS, p - block * COLUMNS)
-    still = g_still[first : first + size]
+    (m, p), useful, dtype, totals = g_A.shape, C.u.shape[1], C.theta.dtype, C.theta.reshape(C.theta.size)
+    first, size, rows = block * COLUMNS, min(COLUMNS, p - block * COLUMNS), m + 1
+    psi, gathered = np.empty(useful * rows, dtype), np.empty(rows * size, dtype)
     for i in range(useful):
-        total, slope, g_u = C.theta[0, i][first : first + size], C.slopes[i][first : first + size], 0.0
-        for tile in range(1, tiles):
+        total = C.theta[0, i][first : first + size]
+        for tile in range(1, C.theta.shape[0]):
             row = C.theta[tile, i][first : first + size]
             for q in range(size):
                 total[q] += row[q]
-        for q in range(size):
-            still[q] += total[q]
-        for q in range(size):
-            g_u += slope[q] * total[q]
-        C.u[block, i] = g_u
-    psi, of_A = np.empty(useful * m, C.theta.dtype), np.empty(m * size, C.theta.dtype)
-    for i in range(useful):
+        psi[i * rows] = 1
         for j in range(m):
-            psi[i * m + j] = scratch.psi[i, j]
-    totals = C.theta.reshape(C.theta.size)
-    products(of_A, 0, size, of_A, 0, -1, psi, 0, 1, m, totals, first, p, m, size, useful, 1, 0, 0)
-    for j in range(m):
-        row = g_A[j][first : first + size]
+            psi[i * rows + 1 + j] = C.psi[i * m + j]
+    u_vjp(V, C.slope, useful, totals, first, p, first, size, C.u[block])
+    products(gathered, 0, size, gathered, 0, -1, psi, 0, 1, rows, totals, first, p, rows, size, useful, 1, 0, 0)
+    for j in range(rows):
+        row = (g_A[j - 1] if j > 0 else g_still)[first : first + size]
         for q in range(size):
-            row[q] += of_A[j * size + q]
+            row[q] += gathered[j * size + q]
 
 
 @kernel

@@ -13,6 +13,7 @@ from refnode.kernels.compiled import kernel
 from refnode.kernels.products import products
 from refnode.kernels.records import Record
 
+COLUMNS = 256  # numbers of theta that are made, or whose cotangents are handed on, by one task
 NO_BASIS, LEGENDRE, CHEBYSHEV, MONOMIAL, FOURIER, GAUSSIAN, HAT, PIECEWISE = range(8)
 
 
@@ -98,12 +99,15 @@ def theta_at(variance, t, t0, T, cell, theta, psi, slope):
     """theta(t) (p,); psi and slope (m,) are left for the vjp."""
     u = coordinate(variance, t, t0, T)
     basis_at(variance.basis, variance.A.shape[0], variance.nodes, u, cell, psi, slope)
-    weighted(variance, psi, 1, True, theta)
+    weighted(variance, psi, 1, True, 0, theta.size, theta, 0, 0)
 
 
 @kernel(allocates=True)
-def weighted(variance, weights, count, still, out):
-    """out (count, p) = weights (count, m) A, on top of the leaves that do not vary if `still`; all are flat."""
+def weighted(variance, weights, count, still, first, size, out, at, pitch):
+    """Columns first .. first + size - 1 of weights (count, m) A, on top of the leaves that do not vary if `still`.
+
+    Row i begins at out[at + i pitch]; out and weights are flat.
+    """
     m, p = variance.A.shape
     A, rows = variance.A.reshape(variance.A.size), np.empty(count * m, out.dtype)
     lo, hi = m, 0  # of a local basis only these coefficients count
@@ -113,24 +117,37 @@ def weighted(variance, weights, count, still, out):
             if weights[i * m + j] != 0:
                 lo, hi = min(lo, j), max(hi, j + 1)
     lo = min(lo, hi)
+    S, row = variance.still, lo * p + first
     products(
-        out, 0, p, variance.still, 0, 0 if still else -1, rows, lo, m, 1, A, lo * p, p, count, p, hi - lo, 1, 0, 0
+        out, at, pitch, S, first, 0 if still else -1, rows, lo, m, 1, A, row, p, count, size, hi - lo, 1, 0, 0
     )  # fmt: skip
 
 
-@kernel
+@kernel(allocates=True)
+def u_vjp(variance, slopes, count, g, at, pitch, first, size, received):
+    """received[i] = <dtheta/du, g> over columns first .. first + size - 1 of theta, at `count` values of u.
+
+    slopes (count, m) are psi_j'(u), flat; the cotangents of theta at the i-th begin at g[at + i pitch].
+    """
+    moving, total = np.empty(count * size, g.dtype), np.empty(1, g.dtype)
+    weighted(variance, slopes, count, False, first, size, moving, 0, size)
+    for i in range(count):
+        products(total, 0, 1, total, 0, -1, moving, i * size, size, 1, g, at + i * pitch, 1, 1, 1, size, 1, 0, 0)
+        received[i] = total[0]
+
+
+@kernel(allocates=True)
 def theta_vjp(variance, g, psi, slope, g_still, g_A):
     """Add what g (p,) gives to still (p,) and A (m, p); return the cotangent of u."""
-    A, g_u = variance.A, 0.0
     for n in range(g.size):
         g_still[n] += g[n]
-    for j in range(A.shape[0]):
-        row, g_row, weight, total = A[j], g_A[j], g.dtype.type(psi[j]), 0.0
+    for j in range(variance.A.shape[0]):
+        g_row, weight = g_A[j], g.dtype.type(psi[j])
         if weight != 0:
             for n in range(g.size):
                 g_row[n] += weight * g[n]
-        if slope[j] != 0:
-            for n in range(g.size):
-                total += row[n] * g[n]
-            g_u += slope[j] * total
-    return g_u
+    if variance.A.shape[0] == 0:
+        return 0.0
+    received = np.empty(1)
+    u_vjp(variance, slope, 1, g, 0, 0, 0, g.size, received)
+    return received[0]

@@ -39,6 +39,7 @@ CASES = {
     "time in every layer": (lambda: problem(5, 4, time="every", act="softplus", bias=False), RK4, "float64", "states"),
     "sigmoid": (lambda: problem(5, 4, act="sigmoid", time="none"), RK4, "float64", "states"),
     "sin": (lambda: problem(5, 4, act="sin", time="none"), RK4, "float32", "states"),
+    "sin in float64": (lambda: problem(5, 4, act="sin", time="none"), RK4, "float64", "stages"),
     "relu": (lambda: problem(5, 4, act="relu", time="none"), RK4, "float64", "states"),
 }  # fmt: skip
 

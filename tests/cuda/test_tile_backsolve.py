@@ -127,6 +127,19 @@ def test_errors_of_the_integrals():
     assert abs(back.integral_error - story.integral_error) <= room < story.integral_error / 2
 
 
+def test_a_batch_in_parts():
+    """Where a solve keeps nothing a part must find room for the sums of its way down all the same."""
+    p = wide(140, 2, 24, 12, 2)
+    run = Whole(p, RK4, OnCpu(), np.float64).run(slice(0, 140), "nothing")
+    assert run.bytes_held < 0.5 * run.bytes_of_sums
+    device = OnCpu(memory=round(0.6 * run.bytes_of_sums), remember=True)
+    parts, whole = (backsolve_adjoint(p, RK4, d, np.float64, check=False) for d in (device, OnCpu()))
+    assert [launch[0] for launch in device.launches].count(tile_backsolve) == 3 * 2         # parts, segments
+    np.testing.assert_array_equal(parts.adj_t0, whole.adj_t0)
+    for name, g in whole.grads.items():
+        np.testing.assert_allclose(parts.grads[name], g, rtol=0, atol=1e-13 * max(1.0, np.abs(g).max()))
+
+
 def test_broken_attempts_are_found():
     """A step of all tiles, of y and of state and costate, and rates: without a barrier, with arrays too short."""
     device = OnCpu(remember=True)

@@ -66,9 +66,7 @@ def test_ragged_blocks(batch, seed):
     st.sampled_from(["stages", "states"]), st.integers(0, 10**6),
 )  # fmt: skip
 def test_drawn_shapes(hidden, batch, time, bias, act, dtype, keep, seed):
-    """Any width up to 32, odd ones too, in blocks that are ragged. The runner does not know libdevice's sin of float64.
-    """
-    dtype = "float32" if act == "sin" else dtype
+    """Any width up to 32, odd ones too, in blocks that are ragged."""
     assert_twins(problem(batch, hidden, act=act, time=time, bias=bias, seed=seed), RK4, dtype, keep)
 
 

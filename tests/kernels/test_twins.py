@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import refnode as rn
+from refnode.arrays import size
 from refnode.forward import solve_forward
 from refnode.kernels.cpu import discrete_adjoint
 from refnode.kernels.pack import refusal
+from refnode.kernels.theta import COLUMNS
 from refnode.oracle.problems import CATALOGUE
 
 FIXED, ADAPTIVE = rn.Solver("rk4", n_steps=7), rn.Solver("dopri5", tol=1e-6)
@@ -16,10 +18,10 @@ ROUNDINGS = 1e-12  # of the sum of absolute contributions: some 4000 roundings i
 ROUNDINGS_32 = ROUNDINGS * 2.0**29  # float32 has 29 bits less
 
 
-def assert_twins(problem, solver, dtype=np.float64, roundings=ROUNDINGS):
+def assert_twins(problem, solver, dtype=np.float64, roundings=ROUNDINGS, **options):
     """Kernels and story on the story's grid: every leaf within so many roundings of what it sums; the loss likewise."""
     grid = solve_forward(problem, problem.resolved, solver).grid
-    got, want = discrete_adjoint(problem, solver, dtype, grid), rn.gradient(problem, "discrete", solver)
+    got, want = discrete_adjoint(problem, solver, dtype, grid, **options), rn.gradient(problem, "discrete", solver)
     assert abs(got.loss - want.loss) <= roundings * np.sum(np.abs(want.loss_per_sample)) + 1e-300
     largest = max(float(np.max(m, initial=0.0)) for m in want.magnitude.values())
     for name, g in want.grads.items():
@@ -28,10 +30,10 @@ def assert_twins(problem, solver, dtype=np.float64, roundings=ROUNDINGS):
     np.testing.assert_allclose(got.adj_t0, want.adj_t0, rtol=0, atol=roundings * (np.abs(want.adj_t0).max() + largest))
 
 
-def network_problem(batch, seed=0, **words):
+def network_problem(batch, seed=0, hidden=(17, 5), **words):
     """A problem with time input, running losses and observations, in several tiles."""
     rng = np.random.default_rng(seed)
-    model = rn.NeuralODE(rn.MLP(2, 17, 5, 2, time="every", skip=True), span=(0.25, 1.25), **words)
+    model = rn.NeuralODE(rn.MLP(2, *hidden, 2, time="every", skip=True), span=(0.25, 1.25), **words)
     params = {name: 0.5 * rng.standard_normal(shape) for name, shape in model.shapes.items()}
     if len(model.edges):
         params["edges"] = model.edges
@@ -79,6 +81,22 @@ def test_every_tableau(method):
 def test_several_tiles(theta, dtype, roundings, batch):
     """70 samples are three small tiles, 257 five large ones, the last one ragged; shared by threads."""
     assert_twins(network_problem(batch, theta=theta), FIXED, dtype, roundings)
+
+
+@pytest.mark.parametrize("layers", [None, ("W0", "b1")], ids=["all", "some"])
+@pytest.mark.parametrize("options", [
+    {"store": "stages"}, {"store": "states"}, {"store": "binomial", "memory_bytes": 8000},
+], ids=lambda options: options["store"])  # fmt: skip
+def test_several_blocks_of_weights(options, layers):
+    """Four blocks, the last one ragged, which threads share; three tiles; leaves that vary and leaves that do not. In
+    float32 the tape of stages alone.
+    """
+    problem = network_problem(70, hidden=(24, 24), theta=rn.Galerkin(rn.Fourier(1), layers=layers))
+    assert 3 * COLUMNS < size(problem.model.field.shapes) < 4 * COLUMNS
+    for solver in (FIXED, rn.Solver("dopri5", tol=1e-3)):
+        assert_twins(problem, solver, **options)
+    if options["store"] == "stages":
+        assert_twins(problem, FIXED, np.float32, ROUNDINGS_32)
 
 
 @pytest.mark.parametrize("steps", ["shared", "own"])

@@ -10,7 +10,7 @@ from refnode.kernels.cuda.tile import tile_forward
 from refnode.kernels.cuda.tile_costate import TileCostate
 from refnode.kernels.cuda.tile_shape import TileShape
 from validation.ptx.assemble import assemble
-from validation.ptx.roofline import evaluation, tile_evaluation, tile_vjp_evaluation
+from validation.ptx.roofline import Turns, evaluation, tile_evaluation, tile_vjp_evaluation
 
 Architecture = tuple[int, int]
 
@@ -24,19 +24,29 @@ def multiplications(build: Any, shape: Any) -> int:
     return (1 + isinstance(shape, Costate | TileCostate)) * weights
 
 
+def turns(build: Any, shape: Any) -> Turns:
+    """What the kernel's loops go over: a step's first stage may be the last one's last, unless that is run for itself.
+
+    `rates` evaluates once, `largest` once for each step; `attempt` takes one step, `own` many.
+    """
+    name = build.__name__.removeprefix("tile_")
+    if name in ("rates", "largest"):
+        return Turns(name == "largest", False, 1)
+    kept = shape.butcher.fsal and name in ("gradient", "backsolve", "attempt", "own")
+    return Turns(name != "attempt", True, shape.butcher.stages - kept)
+
+
 def instructions(build: Any, shape: Any, architecture: Architecture) -> Counter[str]:
     """For 32 trajectories; in a tile they are shared by its threads."""
-    name, costate = build.__name__, isinstance(shape, Costate | TileCostate)
-    steps = not name.endswith("attempt")
+    name, turn = build.__name__, turns(build, shape)
     if not isinstance(shape, TileShape):
-        machine = assemble(ptx(build, shape, architecture))
-        return evaluation(machine, shape, name in ("gradient", "backsolve"), steps)
+        return evaluation(assemble(ptx(build, shape, architecture)), shape, turn)
     kept = replace(shape, keep="stages") if name == "tile_gradient" else shape
     machine = assemble(ptx(build, kept, architecture))
-    if name == "tile_gradient" or costate:
+    if name == "tile_gradient" or isinstance(shape, TileCostate):
         found = tile_vjp_evaluation(machine, kept)
     else:
-        found = tile_evaluation(machine, shape, steps)
+        found = tile_evaluation(machine, shape, turn)
     if shape != kept:  # stages are run again
-        found += tile_evaluation(assemble(ptx(tile_forward, shape, architecture)), shape)
+        found += tile_evaluation(assemble(ptx(tile_forward, shape, architecture)), shape, turns(tile_forward, shape))
     return Counter({kind: n * shape.threads / shape.rows for kind, n in found.items()})

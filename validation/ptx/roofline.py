@@ -52,48 +52,57 @@ def card_of(name: str, capability: tuple[int, int], processors: int, ghz: float)
     return Card(name, processors, ghz, fma=fma, fp64=fp64)
 
 
-def evaluation(machine: Machine, shape: Shape, of_vjp: bool, steps: bool = True) -> Counter[str]:
-    """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.
+@dataclass(frozen=True)
+class Turns:
+    """What a kernel's loops go over.
 
-    steps    whether the kernel has a loop over steps, or takes a single one
+    steps, stages    whether there is a loop over steps, and one over stages, or what stands there once
+    evaluations      of f, or of its vjp, in a step
+    """
+
+    steps: bool
+    stages: bool
+    evaluations: int
+
+
+def evaluation(machine: Machine, shape: Shape, turn: Turns) -> Counter[str]:
+    """Instructions of one evaluation of f; or of its vjp, with the weight gradient and what is run again for it.
 
     An upper bound: all that stands between branches is counted as if it were executed. A tanh takes two MUFU
     instructions, so that an innermost loop with n of them goes over n / 2 neurons at a turn; the loop that gathers
     weight gradients multiplies once for each weight of a neuron, and goes over 32 trajectories; loops around these are
     over stages.
     """
-    stages = shape.butcher.stages - ((of_vjp or not steps) and shape.butcher.fsal)
     step = max((loop for loop in machine.loops if machine.mix(*loop)["MUFU"]), key=lambda loop: loop[1] - loop[0])
-    step = step if steps else (0, len(machine.instructions) - 1)
+    step = step if turn.steps else (0, len(machine.instructions) - 1)
     inside = [a for a in machine.loops if a != step and step[0] <= a[0] and a[1] <= step[1] and machine.mix(*a)["FFMA"]]
     turns = np.ones(step[1] + 1 - step[0])
     for first, last in inside:
         mix = machine.mix(first, last)
         if any((first, last) != other and first <= other[0] and other[1] <= last for other in inside):
-            times = float(stages)
+            times = float(turn.evaluations)
         else:
             times = 2 * shape.hidden / mix["MUFU"] if mix["MUFU"] else 32 * (shape.numbers - 1) / mix["FFMA"]
         turns[first - step[0] : last + 1 - step[0]] *= times
     counts: Counter[str] = Counter()
     for place, times in enumerate(turns, step[0]):
         for kind, n in machine.mix(place, place).items():
-            counts[kind] += n * times / stages
+            counts[kind] += n * times / turn.evaluations
     return counts
 
 
-def tile_evaluation(machine: Machine, shape: TileShape, steps: bool = True) -> Counter[str]:
-    """Instructions of a thread of `tile_forward`, or of `tile_attempt`, which takes a single step, for one evaluation,
-    each loop as often as it turns.
+def tile_evaluation(machine: Machine, shape: TileShape, turn: Turns) -> Counter[str]:
+    """Instructions of a thread for one evaluation of f, each loop as often as it turns.
 
     Loops stand within each other: steps, stages, hidden layers; in these the rows of the first layer, and chunks of
     the others' weights: one that fetches a chunk, one over its rows, four at a turn, and one over those that are left;
     after the layers the last layer's rows.
     """
-    layers, stages = shape.layers, shape.butcher.stages - (shape.butcher.fsal and not steps)
+    layers = shape.layers
     hidden, rows, one_row = len(layers) - 1, [a[0] for a in layers[1:-1]], shape.square**2
     chunks = max(1, sum(-(-i // shape.chunk) for i in rows))
     busy = [loop for loop in machine.loops if machine.mix(*loop)["MUFU"]]
-    whole = [] if steps else [(0, len(machine.instructions) - 1)]
+    whole = [(0, len(machine.instructions) - 1)] * (2 - turn.steps - turn.stages)
     step, stage, layer = (whole + sorted(busy, key=lambda loop: loop[0] - loop[1]))[:3]
     within = [a for a in machine.loops if layer[0] <= a[0] and a[1] <= layer[1] and a != layer]
     chunk = next(a for a in within if machine.mix(*a)["barrier"])
@@ -104,7 +113,8 @@ def tile_evaluation(machine: Machine, shape: TileShape, steps: bool = True) -> C
     last = [a for a in machine.loops if layer[1] < a[0] and a[1] <= stage[1]]
     at_once = machine.mix(*inner)["FFMA"] // one_row
     turns = {
-        stage: stages, layer: hidden, few: layers[0][0] / hidden, chunk: chunks / hidden,
+        stage: turn.evaluations if turn.stages else 1, layer: hidden, few: layers[0][0] / hidden,
+        chunk: chunks / hidden,
         inner: sum(i // at_once for i in rows) / chunks,
         fetch: sum(rows) * shape.columns / shape.threads / chunks / machine.mix(*fetch)["global"],
     } | {a: sum(i % at_once for i in rows) / chunks for a in left} | {
@@ -116,13 +126,13 @@ def tile_evaluation(machine: Machine, shape: TileShape, steps: bool = True) -> C
     counts: Counter[str] = Counter()
     for place, many in enumerate(times, step[0]):
         for kind, n in machine.mix(place, place).items():
-            counts[kind] += n * many / stages
+            counts[kind] += n * many / turn.evaluations
     return counts
 
 
 def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
-    """Instructions of a thread for the vjp of one evaluation: of `tile_gradient`, where stages are kept, and of
-    `tile_backsolve` and `tile_attempt`, where f comes with it, in the latter without the weights' gradient.
+    """Instructions of a thread for the vjp of one evaluation: of `tile_gradient`, where stages are kept, and of the
+    costate's kernels, where f comes with it, but for `tile_backsolve` without the weights' gradient.
 
     Each loop turns as often within its parent as what stands in it says: layers, chunks with two barriers, products
     with a square of multiplications for each row, sums over trajectories, the first layer's units. What is executed on
@@ -131,7 +141,8 @@ def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
     layers, hidden, rows = shape.layers, shape.hidden, shape.rows
     between, passes = (hidden - 1) / hidden, -(-((shape.columns // shape.square) ** 2) // shape.threads)
     loops = [a for a in machine.loops if machine.mix(*a)["all"]]
-    stage = min((a for a in loops if machine.mix(*a)["barrier"] > 8), key=lambda a: a[1] - a[0])
+    whole = (0, len(machine.instructions) - 1)
+    stage = min((a for a in [*loops, whole] if machine.mix(*a)["barrier"] > 8), key=lambda a: a[1] - a[0])
     loops = [a for a in loops if a != stage and stage[0] <= a[0] and a[1] <= stage[1]]
     loops.sort(key=lambda a: a[0] - a[1])
     two = [a for a in loops if machine.mix(*a)["barrier"] == 2 and not machine.mix(*a)["MUFU"]]
@@ -174,6 +185,16 @@ def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
         for kind, n in machine.mix(place, place).items():
             counts[kind] += n * many
     return counts
+
+
+def tile_stage(machine: Machine) -> Counter[str]:
+    """Instructions of a thread in the loop over stages with each loop in it counted once: fewer than an evaluation's.
+
+    For fields of one hidden layer, whose tiles have no loop over layers.
+    """
+    busy = [loop for loop in machine.loops if machine.mix(*loop)["MUFU"]]
+    _, stage = sorted(busy, key=lambda loop: loop[0] - loop[1])[:2]
+    return machine.mix(*stage)
 
 
 def clocks(counts: Counter[str], card: Card) -> dict[str, float]:

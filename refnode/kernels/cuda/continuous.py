@@ -70,7 +70,7 @@ class CardPass(BackwardPass):
     def __init__(self, whole: Whole, estimates: bool) -> None:
         problem, solver = whole.problem, whole.solver
         self.whole = whole
-        self.parts = whole.parts("states" if solver.adaptive and problem.loss.running else "nothing")
+        self.parts = whole.parts("states" if solver.adaptive and problem.loss.running else "nothing", way_down=True)
         forward = whole.forward(self.parts)
         super().__init__(problem, problem.resolved, forward, solver)
         self.ways = [down_of(run, estimates) for _, (run, _) in self.parts]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from refnode.kernels.cuda.compile import by_network, device
 from refnode.kernels.cuda.shape import AT_ONCE, PITCH, Shape, U
-from refnode.kernels.cuda.sine import sine_32
+from refnode.kernels.cuda.sine import sine_32, sine_64
 from refnode.kernels.cuda.tanh import tanh_32
 
 
@@ -191,13 +191,12 @@ def activation(S: Any) -> tuple[Any, Any]:
             lambda a: max(a, zero) + math.log1p(math.exp(-abs(a))),
             lambda a, h: one - math.exp(-h),
         ),
-        "sin": (lambda a: math.sin(a), lambda a, h: math.cos(a)),
         "sigmoid": (lambda a: one / (one + math.exp(-a)), lambda a, h: h * (one - h)),
         "relu": (lambda a: max(a, zero), lambda a, h: one if h > zero else zero),
         "identity": (lambda a: a, lambda a, h: one),
     }
-    act, slope = table[S.act]
-    if (S.act, S.dtype) == ("sin", "float32"):
-        sin, cos = sine_32()
+    if S.act == "sin":
+        sin, cos = sine_32() if S.dtype == "float32" else sine_64()
         return sin, device(lambda a, h: cos(a))
+    act, slope = table[S.act]
     return tanh_32() if (S.act, S.dtype) == ("tanh", "float32") else device(act), device(slope)

@@ -14,7 +14,7 @@ from refnode.integrate import Statistics, Step, prescribed_steps
 from refnode.kernels.cuda import problem as threads, tile_solve as tiles
 from refnode.kernels.cuda.device import Device
 from refnode.kernels.cuda.own_solve import solve_own
-from refnode.kernels.cuda.parts import by_parts
+from refnode.kernels.cuda.parts import by_parts, check_room
 from refnode.kernels.cuda.run import PartRun, Solved, uniform
 from refnode.kernels.cuda.shape import Keep
 from refnode.kernels.cuda.shared_solve import shared_grid
@@ -102,12 +102,14 @@ class Whole:
         run = self.run(part, "states" if self.adaptive else keep)
         return run, solve_own(run) if self.adaptive else run.solve()
 
-    def parts(self, keep: Keep, to: Any = None) -> "Parts":
-        """All parts that find room, with their solves; only the solve of a single part keeps its tapes. z(T) is copied
-        to rows on the device (b, d).
+    def parts(self, keep: Keep, to: Any = None, *, way_down: bool = False) -> "Parts":
+        """All parts that find room, for a way down too if one follows, with their solves; only the solve of a single
+        part keeps its tapes. z(T) is copied to rows on the device (b, d).
         """
         def work(part: slice) -> tuple[PartRun, Solved]:
             run, solved = self.solve(part, keep)
+            if way_down:
+                check_room(self.device, run.bytes_of_sums)
             if to is not None:
                 run.leave(solved.end, to.rows(part))
             whole = part.stop - part.start == self.problem.batch
