@@ -26,7 +26,6 @@ CASES = {
 }
 PEERS = ("torchdiffeq", "diffrax")
 COLD = ("discrete, float64", "discrete, float32", "quadrature")
-EVERY = ("discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous")
 CERTIFY = "all methods of `refnode certify --backend cpu`"
 ROUNDS = 5
 
@@ -73,17 +72,11 @@ def cold(function: str, case: dict[str, str]) -> float:
 
 
 def of_every_method() -> dict[str, float]:
-    """Seconds from before `import refnode` to the end of a small gradient by every method that is compiled."""
+    """Seconds from before `import refnode` until the kernels of every method that is compiled are there."""
     start = time.perf_counter()
-    import refnode as rn
-    from benchmarks import tasks
+    from refnode.ahead import compile_ahead, jobs
 
-    wide, model = tasks.problem(8), rn.NeuralODE(rn.MLP(2, 4, 2))
-    params = {name: [[0.1] * shape[-1]] * shape[0] if len(shape) > 1 else [0.1] * shape[0]
-              for name, shape in model.shapes.items()}  # fmt: skip
-    problem = rn.Problem(model, params, wide.x, wide.loss)
-    for method in EVERY:
-        rn.gradient(problem, method, rn.Solver("dopri5", tol=1e-6), backend="cpu")
+    compile_ahead(jobs())
     return {"gradient": time.perf_counter() - start}
 
 

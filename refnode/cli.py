@@ -1,11 +1,13 @@
-"""The command line: refnode budget | certify | figures | golden | grade | gradient | info | methods | train."""
+"""The command line: refnode budget | certify | compile | figures | golden | grade | gradient | info | methods | train.
+"""
 
 import sys
 from typing import Any
 
 import click
 
-from refnode import __version__, cli_budget, cli_figures, cli_golden, cli_grade, cli_train, report
+from refnode import __version__, cli_budget, cli_compile, cli_figures, cli_golden, cli_grade, cli_train, report
+from refnode.ahead import compile_ahead, jobs
 from refnode.api import gradient
 from refnode.certificate_html import save_certificate
 from refnode.environment import environment_facts
@@ -104,6 +106,8 @@ def certify_command(
     for path in (json_file, html_file):
         if path is not None:
             writable(path)
+    if backend == "cpu":
+        compile_ahead(jobs(methods or list(METHODS)))
     with progress_bar() as show:
         certificate = certify(problems, methods, quick, show, backend)
     if json_file is not None:
@@ -142,6 +146,7 @@ def info_command() -> None:
 
 
 main.add_command(cli_budget.budget)
+main.add_command(cli_compile.compile_command)
 main.add_command(cli_figures.figures)
 main.add_command(cli_golden.golden)
 main.add_command(cli_grade.grade)

@@ -247,6 +247,8 @@ BUGS = (
     Bug("kernel tangents: T does not move u", "kernels/tangents.py", "- u * P.T[n, b]) / (T - t0)", ") / (T - t0)", TANGENTS),
     Bug("kernel theta: slope without the 2 of the interval", "kernels/theta.py", "2.0 * size * slope[j]", "size * slope[j]", THETA_TILE),
     Bug("kernel theta: leaves that do not vary forgotten in the vjp", "kernels/theta.py", "g_still[n] += g[n]", "g_still[n] += 0 * g[n]", THETA_TILE),
+    Bug("ahead: both processes in one order", "ahead.py", "for job in reversed(work)", "for job in work", "tests/test_ahead.py"),
+    Bug("ahead: no costate's largest slope", "ahead.py", ", running=SquaredNorm()", "", "-m slow tests/test_ahead.py"),
     Bug("kernel theta: the first stage's cotangents for all", "kernels/theta.py", "moving, i * size, size, 1, g, at + i * pitch, 1", "moving, i * size, size, 1, g, at, 1", BLOCKS),
     Bug("kernel sweep: leaves that do not vary left out", "kernels/sweep.py", "psi[i * rows] = 1", "psi[i * rows] = 0", BLOCKS),
     Bug("kernel sweep: psi of the step ahead for those of the step behind", "kernels/sweep.py", "copy(scratch.psi.reshape(scratch.psi.size), C.psi)", "zero(C.psi)", BLOCKS),

@@ -1,0 +1,96 @@
+"""Kernels compiled ahead of their use, by two processes where there are two cores.
+
+    python -m refnode.ahead METHOD:STEPS:DTYPE ..        fills the cache of compiled kernels
+
+Compiled kernels are kept in a cache that processes share. Of two processes that need the same kernels in opposite
+orders each finds what the other has compiled already, and both are done in two thirds of the time.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refnode.api import gradient
+from refnode.architectures import NeuralODE
+from refnode.field import MLP
+from refnode.loss import Loss, SquaredError
+from refnode.problem import Problem
+from refnode.running import SquaredNorm
+from refnode.solver import Solver
+
+METHODS = ("discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous")
+STEPS, DTYPES = ("shared", "own"), ("float64", "float32")
+
+
+class Job(NamedTuple):
+    """A method, with steps that samples share or own ones, in a precision."""
+
+    method: Any
+    steps: Any
+    dtype: Any
+
+
+def jobs(
+    methods: Sequence[str] = METHODS, steps: Sequence[str] = STEPS[:1], dtypes: Sequence[str] = DTYPES[:1]
+) -> list[Job]:
+    """All of them; methods without kernels are left out."""
+    kept = [m for m in METHODS if m in methods]
+    return [Job(m, s, d) for d in dtypes for s in steps for m in kept]
+
+
+def compile_ahead(work: Sequence[Job]) -> None:
+    """Have the kernels of some methods compiled: those for MLPs, whatever their shape."""
+    with _helped(work):
+        _run(work)
+
+
+def _run(work: Sequence[Job]) -> None:
+    """Each job's gradient of a small problem: all its kernels are called, and so compiled if they are not yet."""
+    problem = _problem()
+    for method, steps, dtype in work:
+        gradient(problem, method, Solver("dopri5", tol=1e-3, steps=steps), backend="cpu", dtype=dtype)
+
+
+def _problem() -> Problem:
+    model, x = NeuralODE(MLP(2, 4, 2)), np.linspace(-1.0, 1.0, 128).reshape(64, 2)
+    params = {name: np.full(shape, 0.1) for name, shape in model.shapes.items()}
+    return Problem(model, params, x, Loss(SquaredError(np.zeros_like(x)), running=SquaredNorm()))
+
+
+@contextmanager
+def _helped(work: Sequence[Job]) -> Iterator[None]:
+    """From the first compilation on a second process that begins with the last job, if there is a core for it."""
+    from numba.core import event
+
+    class Helper(event.Listener):
+        process: Any = None
+
+        def on_start(self, event: Any) -> None:
+            if self.process is None and _cores() > 1:
+                command = [sys.executable, "-W", "ignore", "-m", __name__, *(":".join(job) for job in reversed(work))]
+                quiet = subprocess.DEVNULL
+                self.process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+
+        def on_end(self, event: Any) -> None: ...
+
+    helper = Helper()
+    try:
+        with event.install_listener("numba:compile", helper):
+            yield
+    finally:
+        if helper.process is not None:  # what it has not written whole is not in the cache
+            helper.process.kill()
+            helper.process.wait()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    _run([Job(*word.split(":")) for word in sys.argv[1:]])
