@@ -23,7 +23,8 @@ DEPTH = 1.25  # times a gradient with one theta, at most
 
 def table() -> str:
     """A row for each aim, on both machines."""
-    lines = ["| | aim | reached | at most | with one thread | on the second machine |", "|---|" + 5 * "---|"]
+    columns = "aim", "reached", "at most", "with one thread", "on the second machine", "error"
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + len(columns) * "---|"]
     return "\n".join([*lines, *faster(), *shares(), *depth()]) + "\n"
 
 
@@ -34,11 +35,11 @@ def faster() -> Iterator[str]:
         what = "forward" if script == "a0_forward" else "gradient"
         races, elsewhere = (races_of(load(script, folder)) for folder in (RESULTS, SECOND))
         alone = on_one if script == "a1_gradient" else []
-        least, rival = of_bounds.get(f"{what}, {title}"), fastest(races, title, rivals)[1]
-        most = f"{rival.median / least:.1f}" if least else ""
+        least, (mine, rival) = of_bounds.get(f"{what}, {title}"), fastest(races, title, rivals)
+        most, error = f"{rival.median / least:.1f}" if least else "", f"{mine.error / rival.error:.2f}"
         reached, one, there = (times(found, title, rivals) for found in (races, alone, elsewhere))
         against = "the fastest other" if rivals == OTHERS else rivals[0]
-        yield f"| {what}, {title}: {against}, times refnode | {aim} | {reached} | {most} | {one} | {there} |"
+        yield f"| {what}, {title}: {against}, times refnode | {aim} | {reached} | {most} | {one} | {there} | {error} |"
 
 
 def times(races: Sequence[Race], title: str, rivals: tuple[str, ...]) -> str:
@@ -61,7 +62,7 @@ def shares() -> Iterator[str]:
     found = {one["title"]: a3_bound.share(one) for one in load("a3_bound")["threads"]["1"]}
     for task, aim in SHARES:
         title = f"gradient, {task.title}"
-        yield f"| {title}: products and activations, of the time on one thread | {aim:.0%} | {found[title]:.0%} | | | |"
+        yield f"| {title}: products and activations, of the time on one thread | {aim:.0%} | {found[title]:.0%} | | | | |"
 
 
 def depth() -> Iterator[str]:
@@ -72,4 +73,4 @@ def depth() -> Iterator[str]:
             what = timing.name.partition(", ")[2]
             if what.startswith("Galerkin"):
                 cost = ratio(timing, plain)[0]
-                yield f"| gradient, {one.title}: {what}, times one theta | at most {DEPTH} | {cost:.2f} | | | |"
+                yield f"| gradient, {one.title}: {what}, times one theta | at most {DEPTH} | {cost:.2f} | | | | |"

@@ -249,6 +249,7 @@ BUGS = (
     Bug("kernel theta: leaves that do not vary forgotten in the vjp", "kernels/theta.py", "g_still[n] += g[n]", "g_still[n] += 0 * g[n]", THETA_TILE),
     Bug("ahead: both processes in one order", "ahead.py", "for job in reversed(work)", "for job in work", "tests/test_ahead.py"),
     Bug("ahead: no costate's largest slope", "ahead.py", ", running=SquaredNorm()", "", "-m slow tests/test_ahead.py"),
+    Bug("kernel product: long sums in float32 go on from C", "kernels/micro_kernels.py", "LONG = 32", "LONG = 2**40", PRODUCTS),
     Bug("kernel theta: the first stage's cotangents for all", "kernels/theta.py", "moving, i * size, size, 1, g, at + i * pitch, 1", "moving, i * size, size, 1, g, at, 1", BLOCKS),
     Bug("kernel sweep: leaves that do not vary left out", "kernels/sweep.py", "psi[i * rows] = 1", "psi[i * rows] = 0", BLOCKS),
     Bug("kernel sweep: psi of the step ahead for those of the step behind", "kernels/sweep.py", "copy(scratch.psi.reshape(scratch.psi.size), C.psi)", "zero(C.psi)", BLOCKS),

@@ -89,7 +89,7 @@ def gradient_result(
     """
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
     leaves = named(grads, problem)
-    if not np.isfinite(np.concatenate([per_sample, *(g for _, g in grads.items())], axis=None)).all():
+    if not np.isfinite(np.concatenate([per_sample, *(g.ravel() for _, g in grads.items() if g.size)])).all():
         bad = [name for name, g in leaves.items() if not np.isfinite(g).all()]
         raise NonFiniteState(f"NaN or infinity in {', '.join(bad) or 'the loss'}", float(np.max(values.T)))
     return GradientResult(

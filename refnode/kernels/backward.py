@@ -8,7 +8,6 @@ from refnode.forward import Forward, point_terms
 from refnode.kernels.adjoint import Cotangents
 from refnode.kernels.pack import gathered
 from refnode.kernels.run import Run
-from refnode.kernels.workspace import WORK
 from refnode.objective import point_loss_vjp
 from refnode.segments import bounds, ends_vjp
 from refnode.values import Values, resolved_vjp
@@ -23,8 +22,7 @@ class Backward:
     def __init__(self, run: Run, forward: Forward) -> None:
         self.run, self.forward, self.problem, self.values = run, forward, run.problem, run.values
         batch, F = run.problem.batch, run.packed.F
-        self.g_still = WORK.zeros("g still", (F.rates.net.size,), np.float64)
-        self.g_A = WORK.zeros("g A", run.packed.V.A.shape, np.float64)
+        self.g_still, self.g_A = np.zeros(F.rates.net.size), np.zeros(run.packed.V.A.shape)
         self.times, self.terms = bounds(run.problem, run.values), point_terms(run.problem)
         self.pieces = run.pieces
         self.g_bounds = [np.zeros(batch) for _ in self.times]

@@ -4,7 +4,9 @@
     dots      C[r, j] = S[r, j] + sum_k A[r, k] B[k, j]              1 to 4 columns: vectors run along k
     columns   C[:, j] += sum_q sum_k A_q[k, :] B_q[k, j]             1 to 4 columns: vectors run along the rows
 
-The accumulators stay in registers over a whole sum, and every number that is not part of a vector is broadcast once:
+In float32 and where S is C, a long sum over k, of LONG terms or more, begins with 0 and is added to C: of the thousands of
+terms that a weight's gradient consists of, each is rounded to the size of a sum over k, not to that of C. Short sums, and
+those in float64, go on from C. The accumulators stay in registers over a whole sum, and every number that is not part of a vector is broadcast once:
 what a BLAS does, without its packing and call costs, which dominate at 64 columns. Each is an LLVM function of its own
 that is never inlined, so the compiler meets its body once.
 """
@@ -16,6 +18,9 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from refnode.kernels.vectors import INDEX, Vectors, integer
+
+
+LONG = 32  # terms
 
 
 def begun(module: Any, name: str, single: bool, kinds: str) -> tuple[Any, bool]:
@@ -45,7 +50,9 @@ def block(module: Any, rows: int, vectors: int, lanes: int, single: bool) -> Any
     C, ldc, S, lds, A, row_step, k_step, B, ldb, M, K, Q, a_block, b_block = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     simd = Vectors(builder, lanes, single)
-    S, lds = _first_rows(simd, S, lds, vectors * lanes)
+    zeros = _zeros(simd, vectors * lanes)
+    S, lds = _first_rows(simd, S, lds, zeros)
+    apart, groups, pairs = _groups(simd, K, Q, builder.icmp_unsigned("==", C, S))
 
     def of_rows(first: Any, rows: int) -> None:
         C_n, S_n, A_n = (simd.place(p, (first, step)) for p, step in ((C, ldc), (S, lds), (A, row_step)))
@@ -61,10 +68,22 @@ def block(module: Any, rows: int, vectors: int, lanes: int, single: bool) -> Any
         def at(matrix: Any, step: Any) -> list[Any]:
             return [simd.beside(simd.place(matrix, (integer(r), step)), v * lanes) for r, v in places]
 
-        before = [simd.load(place) for place in at(S_n, lds)]
-        sums = _over_pairs(simd, K, Q, (A_n, a_block), (B, b_block), before, of_k)
-        for total, place in zip(sums, at(C_n, ldc), strict=True):
-            simd.store(total, place)
+        def of_group(_: Any, carried: list[Any]) -> list[Any]:
+            A_g, B_g = carried
+            begin = at(builder.select(apart, zeros, S_n), builder.select(apart, integer(0), lds))
+            start = [simd.load(place) for place in begin]
+            sums = _over_pairs(simd, K, pairs, (A_g, a_block), (B_g, b_block), start, of_k)
+            target = at(C_n, ldc)
+            with builder.if_else(apart) as (add, put):
+                with add:
+                    for total, place in zip(sums, target, strict=True):
+                        simd.store(builder.fadd(simd.load(place), total), place)
+                with put:
+                    for total, place in zip(sums, target, strict=True):
+                        simd.store(total, place)
+            return [simd.place(A_g, (integer(1), a_block)), simd.place(B_g, (integer(1), b_block))]
+
+        simd.loop("group", groups, [A_n, B], of_group)
 
     in_blocks(simd, M, rows, of_rows)
     builder.ret_void()
@@ -79,7 +98,7 @@ def dots(module: Any, rows: int, columns: int, lanes: int, single: bool) -> Any:
     C, ldc, S, lds, A, row_step, B, M, chunks = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     simd = Vectors(builder, lanes, single)
-    S, lds = _first_rows(simd, S, lds, columns)
+    S, lds = _first_rows(simd, S, lds, _zeros(simd, columns))
 
     def of_rows(first: Any, rows: int) -> None:
         C_n, S_n, A_n = (simd.place(p, (first, step)) for p, step in ((C, ldc), (S, lds), (A, row_step)))
@@ -105,8 +124,14 @@ def dots(module: Any, rows: int, columns: int, lanes: int, single: bool) -> Any:
     return function
 
 
-def _first_rows(simd: Vectors, S: Any, lds: Any, count: int) -> tuple[Any, Any]:
-    """S and its pitch; where that is -1, `count` zeros for every row."""
+def _first_rows(simd: Vectors, S: Any, lds: Any, zeros: Any) -> tuple[Any, Any]:
+    """S and its pitch; where that is -1, zeros for every row."""
+    none = simd.builder.icmp_signed("<", lds, integer(0))
+    return simd.builder.select(none, zeros, S), simd.builder.select(none, integer(0), lds)
+
+
+def _zeros(simd: Vectors, count: int) -> Any:
+    """Where so many zeros stand."""
     builder = simd.builder
     name = f"refnode_{count}_zeros_f{8 * simd.bytes}"
     zeros = builder.module.globals.get(name)
@@ -114,8 +139,16 @@ def _first_rows(simd: Vectors, S: Any, lds: Any, count: int) -> tuple[Any, Any]:
         zeros = ir.GlobalVariable(builder.module, ir.ArrayType(simd.real, count), name)
         zeros.linkage, zeros.global_constant = "linkonce_odr", True
         zeros.initializer = ir.Constant(zeros.type.pointee, [0.0] * count)
-    none, first = builder.icmp_signed("<", lds, integer(0)), builder.gep(zeros, [integer(0), integer(0)])
-    return builder.select(none, first, S), builder.select(none, integer(0), lds)
+    return builder.gep(zeros, [integer(0), integer(0)])
+
+
+def _groups(simd: Vectors, K: Any, Q: Any, added: Any) -> tuple[Any, Any, Any]:
+    """Whether the pairs' sums are added to C one by one; how many groups of pairs are, and how many pairs are in each."""
+    builder, one = simd.builder, integer(1)
+    if simd.bytes == 8:
+        return ir.Constant(ir.IntType(1), 0), one, Q
+    apart = builder.and_(added, builder.icmp_signed(">=", K, integer(LONG)))
+    return apart, builder.select(apart, Q, one), builder.select(apart, one, Q)
 
 
 def _over_pairs(
@@ -170,8 +203,10 @@ def columns(module: Any, columns: int, vectors: int, lanes: int, single: bool) -
     if not new:
         return function
     C, A, k_step, B, ldb, M, K, Q, a_block, b_block = function.args
+    kind = ir.VectorType(C.type.pointee, columns * lanes)
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     simd = Vectors(builder, lanes, single)
+    apart, groups, pairs = _groups(simd, K, Q, ir.Constant(ir.IntType(1), 1))
 
     def of_rows(first: Any, vectors: int) -> None:
         C_n, A_n = (simd.place(p, (first, integer(size * lanes))) for p, size in ((C, columns), (A, 1)))
@@ -185,11 +220,19 @@ def columns(module: Any, columns: int, vectors: int, lanes: int, single: bool) -
             return [simd.place(A_k, (integer(1), k_step)), simd.place(B_k, (integer(1), ldb)), *sums]
 
         rows = [simd.beside(C_n, v * lanes * columns) for v in range(vectors)]
-        before = [simd.load(row, columns * lanes) for row in rows]
-        apart = [simd.pick(before[v], before[v], list(range(j, columns * lanes, columns))) for v, j in places]
-        sums = _over_pairs(simd, K, Q, (A_n, a_block), (B, b_block), apart, of_k)
-        for v, row in enumerate(rows):
-            simd.store(_interleaved(simd, sums[v * columns : (v + 1) * columns]), row)
+
+        def of_group(_: Any, carried: list[Any]) -> list[Any]:
+            A_g, B_g = carried
+            before, zero = [simd.load(row, columns * lanes) for row in rows], ir.Constant(kind, [0.0] * columns * lanes)
+            begin = [builder.select(apart, zero, row) for row in before]
+            start = [simd.pick(begin[v], begin[v], list(range(j, columns * lanes, columns))) for v, j in places]
+            sums = _over_pairs(simd, K, pairs, (A_g, a_block), (B_g, b_block), start, of_k)
+            for v, row in enumerate(rows):
+                total = _interleaved(simd, sums[v * columns : (v + 1) * columns])
+                simd.store(builder.fadd(builder.select(apart, before[v], zero), total), row)
+            return [simd.place(A_g, (integer(1), a_block)), simd.place(B_g, (integer(1), b_block))]
+
+        simd.loop("group", groups, [A_n, B], of_group)
 
     in_blocks(simd, M, vectors, of_rows)
     builder.ret_void()

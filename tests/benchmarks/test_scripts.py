@@ -155,6 +155,8 @@ def test_aims_are_held_against_the_races():
         each = sorted(a / b for a, b in zip(fastest, mine, strict=True))
         assert each[0] - 0.05 <= float(row[2]) <= each[-1] + 0.05
         assert not row[3] or float(row[2]) <= float(row[3])
+        # nobody is beaten by less care: in float32 the errors are two sums of some eps, of which either may be larger
+        assert float(row[6].rstrip(" |")) <= (1.5 if "float32" in title else 1.005)
 
 
 @with_results

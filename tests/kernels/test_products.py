@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from refnode.kernels.compiled import kernel
+from refnode.kernels.micro_kernels import LONG
 from refnode.kernels.products import add_product, add_products, add_row_sums, products
 from refnode.kernels.transpose import transpose
 
@@ -120,10 +121,10 @@ def test_starts(dtype, M, N, K, pads, seed):
     A, B, bias = (rng.standard_normal(size).astype(dtype) for size in (M * K, K * N, N + 3))
     noise, ldc = rng.standard_normal(pads[0] + M * (N + pads[1])).astype(dtype), N + pads[1]
     for s0, lds, row in ((3, 0, bias[3:]), (0, -1, np.zeros(N, dtype))):
-        got, want = noise.copy(), noise.copy()
-        want[pads[0] :].reshape(M, ldc)[:, :N] = row
+        got, want, written = noise.copy(), noise.copy(), noise.copy()
+        written[pads[0] :].reshape(M, ldc)[:, :N] = row
         with_start(got, pads[0], ldc, bias, s0, lds, A, K, B, N, M, N, K)
-        product(want, pads[0], ldc, A, 0, K, 1, B, 0, N, M, N, K)
+        with_start(want, pads[0], ldc, written, pads[0], ldc, A, K, B, N, M, N, K)
         np.testing.assert_array_equal(got, want)
 
 
@@ -131,17 +132,33 @@ def test_starts(dtype, M, N, K, pads, seed):
 @settings(max_examples=60)
 @given(N=SIZES, K=SIZES, Q=st.integers(0, 3), pads=st.tuples(*[st.integers(0, 7)] * 2), seed=SEEDS)
 def test_row_sums(dtype, N, K, Q, pads, seed):
-    """Sums of rows, one after the other."""
+    """Sums of rows, one after the other; in float32 long sums from 0, and then added."""
     rng = np.random.default_rng(seed)
     ldb = N + pads[0]
     pitch = K * ldb + pads[1]
     B, got = rng.standard_normal((Q + 1) * pitch).astype(dtype), rng.standard_normal(N).astype(dtype)
     want = got.copy()
     for q in range(Q):
+        apart = K >= LONG and dtype == np.float32
+        total = np.zeros_like(want) if apart else want
         for row in B[q * pitch : q * pitch + K * ldb].reshape(K, ldb)[:, :N]:
-            want += row
+            total += row
+        want += total if apart else 0
     row_sums(got, 0, B, 0, ldb, N, K, Q, pitch)
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("N", [1, 2, 3, 4, 9, 40, 130])
+def test_long_sums_lose_no_small_terms(N):
+    """2^20 + 64 times 0.05, in float32, whose numbers stand 1/8 apart there: every single term would be lost."""
+    M, K, Q = 19, 64, 3
+    C, A, B = np.full(M * N, 2.0**20, np.float32), np.ones(Q * M * K, np.float32), np.full(Q * K * N, 0.05, np.float32)
+    several(C, A, B, M, N, K, Q, M * K, K * N)
+    np.testing.assert_allclose(C - 2.0**20, Q * K * 0.05, rtol=0, atol=Q / 16)
+    C[:] = 2.0**20
+    for q in range(Q):                                  # A transposed, as weights' gradients have it
+        product(C, 0, N, A, 0, 1, M, B, q * K * N, N, M, N, K)
+    np.testing.assert_allclose(C - 2.0**20, Q * K * 0.05, rtol=0, atol=Q / 16)
 
 
 @DTYPES

@@ -29,6 +29,9 @@ CASES = [
 OTHERS = [
     (network_problem(batch, theta=depth), method, rn.Solver("rk4", n_steps=2), dtype)
     for method in METHODS for batch, depth, dtype in ((70, DEPTHS[0], "float32"), (270, DEPTHS[1], "float64"))
+] + [
+    (network_problem(40), method, rn.Solver("bosh3", tol=1e-1, steps="own"), "float64")
+    for method in ("backsolve", "interpolating", "quadrature")
 ]
 
 def bits(case):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from refnode.kernels.compiled import cache_folder
+from refnode.kernels.garbage import seldom_collected
 
 Architecture = tuple[int, int]  # (9, 0) is sm_90
 PACKAGES = ("numba", "numba-cuda", "nvidia-nvvm")
@@ -48,7 +49,7 @@ def ptx(build: Callable[..., tuple[Callable[..., None], Any]], shape: Any, archi
         return path.read_text("utf-8")
     from numba import cuda
 
-    with card_of(architecture):
+    with card_of(architecture), seldom_collected():
         kernel, signature = build(shape)
         text, _ = cuda.compile(kernel, signature, device=False, cc=architecture, output="ptx", abi="numba")
     path.parent.mkdir(parents=True, exist_ok=True)
