@@ -36,10 +36,11 @@ def faster() -> Iterator[str]:
         races, elsewhere = (races_of(load(script, folder)) for folder in (RESULTS, SECOND))
         alone = on_one if script == "a1_gradient" else []
         least, (mine, rival) = of_bounds.get(f"{what}, {title}"), fastest(races, title, rivals)
-        most, error = f"{rival.median / least:.1f}" if least else "", f"{mine.error / rival.error:.2f}"
+        most, error = (f"{rival.median / least:.1f}" if least else ""), f"{mine.error / rival.error:.2f}"
         reached, one, there = (times(found, title, rivals) for found in (races, alone, elsewhere))
         against = "the fastest other" if rivals == OTHERS else rivals[0]
-        yield f"| {what}, {title}: {against}, times refnode | {aim} | {reached} | {most} | {one} | {there} | {error} |"
+        cells = aim, reached, most, one, there, error
+        yield f"| {what}, {title}: {against}, times refnode | " + " | ".join(map(str, cells)) + " |"
 
 
 def times(races: Sequence[Race], title: str, rivals: tuple[str, ...]) -> str:
@@ -62,7 +63,8 @@ def shares() -> Iterator[str]:
     found = {one["title"]: a3_bound.share(one) for one in load("a3_bound")["threads"]["1"]}
     for task, aim in SHARES:
         title = f"gradient, {task.title}"
-        yield f"| {title}: products and activations, of the time on one thread | {aim:.0%} | {found[title]:.0%} | | | | |"
+        share = f"{found[title]:.0%}"
+        yield f"| {title}: products and activations, of the time on one thread | {aim:.0%} | {share} | | | | |"
 
 
 def depth() -> Iterator[str]:

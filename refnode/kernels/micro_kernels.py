@@ -4,11 +4,13 @@
     dots      C[r, j] = S[r, j] + sum_k A[r, k] B[k, j]              1 to 4 columns: vectors run along k
     columns   C[:, j] += sum_q sum_k A_q[k, :] B_q[k, j]             1 to 4 columns: vectors run along the rows
 
-In float32 and where S is C, a long sum over k, of LONG terms or more, begins with 0 and is added to C: of the thousands of
-terms that a weight's gradient consists of, each is rounded to the size of a sum over k, not to that of C. Short sums, and
-those in float64, go on from C. The accumulators stay in registers over a whole sum, and every number that is not part of a vector is broadcast once:
-what a BLAS does, without its packing and call costs, which dominate at 64 columns. Each is an LLVM function of its own
-that is never inlined, so the compiler meets its body once.
+In float32 and where S is C, a long sum over k, of LONG terms or more, begins with 0 and is added to C: of the
+thousands of terms that a weight's gradient consists of, each is rounded to the size of a sum over k, not to that of
+C. Short sums, and those in float64, go on from C.
+
+The accumulators stay in registers over a whole sum, and every number that is not part of a vector is broadcast
+once: what a BLAS does, without its packing and call costs, which dominate at 64 columns. Each is an LLVM function
+of its own that is never inlined, so the compiler meets its body once.
 """
 
 from collections.abc import Callable
@@ -18,7 +20,6 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from refnode.kernels.vectors import INDEX, Vectors, integer
-
 
 LONG = 32  # terms
 
@@ -143,7 +144,7 @@ def _zeros(simd: Vectors, count: int) -> Any:
 
 
 def _groups(simd: Vectors, K: Any, Q: Any, added: Any) -> tuple[Any, Any, Any]:
-    """Whether the pairs' sums are added to C one by one; how many groups of pairs are, and how many pairs are in each."""
+    """Whether the pairs' sums are added to C one by one; how many groups of pairs, and how many pairs in each."""
     builder, one = simd.builder, integer(1)
     if simd.bytes == 8:
         return ir.Constant(ir.IntType(1), 0), one, Q
