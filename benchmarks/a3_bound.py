@@ -131,14 +131,18 @@ def bounds(task: tasks.Task, cost: tuple[float, float, float, float]) -> tuple[f
     return bounds_of(problem, task.solver, stats, cost)
 
 
+def evaluated(problem: rn.Problem, solver: rn.Solver, stats: rn.Stats) -> tuple[int, int]:
+    """How often a gradient evaluated the field for a sample, and how many vjps it took; stages run again left out."""
+    accepted, rejected = (int(np.broadcast_to(n, problem.batch).sum()) for n in (stats.accepted, stats.rejected))
+    fresh = solver.tableau.stages - solver.tableau.fsal  # stages that a step evaluates, and as many vjps
+    return fresh * (accepted + rejected), fresh * accepted
+
+
 def bounds_of(
     problem: rn.Problem, solver: rn.Solver, stats: rn.Stats, cost: tuple[float, float, float, float]
 ) -> tuple[float, float]:
     """The same for a gradient that took these steps."""
-    tableau = solver.tableau
-    accepted, rejected = (int(np.broadcast_to(n, problem.batch).sum()) for n in (stats.accepted, stats.rejected))
-    fresh = tableau.stages - tableau.fsal  # stages that a step evaluates, and as many vjps
-    evaluations, vjps = fresh * (accepted + rejected), fresh * accepted
+    evaluations, vjps = evaluated(problem, solver, stats)
     widths = problem.model.field.widths
     weights, units = sum(i * o for i, o in pairwise(widths)), sum(widths[1:-1])
     with_weights, of_weights, tanh, slope = cost

@@ -19,7 +19,7 @@ import numpy as np
 
 import refnode as rn
 from benchmarks import tasks
-from benchmarks.a3_bound import activation_costs, repeated, seconds
+from benchmarks.a3_bound import activation_costs, evaluated, repeated, seconds
 from benchmarks.children import ask
 from benchmarks.of_refnode import end
 from benchmarks.script import Data, main
@@ -77,10 +77,8 @@ def counts(problem: rn.Problem, task: Task, tile: int) -> tuple[float, float, in
     """Stages of tiles that a task's steps evaluate, and vjps of them; bytes of the tape."""
     dtype: Any = task.dtype
     stats = rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=dtype).stats
-    accepted, rejected = (int(np.broadcast_to(n, problem.batch).sum()) for n in (stats.accepted, stats.rejected))
-    tableau = task.solver.tableau
-    fresh = (tableau.stages - tableau.fsal) / tile
-    return fresh * (accepted + rejected), fresh * accepted, stats.peak_bytes
+    evaluations, vjps = evaluated(problem, task.solver, stats)
+    return evaluations / tile, vjps / tile, stats.peak_bytes
 
 
 def one_neuron(wide: rn.Problem, batch: int) -> rn.Problem:

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from refnode import __version__, cli_budget, cli_compile, cli_figures, cli_golden, cli_grade, cli_train, report
-from refnode.ahead import compile_ahead, jobs
 from refnode.api import gradient
 from refnode.certificate_html import save_certificate
 from refnode.environment import environment_facts
@@ -106,8 +105,6 @@ def certify_command(
     for path in (json_file, html_file):
         if path is not None:
             writable(path)
-    if backend == "cpu":
-        compile_ahead(jobs(methods or list(METHODS)))
     with progress_bar() as show:
         certificate = certify(problems, methods, quick, show, backend)
     if json_file is not None:

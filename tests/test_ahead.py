@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from refnode.backend import compiled
 from refnode.cli import main
 from refnode.gradients import METHODS
 
+ROOT = Path(__file__).resolve().parent.parent
 # a certificate of some problems by kernels, and how many functions it compiled
 CERTIFIED = """
 import json
@@ -23,6 +25,20 @@ from refnode.oracle.certificate import certify
 with event.install_recorder("numba:compile") as recorder:
     certificate = certify(["mild", "own_T", "stacked"], backend="cpu")
 print(json.dumps([len(recorder.buffer), len(certificate.cells)]))
+"""
+
+
+SOME = """
+import json, refnode as rn
+from numba.core import event
+from tests.kernels.test_twins import network_problem
+problem = network_problem(40, theta=rn.Galerkin(rn.Fourier(1)))
+with event.install_recorder("numba:compile") as recorder:
+    for solver in (rn.Solver("heun", n_steps=3), rn.Solver("tsit5", tol=1e-3), rn.Solver("dop853", tol=1e-3)):
+        for method in ("discrete", "backsolve", "interpolating", "quadrature", "forward_discrete"):
+            unchecked = {"check": False} if method in ("backsolve", "interpolating") else {}
+            rn.gradient(problem, method, solver, backend="cpu", **unchecked)
+print(json.dumps([len(recorder.buffer), 15]))
 """
 
 
@@ -53,24 +69,35 @@ def spawned(monkeypatch):
 
 
 def test_jobs():
-    """Every method with kernels, and no other; in every combination that is asked for."""
-    assert [job.method for job in jobs()] == [name for name in METHODS if compiled(name)] == list(ahead.METHODS)
-    assert jobs(["richardson", "quadrature"], ["own"], ["float32", "float64"]) == [
-        Job("quadrature", "own", "float32"), Job("quadrature", "own", "float64"),
+    """Every method with kernels, and no other; in every combination that is asked for and exists."""
+    every = [job.method for job in jobs(tableaux=["dopri5"])]
+    assert every == [name for name in METHODS if compiled(name)] == list(ahead.METHODS)
+    assert jobs(["richardson", "quadrature"], ["rk4", "dopri5"], ["own"], ["float32", "float64"]) == [
+        Job("quadrature", "dopri5", "own", "float32"), Job("quadrature", "dopri5", "own", "float64"),
     ]  # fmt: skip
 
 
-def test_no_second_process_where_nothing_is_compiled(spawned):
-    """Once its kernels are there, a job takes no help."""
+def test_no_second_process_where_nothing_is_compiled(spawned, monkeypatch):
+    """Once its kernels are there, a job takes no help; nor does one alone, nor does it matter where there is none."""
     work = jobs(["discrete"])
     compile_ahead(work)
     spawned.clear()
     compile_ahead(work)
     assert spawned == []
+    compiling = event.Event("numba:compile", event.EventStatus.START)
+    monkeypatch.setattr(ahead, "_run", lambda work: event.broadcast(compiling))
+    compile_ahead(work[:1])
+    assert spawned == []
+
+    def none(*words, **settings):
+        raise OSError("no such program")
+
+    monkeypatch.setattr(ahead.subprocess, "Popen", none)
+    compile_ahead(work)
 
 
 def test_the_second_process_begins_with_the_last_job(spawned, monkeypatch):
-    """It is started by the first compilation, once, with the jobs in the other order, and ends with the first one."""
+    """It is started by the first compilation, once, with the jobs in the other order, and waited for."""
     def compile_twice(work):
         for _ in range(2):
             event.broadcast(event.Event("numba:compile", event.EventStatus.START))
@@ -78,38 +105,55 @@ def test_the_second_process_begins_with_the_last_job(spawned, monkeypatch):
 
     before = []
     monkeypatch.setattr(ahead, "_run", compile_twice)
-    compile_ahead(jobs(["discrete", "backsolve"]))
+    work = jobs(["discrete", "backsolve"], ["dopri5"])
+    compile_ahead(work)
     (one,) = spawned
-    assert one.command[3:] == ["-m", "refnode.ahead", "backsolve:shared:float64", "discrete:shared:float64"]
-    assert one.ends == ["killed", "waited for"]
+    words = ["backsolve:dopri5:shared:float64", "discrete:dopri5:shared:float64"]
+    assert one.command[3:] == ["-m", "refnode.ahead", *words]
+    assert one.ends == ["waited for"]
     before.append(one)
+
+    def interrupted(work):
+        compile_twice(work)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ahead, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compile_ahead(work)
+    assert spawned[1].ends == ["killed", "waited for"]
+    monkeypatch.setattr(ahead, "_run", compile_twice)
     monkeypatch.setattr(ahead, "_cores", lambda: 1)
-    compile_ahead(jobs())
-    assert len(spawned) == 1
+    before.append(spawned[1])
+    compile_ahead(work)
+    assert len(spawned) == 2
 
 
 def test_the_second_process_runs():
     """The module is a command: it takes its jobs, and refuses what is none."""
     command = [sys.executable, "-m", "refnode.ahead"]
-    assert subprocess.run([*command, "discrete:shared:float64"], check=False).returncode == 0
-    assert subprocess.run([*command, "none:shared:float64"], check=False, stderr=subprocess.DEVNULL).returncode
+    assert subprocess.run([*command, "discrete:rk4:shared:float64"], check=False).returncode == 0
+    assert subprocess.run([*command, "none:rk4:shared:float64"], check=False, stderr=subprocess.DEVNULL).returncode
 
 
-def test_command(spawned):
-    """refnode compile: what it has compiled and where; words that it does not know are usage errors."""
+def test_command(spawned, monkeypatch, tmp_path):
+    """refnode compile: what it has compiled and where; words that it does not know, and a folder that is none, are
+    refused."""
     done = CliRunner().invoke(main, ["compile", "--method", "discrete", "--dtype", "float64"])
     assert done.exit_code == 0
-    assert done.stdout.startswith("1 gradients' kernels are in ")
+    assert done.stdout.startswith("kernels of 3 gradients are in ")
     assert CliRunner().invoke(main, ["compile", "--method", "richardson"]).exit_code == 2
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("REFNODE_CACHE_DIR", str(tmp_path / "file"))
+    assert CliRunner().invoke(main, ["compile"]).exit_code == 2
 
 
 @pytest.mark.slow
 def test_nothing_is_left_to_compile(tmp_path):
-    """After it a certificate compiles nothing, in a process of its own."""
-    environment = os.environ | {"REFNODE_CACHE_DIR": str(tmp_path)}
-    for command in (["-m", "refnode", "compile"], ["-c", CERTIFIED]):
+    """After it a certificate compiles nothing, nor do gradients by other tableaux, in processes of their own."""
+    environment = os.environ | {"REFNODE_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    commands = (["-m", "refnode", "compile"], 0), (["-c", CERTIFIED], 3 * len(ahead.METHODS)), (["-c", SOME], 15)
+    for command, count in commands:
         whole = [sys.executable, *command]
         done = subprocess.run(whole, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    compiled_then, cells = json.loads(done.stdout)
-    assert cells == 3 * len(ahead.METHODS)
-    assert compiled_then == 0
+        if count:
+            assert json.loads(done.stdout) == [0, count]

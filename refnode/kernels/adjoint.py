@@ -21,7 +21,8 @@ class Cotangents(Record):
     times    of a step's t, t_new, h, of a stage's t, and of t0, T through theta(t) (tiles, 6, T)
     x        of the control (b n_x,);  start, end, t0, T (b,) of the segment's ends and of those that theta(t) follows
     theta    of theta (tiles, stages or 1, p);  still, A of the depth (tiles, p), (tiles, m, p) if theta is by row
-    u        of u at the stages, by blocks of theta (.., stages);  psi, slope   at a step's stages; if theta is by stage
+    u        of u at the stages but FSAL's (blocks of theta, stages), and psi, slope at all stages of a step, flat
+             (stages m,), if theta is by stage
     layers   of the layers' outputs of some stages (tiles, stages, rows cotangent_size), at depths (tiles, stages, T)
     spare    for `rate_vjp` (tiles, ..);  transposed (tiles or stages or 1, p)
     """

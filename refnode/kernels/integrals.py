@@ -32,7 +32,7 @@ class Integrals(Record):
     total, size      of constant leaves, then of coefficients (m + 1, p): the integrals, and the sum of absolute terms
     missed, missed3  this step's errors (m + 1, p), by b_err and by b_err3
     varies           1 for entries of theta that vary, else 0 (p,)
-    of_u, worst      blocks' shares of u's cotangents (blocks, stages), and their largest errors (blocks, 2)
+    of_u, worst      blocks' shares of u's cotangents (blocks, stages), at stages that count; largest errors (blocks, 2)
     x                of the control (2, b n_x), with weights b and b_err;  ends (2, 2, b) likewise of t0 and T
     error            the largest error of a step (1,)
     """

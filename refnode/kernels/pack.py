@@ -136,14 +136,15 @@ def _variance(problem: Problem, values: Values, dtype: type) -> Variance:
     depth, leaves = problem.model.depth, problem.model.field.shapes
     if type(depth) is Constant:
         return _constant(values.alpha, dtype)
-    key = "depth", depth, tuple(leaves.items()), dtype
-    held: Variance = WORK.record(key, lambda: _galerkin(depth, size(leaves), dtype))
-    spread_into(depth, values.alpha, leaves, held.still, held.A)
+    p = size(leaves)
+    still, A = WORK.get("still", (p,), dtype), WORK.get("A", (depth.basis.m, p), dtype)
+    spread_into(depth, values.alpha, leaves, still, A)
+    held: Variance = WORK.record(("depth", depth, p, dtype), lambda: _galerkin(depth, still, A))
     return held
 
 
-def _galerkin(depth: Galerkin, p: int, dtype: type) -> Variance:
-    """A depth of p numbers in a record that the thread keeps, with zeros for coefficients."""
+def _galerkin(depth: Galerkin, still: np.ndarray, A: np.ndarray) -> Variance:
+    """A depth whose coefficients stand in these arrays."""
     basis, nodes = depth.basis, np.zeros(1)
     if type(basis) is Hat:
         nodes = np.array([0.0, *basis.nodes, 1.0])
@@ -151,7 +152,6 @@ def _galerkin(depth: Galerkin, p: int, dtype: type) -> Variance:
         even = (np.linspace(0, 1, basis.m), 1 / (basis.m - 1)) if basis.m > 1 else (np.array([0.5]), 1.0)
         nodes = np.array([*even[0], basis.width or even[1]])
     lo, hi = (0.0, 1.0) if depth.interval == "span" else depth.interval
-    still, A = np.zeros(p, dtype), np.zeros((basis.m, p), dtype)
     return Variance(BASES[type(basis)], int(depth.interval == "span"), lo, hi, nodes, still, A)
 
 
@@ -177,18 +177,19 @@ def leaves_of(depth: Galerkin, shapes: Shapes) -> Iterator[tuple[slice, slice, i
 
 def spread(depth: Galerkin, alpha: np.ndarray, shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
     """alpha, leaf by leaf, as still (p,) and A (m, p)."""
-    still, A = np.zeros(size(shapes), alpha.dtype), np.zeros((depth.basis.m, size(shapes)), alpha.dtype)
+    p = size(shapes)
+    still, A = np.empty(p, alpha.dtype), np.empty((depth.basis.m, p), alpha.dtype)
     spread_into(depth, alpha, shapes, still, A)
     return still, A
 
 
 def spread_into(depth: Galerkin, alpha: np.ndarray, shapes: Shapes, still: np.ndarray, A: np.ndarray) -> None:
-    """Write it to arrays that are zero."""
+    """Write it, and zeros elsewhere, to arrays of another dtype perhaps."""
     for of_theta, of_alpha, m in leaves_of(depth, shapes):
         if m:
-            A[:, of_theta] = alpha[of_alpha].reshape(m, -1)
+            A[:, of_theta], still[of_theta] = alpha[of_alpha].reshape(m, -1), 0
         else:
-            still[of_theta] = alpha[of_alpha]
+            A[:, of_theta], still[of_theta] = 0, alpha[of_alpha]
 
 
 def varying(problem: Problem) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Sums of matrix products of tiles: C = S + sum_q A_q B_q, row-major, with general strides of A, for any sizes.
 
 Every element of C is a sum whose order depends on the number of columns and on K, never on how many rows there are or
-how they are cut into blocks: k = 0 .. K - 1, in float32 long ones from 0 and then added, and in `dots` a sum for each
-lane of a vector, and these in a tree.
+how they are cut into blocks: k = 0 .. K - 1, in float32 long ones that are added to C from 0, and in `dots` a sum for
+each lane of a vector, and these in a tree.
 """
 
 from typing import Any

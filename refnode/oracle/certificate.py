@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from refnode.ahead import compile_ahead, jobs
 from refnode.api import digits_left, gradient
 from refnode.arrays import Array
 from refnode.backend import Backend, why_no_kernels
@@ -98,7 +99,10 @@ def certify(
     if unknown := [m for m in chosen if m not in METHODS]:
         raise InvalidArgument("methods", ", ".join(unknown), "among " + ", ".join(METHODS))
     cells: list[Cell] = []
-    for entry in catalogue(*names):
+    entries = catalogue(*names)
+    if backend == "cpu":
+        compile_ahead(jobs(chosen, (SOLVER.method,)))
+    for entry in entries:
         if progress:
             progress(f"{entry.name}: truth", len(cells), len(names) * len(chosen))
         truth = reference(entry.problem)

@@ -1,4 +1,4 @@
-"""sin and cos are right to 2 ulp where the precision knows the place in a period, and NaN beyond."""
+"""sin and cos are right to 2 ulp up to 1e5 in float32 and 1e9 in float64, and NaN beyond."""
 
 import numpy as np
 import pytest

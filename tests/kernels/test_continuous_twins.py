@@ -371,9 +371,10 @@ def test_whatever_the_workspace_holds(method):
     which no gradient sees and of which no warning speaks."""
     problem, solver = network_problem(70), rn.Solver("dopri5", tol=1e-4, steps="own")
     first = rn.gradient(problem, method, solver, backend="cpu", dtype="float32")
-    for (_, dtype), held in WORK.arrays.items():
-        if dtype is np.float32:
-            held.view(np.uint32).fill(0x7FA00000)
+    poisoned = [held for (_, dtype), held in WORK.arrays.items() if dtype is np.float32]
+    assert len(poisoned) > 5
+    for held in poisoned:
+        held.view(np.uint32).fill(0x7FA00000)
     again = rn.gradient(problem, method, solver, backend="cpu", dtype="float32")
     for name, g in first.grads.items():
         np.testing.assert_array_equal(again.grads[name], g)

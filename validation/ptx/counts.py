@@ -25,9 +25,10 @@ def multiplications(build: Any, shape: Any) -> int:
 
 
 def turns(build: Any, shape: Any) -> Turns:
-    """What the kernel's loops go over: a step's first stage may be the last one's last, unless that is run for itself.
+    """What the kernel's loops go over.
 
-    `rates` evaluates once, `largest` once for each step; `attempt` takes one step, `own` many.
+    `rates` evaluates once, `largest` once for each step; `attempt` takes one step, `own` many. In these two the first
+    stage of an FSAL tableau is the last one of the step before, and sweeps have no vjp of it; `forward` runs it again.
     """
     name = build.__name__.removeprefix("tile_")
     if name in ("rates", "largest"):

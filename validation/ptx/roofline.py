@@ -132,7 +132,7 @@ def tile_evaluation(machine: Machine, shape: TileShape, turn: Turns) -> Counter[
 
 def tile_vjp_evaluation(machine: Machine, shape: TileShape) -> Counter[str]:
     """Instructions of a thread for the vjp of one evaluation: of `tile_gradient`, where stages are kept, and of the
-    costate's kernels, where f comes with it, but for `tile_backsolve` without the weights' gradient.
+    costate's kernels, where f comes with it, without the weights' gradient except in `tile_backsolve`.
 
     Each loop turns as often within its parent as what stands in it says: layers, chunks with two barriers, products
     with a square of multiplications for each row, sums over trajectories, the first layer's units. What is executed on

@@ -159,9 +159,9 @@ class TileRun(PartRun):
 
     @property
     def bytes_of_sums(self) -> int:
-        """Of what hidden layers return, and of the blocks' gradients."""
+        """Of what hidden layers return, of the blocks' gradients, and of numbers of their threads."""
         S = self.S
-        return self.blocks * (S.kept_size + 3 * (1 + S.basis) * S.size + 4) * np.dtype(S.real).itemsize
+        return self.blocks * (S.kept_size + 3 * (1 + S.basis) * S.size + 3 * S.threads) * np.dtype(S.real).itemsize
 
     def sweep(self, i: int, g: Any, solved: Solved) -> Swept:
         """Segment i backwards, from the cotangent g (w, b) of y at its end."""

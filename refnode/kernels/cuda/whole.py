@@ -107,9 +107,10 @@ class Whole:
         part keeps its tapes. z(T) is copied to rows on the device (b, d).
         """
         def work(part: slice) -> tuple[PartRun, Solved]:
-            run, solved = self.solve(part, keep)
             if way_down:
-                check_room(self.device, run.bytes_of_sums)
+                run = self.run(part, keep)
+                check_room(self.device, run.bytes_held + run.bytes_of_sums)
+            run, solved = self.solve(part, keep)
             if to is not None:
                 run.leave(solved.end, to.rows(part))
             whole = part.stop - part.start == self.problem.batch
