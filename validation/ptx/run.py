@@ -22,7 +22,7 @@ from validation.ptx.translate import c_source
 
 HEADER = Path(__file__).with_name("machine.h")
 GCC = (                                             # registers of the whole kernel as one region: half the time
-    "-O1", "-fira-region=one", "-std=gnu11", "-w", "-fwrapv", "-ffp-contract=off", "-fno-strict-aliasing", "-shared",
+    "-Og", "-fira-region=one", "-std=gnu11", "-w", "-fwrapv", "-ffp-contract=off", "-fno-strict-aliasing", "-shared",
     "-fPIC",
 )  # fmt: skip
 LIMIT = 2**33                                       # backward branches of a launch: minutes
