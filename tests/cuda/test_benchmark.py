@@ -43,6 +43,11 @@ def test_a_dry_run_checks_every_kernel_and_writes_its_page(tmp_path):
     assert "`python -m benchmarks.gpu`" in page
 
 
+def test_the_table_of_bounds_is_the_kernels():
+    """validation/results/gpu_estimate.md is what their machine code gives."""
+    assert estimate.PAGE.read_text("utf-8") == estimate.page()
+
+
 def test_bounds_are_those_of_the_estimate():
     """On an H100, 10^6 trajectories of 100 RK4 steps: the numbers of validation/results/gpu_estimate.md, in which the
     tape's bytes hide; where only products count, less; every case of the benchmark has one.
