@@ -39,11 +39,11 @@ def copied(arguments):
     return [np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments]
 
 
-def fault_of(kernel, launch, **words):
-    """The kind of fault that a kernel raises in a launch (build, shape, blocks, threads, arguments), or None."""
+def fault_of(program, launch, **words):
+    """The kind of fault that a program raises in a launch (build, shape, blocks, threads, arguments), or None."""
     build, _, blocks, threads, arguments = launch
     try:
-        Program(kernel).launch(blocks, threads, prepared(build, copied(arguments)), **words)
+        program.launch(blocks, threads, prepared(build, copied(arguments)), **words)
     except Fault as fault:
         return fault.kind
     return None

@@ -4,11 +4,11 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
 
-from tests.plant_bugs import CUDA_BUGS, plant, share
+from tests.plant_bugs import CUDA_BUGS, SHARE, plant, share
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", share(CUDA_BUGS), ids=lambda bug: bug.name.replace(" ", "_"))
+@pytest.mark.parametrize("bug", share(CUDA_BUGS, 2 * SHARE), ids=lambda bug: bug.name.replace(" ", "_"))
 def test_the_bug_is_caught(bug):
     """With this bug planted in a copy of the package, the tests named beside it fail."""
     caught, tail = plant(bug)

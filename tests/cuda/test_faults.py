@@ -37,33 +37,34 @@ def test_every_barrier_is_needed(launches, name, architecture):
     """Each barrier, removed, is a race or a read of what nobody wrote; with all of them there is neither."""
     build, shape, *_ = launches[name]
     kernel = parse(ptx(build, shape, architecture))
+    whole = Program(kernel)
     for order in (0, 5):
-        assert fault_of(kernel, launches[name], order=order) is None
+        assert fault_of(whole, launches[name], order=order) is None
     assert barriers(kernel)
     for line in barriers(kernel):
-        assert fault_of(kernel, launches[name], removed=line) in ("race", "uninitialised"), line
+        assert fault_of(whole, launches[name], removed=line) in ("race", "uninitialised"), line
 
 
 @pytest.mark.parametrize("name", ["forward", "gradient"])
 def test_threads_that_take_each_other_for_themselves(launches, name):
     """All threads with one number write the same places: a race."""
     build, shape, *_ = launches[name]
-    kernel = with_number_for(parse(ptx(build, shape, (9, 0))), "%tid.x", 0)
-    assert fault_of(kernel, launches[name]) == "race"
+    one = Program(with_number_for(parse(ptx(build, shape, (9, 0))), "%tid.x", 0))
+    assert fault_of(one, launches[name]) == "race"
 
 
 @pytest.mark.parametrize("name", ["forward", "gradient"])
 def test_arrays_too_short(launches, name):
     """Every array in turn without its last row: read or written out of range. No gradient reads the last state."""
     build, shape, blocks, threads, arguments = launches[name]
-    kernel = parse(ptx(build, shape, (9, 0)))
+    program = Program(parse(ptx(build, shape, (9, 0))))
     for k, a in enumerate(arguments):
         if not isinstance(a, np.ndarray) or not a.size or unused(name, k, shape):
             continue
         copies = copied(arguments)
         number, rows = sum(isinstance(b, np.ndarray) for b in arguments[:k]), 2 if (name, k) == ("gradient", 16) else 1
         with pytest.raises(Fault, match=rf"range: .* of array {number},"):
-            Program(kernel).launch(blocks, threads, prepared(build, copies), short={number: rows * a[-1].size})
+            program.launch(blocks, threads, prepared(build, copies), short={number: rows * a[-1].size})
 
 
 def unused(name, k, shape):

@@ -130,11 +130,12 @@ def test_every_barrier_is_needed(launches, name):
     """Each one removed is a race or a read of what nobody wrote; so are threads that take each other for themselves."""
     build, shape, *_ = launches[name]
     kernel = parse(ptx(build, shape, (9, 0)))
-    assert fault_of(kernel, launches[name]) is None
+    whole = Program(kernel)
+    assert fault_of(whole, launches[name]) is None
     assert len(barriers(kernel)) >= 4
     for line in barriers(kernel):
-        assert fault_of(kernel, launches[name], removed=line) in ("race", "uninitialised"), line
-    assert fault_of(with_number_for(kernel, "%tid.x", 0), launches[name]) == "race"
+        assert fault_of(whole, launches[name], removed=line) in ("race", "uninitialised"), line
+    assert fault_of(Program(with_number_for(kernel, "%tid.x", 0)), launches[name]) == "race"
 
 
 def test_arrays_too_short(launches):

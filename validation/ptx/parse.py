@@ -116,13 +116,18 @@ def memories(text: str, space: str) -> tuple[Memory, ...]:
 def statements(body: str, line: int) -> list[Instruction | Label]:
     """Instructions and labels of a body that begins in this line; declarations are left out."""
     found: list[Instruction | Label] = []
+    at = 0
     for m in re.finditer(r"\s*([\w$]+):(?!:)|\s*([^;{}\s][^;]*?)\s*;|\s*[{}]|\s*;|(\S)", body):
+        if not m.lastindex:
+            continue
+        start = m.start(m.lastindex)
+        line, at = line + body.count("\n", at, start), start
         if m[3]:
-            raise Unsupported(f"line {line + body.count(chr(10), 0, m.start(3))}: {body[m.start(3) :][:60]!r}")
+            raise Unsupported(f"line {line}: {body[start:][:60]!r}")
         if m[1]:
             found.append(Label(m[1]))
-        elif m[2] and not m[2].startswith("."):
-            found.append(instruction(" ".join(m[2].split()), line + body.count("\n", 0, m.start(2))))
+        elif not m[2].startswith("."):
+            found.append(instruction(" ".join(m[2].split()), line))
     return found
 
 

@@ -60,6 +60,7 @@ class _Translator:
         """The whole file."""
         lines = [f"#define SHARED_BYTES {self.shared_bytes}u", f"#define LOCAL_BYTES {self.local_bytes}u"]
         lines += [f"#define STACK_BYTES {65536 + 16 * len(self.registers)}", header]
+        lines.append('#pragma GCC optimize("O0")')  # most are launched once or twice: to compile them takes longer
         lines.append("static void kernel(const uint64_t *arguments) {")
         lines += [f"    {kind} {_name(register)} = 0;" for register, kind in self.registers.items()]
         for place, item in enumerate(self.kernel.body):
