@@ -12,6 +12,8 @@ from refnode.problem import Problem
 from refnode.solver import Solver
 from refnode.values import Values, named
 
+SMALL = 4096  # numbers that are copied in less time than numpy takes to be asked
+
 
 @dataclass(frozen=True, eq=False)
 class Stats:
@@ -89,7 +91,7 @@ def gradient_result(
     """
     per_sample = loss_per_sample(problem, values, forward.at_bounds)
     leaves = named(grads, problem)
-    if not np.isfinite(np.concatenate([per_sample, *(g.ravel() for _, g in grads.items() if g.size)])).all():
+    if not all_finite([per_sample, *(g for _, g in grads.items() if g.size)]):
         bad = [name for name, g in leaves.items() if not np.isfinite(g).all()]
         raise NonFiniteState(f"NaN or infinity in {', '.join(bad) or 'the loss'}", float(np.max(values.T)))
     return GradientResult(
@@ -115,6 +117,12 @@ def stats_of(problem: Problem, forward: Forward, values: Values, nfe_backward: i
 
 def _plain(n: Array) -> Any:
     return int(n) if np.ndim(n) == 0 else n
+
+
+def all_finite(arrays: list[Array]) -> bool:
+    """Whether no number is NaN or infinite: one question for all small arrays, and one for each large one."""
+    small = np.concatenate([np.zeros(0), *(a.ravel() for a in arrays if a.size <= SMALL)])
+    return bool(np.isfinite(small).all() and all(np.isfinite(a).all() for a in arrays if a.size > SMALL))
 
 
 def zero_grads(values: Values) -> Values:

@@ -21,8 +21,9 @@ class Cotangents(Record):
     times    of a step's t, t_new, h, of a stage's t, and of t0, T through theta(t) (tiles, 6, T)
     x        of the control (b n_x,);  start, end, t0, T (b,) of the segment's ends and of those that theta(t) follows
     theta    of theta (tiles, stages or 1, p);  still, A of the depth (tiles, p), (tiles, m, p) if theta is by row
-    u        of u at the stages but FSAL's (blocks of theta, stages), and psi, slope at all stages of a step, flat
-             (stages m,), if theta is by stage
+    depth    of still, and of A, (1 + m, p), if theta is by stage; then also, for the stages but FSAL's:
+    u        of u (blocks of theta, stages);  totals, moving   room for theta's and dtheta/du (blocks, stages COLUMNS)
+    psi      1, psi_1, .., psi_m (stages, 1 + m) and slope (stages, m) of the step behind
     layers   of the layers' outputs of some stages (tiles, stages, rows cotangent_size), at depths (tiles, stages, T)
     spare    for `rate_vjp` (tiles, ..);  transposed (tiles or stages or 1, p)
     """
@@ -39,7 +40,10 @@ class Cotangents(Record):
     theta: np.ndarray
     still: np.ndarray
     A: np.ndarray
+    depth: np.ndarray
     u: np.ndarray
+    totals: np.ndarray
+    moving: np.ndarray
     psi: np.ndarray
     slope: np.ndarray
     layers: np.ndarray

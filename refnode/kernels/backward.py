@@ -22,7 +22,8 @@ class Backward:
     def __init__(self, run: Run, forward: Forward) -> None:
         self.run, self.forward, self.problem, self.values = run, forward, run.problem, run.values
         batch, F = run.problem.batch, run.packed.F
-        self.g_still, self.g_A = np.zeros(F.rates.net.size), np.zeros(run.packed.V.A.shape)
+        shape = (0, 0) if run.packed.kind.by_stage else run.packed.V.A.shape  # see `take_depth`
+        self.g_still, self.g_A = np.zeros(shape[1]), np.zeros(shape)
         self.times, self.terms = bounds(run.problem, run.values), point_terms(run.problem)
         self.pieces = run.pieces
         self.g_bounds = [np.zeros(batch) for _ in self.times]
@@ -59,6 +60,11 @@ class Backward:
         if C.x.size:
             self.g_control += C.x
             C.x.fill(0)
+
+    def take_depth(self, C: Cotangents) -> None:
+        """Take what all steps gave to the depth, where theta is by stage: it was gathered in the kernels' precision."""
+        if self.run.packed.kind.by_stage:
+            self.g_still, self.g_A = C.depth[0], C.depth[1:]
 
     def finish(self) -> tuple[Values, Array]:
         """Gradients with respect to the raw values; a(t0) (b, d)."""

@@ -92,6 +92,7 @@ def by_tape(run: Run, solved: Solved) -> Backward:
     for i in reversed(range(len(back.pieces))):
         back.jump(i + 1)
         _steps(back, C, i, tape, starts[i], starts[i + 1])
+    back.take_depth(C)
     count = tape.base[starts[-1]] + run.packed.B.c.size if tape.keep == KEEP_STAGES else 0
     back.held = tape.y[:, : starts[-1] + 1].nbytes + tape.k[:, :count].nbytes + tape.slots[:, :count].nbytes
     return back
@@ -121,6 +122,7 @@ def by_snapshots(run: Run, solved: Solved, memory_bytes: int | None) -> Backward
         _steps(back, C, i, one, 0, 1)
 
     binomial(starts[-1], y0, count, forward, one_back)
+    back.take_depth(C)
     back.held = min(count, starts[-1]) * y0.nbytes
     return back
 
@@ -192,7 +194,7 @@ def cotangents(run: Run, steps: int) -> Cotangents:
         blocks *= max(1, min(steps, ROWS_AT_ONCE // (rows * stages)))
     own_tiles, size, controls = tiles if own else 0, F.net.size, batch * F.controls
     layers, spare = rows * cotangent_numbers(F.net), run.tile * (F.d + int(F.net.widths[0]))
-    useful = stages - P.B.fsal if P.kind.by_stage else 0
+    useful, columns = (stages - P.B.fsal, -(-size // COLUMNS)) if P.kind.by_stage else (0, 0)
     sizes = tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare, useful
 
     def room(name: str, *shape: int) -> Array:
@@ -203,12 +205,14 @@ def cotangents(run: Run, steps: int) -> Cotangents:
             room("g", tiles, width), room("stages", tiles, stages, width), room("k", tiles, width),
             np.zeros((tiles, 6, run.tile)), np.zeros(controls, dtype), *np.zeros((4, batch)),
             room("theta", tiles, thetas, size), np.zeros((own_tiles, size)), np.zeros((own_tiles, m, size)),
-            np.zeros((-(-size // COLUMNS), useful)), *np.zeros((2, useful and stages * m)),
+            room("depth", useful and 1 + m, size), np.zeros((columns, useful), dtype),
+            *np.zeros((2, columns, useful * COLUMNS), dtype), np.zeros((useful, 1 + m), dtype),
+            np.zeros((useful, m), dtype),
             room("layers", tiles, blocks, layers), room("depths", tiles, blocks, run.tile), room("spare", tiles, spare),
             room("transposed", own_tiles or thetas, size),
         )  # fmt: skip
 
     C: Cotangents = WORK.record(("cotangents", *sizes, dtype), make)
-    for part in (C.x, C.start, C.end, C.t0, C.T, C.theta, C.still, C.A):
+    for part in (C.x, C.start, C.end, C.t0, C.T, C.theta, C.still, C.A, C.depth):
         part.fill(0)
     return C

@@ -182,8 +182,11 @@ def block_task(S, V, B, kind, tape, scratch, I, block):
                 I.worst[block, 0] = max(I.worst[block, 0], abs(missed[q]))
                 I.worst[block, 1] = max(I.worst[block, 1], abs(missed3[q]))
     if kind.by_stage:
-        slope, g = scratch.slope.reshape(scratch.slope.size), I.groups.reshape(I.groups.size)
-        u_vjp(V, slope, stages, g, low, I.varies.size, low, high - low, I.of_u[block])
+        g, received = I.groups.reshape(I.groups.size), np.empty(stages, I.groups.dtype)
+        slopes, moving = np.empty(scratch.slope.size, g.dtype), np.empty(stages * (high - low), g.dtype)
+        copy(scratch.slope.reshape(scratch.slope.size), slopes)
+        u_vjp(V, slopes, stages, g, low, I.varies.size, low, high - low, moving, received, 0)
+        copy(received, I.of_u[block])
 
 
 @inline

@@ -1,7 +1,6 @@
 """A problem as plain arrays for the kernels, or the reason why it is none."""
 
 import math
-from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -32,6 +31,7 @@ BASES = {
     Legendre: theta.LEGENDRE, Chebyshev: theta.CHEBYSHEV, Monomial: theta.MONOMIAL, Fourier: theta.FOURIER,
     GaussianRBF: theta.GAUSSIAN, Hat: theta.HAT, PiecewiseConstant: theta.PIECEWISE,
 }  # fmt: skip
+Leaves = tuple[tuple[slice, slice, int], ...]
 OF_SEGMENT, OF_STAGE, OF_ROW = Kind(0, 0), Kind(1, 0), Kind(0, 1)
 
 
@@ -165,14 +165,20 @@ def _constant(theta_: np.ndarray, dtype: type) -> Variance:
     return held
 
 
-def leaves_of(depth: Galerkin, shapes: Shapes) -> Iterator[tuple[slice, slice, int]]:
+def leaves_of(depth: Galerkin, shapes: Shapes) -> Leaves:
     """Where each leaf stands in theta (p,) and in alpha, flat, and how many coefficients a number of it has, or 0."""
-    start = begin = 0
-    for name, shape in shapes.items():
+    return _leaves_of(depth, tuple(shapes.items()))
+
+
+@lru_cache(maxsize=64)
+def _leaves_of(depth: Galerkin, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Leaves:
+    leaves, start, begin = [], 0, 0
+    for name, shape in shapes:
         m, n = depth.basis.m if depth.varies(name) else 0, math.prod(shape)
         stop, end = start + n, begin + n * max(1, m)
-        yield slice(start, stop), slice(begin, end), m
+        leaves.append((slice(start, stop), slice(begin, end), m))
         start, begin = stop, end
+    return tuple(leaves)
 
 
 def spread(depth: Galerkin, alpha: np.ndarray, shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +212,7 @@ def gathered(problem: Problem, g_still: np.ndarray, g_A: np.ndarray) -> np.ndarr
     depth, shapes = problem.model.depth, problem.model.field.shapes
     if type(depth) is Constant:
         return g_still.astype(np.float64)
-    leaves = list(leaves_of(depth, shapes))
+    leaves = leaves_of(depth, shapes)
     alpha = np.empty(leaves[-1][1].stop)
     for of_theta, of_alpha, m in leaves:
         if m:

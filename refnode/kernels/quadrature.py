@@ -105,7 +105,8 @@ class Panels:
         if P.kind.by_stage:
             m = scratch.psi.shape[1]
             theta = np.zeros((nodes, P.F.rates.net.size), dtype)
-            scratch = replace(scratch, theta=theta, psi=np.zeros((nodes, m)), slope=np.zeros((nodes, m)))
+            psi, slope = np.zeros((2, nodes, m))
+            scratch = replace(scratch, theta=theta, psi=psi, slope=slope, weights=np.zeros((nodes, m), dtype))
             back.S = replace(back.S, transposed=np.zeros((nodes, P.F.rates.net.size), dtype))
         self.run: Run = replace(under, scratch=scratch, place="kept ")
         self.Q, self.I = _rule(P.B, dtype), integrals(back.run_up, nodes)

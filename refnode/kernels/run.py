@@ -157,8 +157,8 @@ def scratch_of(P: Packed, tile: int, tiles: int, dtype: Any) -> Scratch:
         return Scratch(
             rows, np.zeros((tiles, tile), dtype), WORK.get("slot", (tiles, tile * F.left), dtype),
             *WORK.zeros("states", (4, tiles, tile * F.w), dtype), np.zeros((tiles, 2, tile)),
-            WORK.get("theta", (thetas, size), dtype), psi, slope, WORK.get("own theta", (tiles, own), dtype), own_psi,
-            own_slope,
+            WORK.get("theta", (thetas, size), dtype), psi, slope, np.zeros((thetas, m), dtype),
+            WORK.get("own theta", (tiles, own), dtype), own_psi, own_slope,
         )  # fmt: skip
 
     scratch: Scratch = WORK.record(("scratch", tile, tiles, F.left, F.w, m, size, thetas, own, dtype), make)

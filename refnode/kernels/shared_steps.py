@@ -21,19 +21,20 @@ def state_at(tape, n):
 def set_psi(V, B, piece, scratch, s, s_new, first, last):
     """psi and its slopes at stages first .. last - 1 of a step that all samples share, as the first sample has it."""
     before, after = (1 - s) * piece.start[0] + s * piece.end[0], (1 - s_new) * piece.start[0] + s_new * piece.end[0]
-    h = (s_new - s) * (piece.end[0] - piece.start[0])
+    h, m = (s_new - s) * (piece.end[0] - piece.start[0]), V.A.shape[0]
     for i in range(first, last):
         t = after if B.c[i] == 1 else before + float(B.c[i]) * h
         u = coordinate(V, t, piece.t0[0], piece.T[0])
-        basis_at(V.basis, V.A.shape[0], V.nodes, u, piece.cell, scratch.psi[i], scratch.slope[i])
+        basis_at(V.basis, m, V.nodes, u, piece.cell, scratch.psi[i], scratch.slope[i])
+        copy(scratch.psi[i], scratch.weights[i])
 
 
 @kernel
 def theta_block(V, scratch, first, last, block):
     """Some columns of theta at stages first .. last - 1, whose psi are there."""
-    psi, theta, column = scratch.psi[first:last], scratch.theta[first:last], block * COLUMNS
+    weights, theta, column = scratch.weights[first:last], scratch.theta[first:last], block * COLUMNS
     p, size = theta.shape[1], min(COLUMNS, theta.shape[1] - column)
-    weighted(V, psi.reshape(psi.size), last - first, True, column, size, theta.reshape(theta.size), column, p)
+    weighted(V, weights.reshape(weights.size), last - first, True, column, size, theta.reshape(theta.size), column, p)
 
 
 @kernel

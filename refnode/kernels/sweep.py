@@ -1,13 +1,11 @@
 """The discrete adjoint of taped steps that the batch shares: the twin of `refnode.gradients.discrete_adjoint`."""
 
-import numpy as np
-
 from refnode.kernels.adjoint import hand_times, step_back
 from refnode.kernels.apart import each
 from refnode.kernels.compiled import kernel
 from refnode.kernels.fill import copy, zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
-from refnode.kernels.products import products
+from refnode.kernels.products import add_product
 from refnode.kernels.shared_steps import set_psi, set_theta, theta_block
 from refnode.kernels.steps import first_of, rows_of, runge_kutta, share_step
 from refnode.kernels.tape import KEEP_STAGES
@@ -74,12 +72,11 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
     for n in range(last - 1, first - 1, -1):
         each(loop, useful, transpose_stage, (F, scratch, C))
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, n, n + 1))
-        copy(scratch.psi.reshape(scratch.psi.size), C.psi)
-        copy(scratch.slope.reshape(scratch.slope.size), C.slope)
+        keep_psi(scratch, C)
         ahead = stages if n > first else 0
         if ahead > 0:
             set_psi(V, B, piece, scratch, tape.s[n - 1], tape.s_new[n - 1], 0, ahead)
-        each(loop, blocks, from_step_to_step, (V, scratch, C, g_still, g_A, ahead))
+        each(loop, blocks, from_step_to_step, (V, scratch, C, ahead))
         for i in range(useful):
             g_u = 0.0
             for block in range(blocks):
@@ -94,38 +91,41 @@ def transpose_stage(F, scratch, C, i):
 
 
 @kernel
-def from_step_to_step(V, scratch, C, g_still, g_A, ahead, block):
+def from_step_to_step(V, scratch, C, ahead, block):
     """Some columns: the cotangents of the step behind, and theta at `ahead` stages of the next, in one pass over A."""
-    gather_block(V, C, g_still, g_A, block)
+    gather_block(V, C, block)
     if ahead > 0:
         theta_block(V, scratch, 0, ahead, block)
 
 
-@kernel(allocates=True)
-def gather_block(V, C, g_still, g_A, block):
+@kernel
+def keep_psi(scratch, C):
+    """Keep psi and its slopes of the step behind, in theta's precision."""
+    for i in range(C.psi.shape[0]):
+        C.psi[i, 0] = 1
+        copy(scratch.psi[i], C.psi[i, 1:])
+        copy(scratch.slope[i], C.slope[i])
+
+
+@kernel
+def gather_block(V, C, block):
     """Some columns of theta's cotangents at the stages of a step: summed over the tiles, handed to the coefficients.
 
     C.u[block, i] becomes what they give to u at stage i. All stages at once cost one pass over the coefficients, and
     leaves that do not vary are one more, whose function is 1.
     """
-    (m, p), useful, dtype, totals = g_A.shape, C.u.shape[1], C.theta.dtype, C.theta.reshape(C.theta.size)
-    first, size, rows = block * COLUMNS, min(COLUMNS, p - block * COLUMNS), m + 1
-    psi, gathered = np.empty(useful * rows, dtype), np.empty(rows * size, dtype)
+    (rows, p), useful, first, totals = C.depth.shape, C.u.shape[1], block * COLUMNS, C.totals[block]
+    psi, slope, u = C.psi.reshape(C.psi.size), C.slope.reshape(C.slope.size), C.u.reshape(C.u.size)
+    depth, size = C.depth.reshape(C.depth.size), min(COLUMNS, p - first)
     for i in range(useful):
-        total = C.theta[0, i][first : first + size]
+        total = totals[i * COLUMNS : i * COLUMNS + size]
+        copy(C.theta[0, i][first : first + size], total)
         for tile in range(1, C.theta.shape[0]):
             row = C.theta[tile, i][first : first + size]
             for q in range(size):
                 total[q] += row[q]
-        psi[i * rows] = 1
-        for j in range(m):
-            psi[i * rows + 1 + j] = C.psi[i * m + j]
-    u_vjp(V, C.slope, useful, totals, first, p, first, size, C.u[block])
-    products(gathered, 0, size, gathered, 0, -1, psi, 0, 1, rows, totals, first, p, rows, size, useful, 1, 0, 0)
-    for j in range(rows):
-        row = (g_A[j - 1] if j > 0 else g_still)[first : first + size]
-        for q in range(size):
-            row[q] += gathered[j * size + q]
+    u_vjp(V, slope, useful, totals, 0, COLUMNS, first, size, C.moving[block], u, block * useful)
+    add_product(depth, first, p, psi, 0, 1, rows, totals, 0, COLUMNS, rows, size, useful)
 
 
 @kernel

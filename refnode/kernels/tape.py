@@ -123,7 +123,8 @@ class Scratch(Record):
     slot                     for a stage without a vjp (tiles, T slot)
     h, total, stage, y_new   h of each number, sums of stages, two states (tiles, T w)
     errors                   of each row, by both error estimates (tiles, 2, T)
-    theta, psi, slope        of every stage, or of all at once (stages or 1, p), (.., m), (.., m)
+    theta, psi, slope        of every stage, or of all at once (stages or 1, p), (.., m), (.., m); and psi rounded to
+    weights                  theta's precision
     own, own_psi, own_slope  of one row at a time (tiles, p), (tiles, m), (tiles, m)
     """
 
@@ -138,6 +139,7 @@ class Scratch(Record):
     theta: np.ndarray
     psi: np.ndarray
     slope: np.ndarray
+    weights: np.ndarray
     own: np.ndarray
     own_psi: np.ndarray
     own_slope: np.ndarray

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.kernels.compiled import kernel
+from refnode.kernels.fill import copy
 from refnode.kernels.products import products
 from refnode.kernels.records import Record
 
@@ -94,46 +95,48 @@ def coordinate(variance, t, t0, T):
     return (t - variance.lo) / (variance.hi - variance.lo)
 
 
-@kernel
+@kernel(allocates=True)
 def theta_at(variance, t, t0, T, cell, theta, psi, slope):
     """theta(t) (p,); psi and slope (m,) are left for the vjp."""
-    u = coordinate(variance, t, t0, T)
+    u, rounded = coordinate(variance, t, t0, T), np.empty(psi.size, theta.dtype)
     basis_at(variance.basis, variance.A.shape[0], variance.nodes, u, cell, psi, slope)
-    weighted(variance, psi, 1, True, 0, theta.size, theta, 0, 0)
+    copy(psi, rounded)
+    weighted(variance, rounded, 1, True, 0, theta.size, theta, 0, 0)
 
 
-@kernel(allocates=True)
+@kernel
 def weighted(variance, weights, count, still, first, size, out, at, pitch):
     """Columns first .. first + size - 1 of weights (count, m) A, on top of the leaves that do not vary if `still`.
 
     Row i begins at out[at + i pitch]; out and weights are flat.
     """
     m, p = variance.A.shape
-    A, rows = variance.A.reshape(variance.A.size), np.empty(count * m, out.dtype)
-    lo, hi = m, 0  # of a local basis only these coefficients count
-    for i in range(count):
-        for j in range(m):
-            rows[i * m + j] = weights[i * m + j]
-            if weights[i * m + j] != 0:
-                lo, hi = min(lo, j), max(hi, j + 1)
-    lo = min(lo, hi)
-    S, row = variance.still, lo * p + first
+    lo, hi = 0, m
+    if variance.basis == HAT:  # only these coefficients count
+        lo, hi = m, 0
+        for i in range(count):
+            for j in range(m):
+                if weights[i * m + j] != 0:
+                    lo, hi = min(lo, j), max(hi, j + 1)
+        lo = min(lo, hi)
+    S, A, row = variance.still, variance.A.reshape(variance.A.size), lo * p + first
     products(
-        out, at, pitch, S, first, 0 if still else -1, rows, lo, m, 1, A, row, p, count, size, hi - lo, 1, 0, 0
+        out, at, pitch, S, first, 0 if still else -1, weights, lo, m, 1, A, row, p, count, size, hi - lo, 1, 0, 0
     )  # fmt: skip
 
 
-@kernel(allocates=True)
-def u_vjp(variance, slopes, count, g, at, pitch, first, size, received):
-    """received[i] = <dtheta/du, g> over columns first .. first + size - 1 of theta, at `count` values of u.
+@kernel
+def u_vjp(variance, slopes, count, g, at, pitch, first, size, moving, received, r0):
+    """received[r0 + i] = <dtheta/du, g> over columns first .. first + size - 1 of theta, at `count` values of u.
 
-    slopes (count, m) are psi_j'(u), flat; the cotangents of theta at the i-th begin at g[at + i pitch].
+    slopes (count, m) are psi_j'(u), flat; the cotangents of theta at the i-th begin at g[at + i pitch]. moving is room
+    for count size numbers.
     """
-    moving, total = np.empty(count * size, g.dtype), np.empty(1, g.dtype)
     weighted(variance, slopes, count, False, first, size, moving, 0, size)
     for i in range(count):
-        products(total, 0, 1, total, 0, -1, moving, i * size, size, 1, g, at + i * pitch, 1, 1, 1, size, 1, 0, 0)
-        received[i] = total[0]
+        products(
+            received, r0 + i, 1, received, 0, -1, moving, i * size, size, 1, g, at + i * pitch, 1, 1, 1, size, 1, 0, 0
+        )  # fmt: skip
 
 
 @kernel(allocates=True)
@@ -148,6 +151,7 @@ def theta_vjp(variance, g, psi, slope, g_still, g_A):
                 g_row[n] += weight * g[n]
     if variance.A.shape[0] == 0:
         return 0.0
-    received = np.empty(1)
-    u_vjp(variance, slope, 1, g, 0, 0, 0, g.size, received)
-    return received[0]
+    slopes, moving, received = np.empty(slope.size, g.dtype), np.empty(g.size, g.dtype), np.empty(1, g.dtype)
+    copy(slope, slopes)
+    u_vjp(variance, slopes, 1, g, 0, 0, 0, g.size, moving, received, 0)
+    return float(received[0])
