@@ -6,7 +6,7 @@
     a3_bound           how near a gradient is to its bound       e0_start_up         a process's first gradient
     a4_profile         where the time of a gradient goes         f0_micro_kernels    products against OpenBLAS
     a5_depth           what theta(t) costs                       f1_activations      error and cost of tanh and others
-    b0_work_precision  digits for milliseconds
+    b0_work_precision  digits for milliseconds               b1_round_off         what float32 leaves of the digits
 
 Results go to benchmarks/results: JSON, a page and a picture for each. Other libraries take part where they are
 installed (sh validation/peers/install.sh). --short needs none of them, takes seconds where the kernels are compiled,
@@ -19,8 +19,8 @@ import sys
 import time
 
 SCRIPTS = (
-    "a0_forward", "a1_gradient", "a2_training", "a3_bound", "a4_profile", "a5_depth", "b0_work_precision", "c0_batch",
-    "c1_threads", "d0_memory", "e0_start_up", "f0_micro_kernels", "f1_activations",
+    "a0_forward", "a1_gradient", "a2_training", "a3_bound", "a4_profile", "a5_depth", "b0_work_precision",
+    "b1_round_off", "c0_batch", "c1_threads", "d0_memory", "e0_start_up", "f0_micro_kernels", "f1_activations",
 )  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks import a3_bound, tasks
+from benchmarks import a3_bound, b1_round_off, tasks
 from benchmarks.harness import Race, Timing, best_other, ratio
+from benchmarks.of_refnode import MINE
 from benchmarks.races import OTHERS, SECOND, bounds, mine_of, races_of
 from benchmarks.script import RESULTS, load
 
@@ -36,11 +37,20 @@ def faster() -> Iterator[str]:
         races, elsewhere = (races_of(load(script, folder)) for folder in (RESULTS, SECOND))
         alone = on_one if script == "a1_gradient" else []
         least, (mine, rival) = of_bounds.get(f"{what}, {title}"), fastest(races, title, rivals)
-        most, error = (f"{rival.median / least:.1f}" if least else ""), f"{mine.error / rival.error:.2f}"
+        most, error = (f"{rival.median / least:.1f}" if least else ""), errors(title, mine, rival)
         reached, one, there = (times(found, title, rivals) for found in (races, alone, elsewhere))
         against = "the fastest other" if rivals == OTHERS else rivals[0]
         cells = aim, reached, most, one, there, error
         yield f"| {what}, {title}: {against}, times refnode | " + " | ".join(map(str, cells)) + " |"
+
+
+def errors(title: str, mine: Timing, rival: Timing) -> str:
+    """refnode's error over the other's: of the race, or where there are many draws in their geometric mean."""
+    draws = {found["title"]: found["errors"] for found in load("b1_round_off")["of"]}
+    if title not in draws:
+        return f"{mine.error / rival.error:.2f}"
+    mean, factor = b1_round_off.compared(draws[title][MINE], draws[title][rival.name])
+    return f"{mean:.2f} +- {mean * (factor - 1):.2f}"
 
 
 def times(races: Sequence[Race], title: str, rivals: tuple[str, ...]) -> str:

@@ -24,12 +24,13 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True)
 class Task:
-    """A name, a batch, a solver and the dtype of states and parameters."""
+    """A name, a batch, a solver, the dtype of states and parameters, and which draw of weights and inputs."""
 
     name: str
     batch: int
     solver: rn.Solver
     dtype: str
+    draw: int = 0
 
     @property
     def title(self) -> str:
@@ -47,9 +48,9 @@ class Task:
         return max(1000 * (self.solver.tolerance or 1e-9), 1e-3 if self.dtype == "float32" else 0.0)
 
 
-def problem(batch: int) -> rn.Problem:
+def problem(batch: int, draw: int = 0) -> rn.Problem:
     """The network with weights of some size, and normal inputs."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(draw)
     model = rn.NeuralODE(rn.MLP(2, 64, 64, 2))
     sizes = {name: 1.6 / np.sqrt(shape[0]) if len(shape) == 2 else 0.3 for name, shape in model.shapes.items()}
     params = {name: sizes[name] * rng.standard_normal(shape) for name, shape in model.shapes.items()}
@@ -57,15 +58,15 @@ def problem(batch: int) -> rn.Problem:
     return rn.Problem(model, params, rng.standard_normal((batch, 2)), loss)
 
 
-def spread(batch: int) -> rn.Problem:
+def spread(batch: int, draw: int = 0) -> rn.Problem:
     """The same with inputs from near 0 to far away, which need few steps and many."""
-    calm = problem(batch)
+    calm = problem(batch, draw)
     return rn.Problem(calm.model, calm.params, calm.x * np.linspace(0.2, 2.0, batch)[:, None], calm.loss)
 
 
 def of(task: Task) -> rn.Problem:
     """A task's problem."""
-    return (spread if task.solver.steps == "own" else problem)(task.batch)
+    return (spread if task.solver.steps == "own" else problem)(task.batch, task.draw)
 
 
 I = rn.Controller(kind="I")
@@ -86,24 +87,24 @@ TRUTH = rn.Solver("dop853", tol=1e-12)
 
 
 @cache
-def _end(batch: int, own: bool) -> np.ndarray:
-    return rn.solve((spread if own else problem)(batch), TRUTH, backend="numpy").z_T
+def _end(batch: int, own: bool, draw: int) -> np.ndarray:
+    return rn.solve((spread if own else problem)(batch, draw), TRUTH, backend="numpy").z_T
 
 
 def forward_error(task: Task) -> Callable[[np.ndarray], float]:
     """How far a z(1) is from that of dop853 at tol 1e-12 in NumPy, over the largest entry."""
-    truth = _end(task.batch, task.solver.steps == "own")
+    truth = _end(task.batch, task.solver.steps == "own", task.draw)
     return lambda z: float(np.max(np.abs(z - truth)) / np.max(np.abs(truth)))
 
 
 @cache
-def _gradient(batch: int, own: bool) -> Mapping[str, np.ndarray]:
-    return rn.gradient((spread if own else problem)(batch), "discrete", TRUTH, backend="numpy").grads
+def _gradient(batch: int, own: bool, draw: int) -> Mapping[str, np.ndarray]:
+    return rn.gradient((spread if own else problem)(batch, draw), "discrete", TRUTH, backend="numpy").grads
 
 
 def gradient_error(task: Task) -> Callable[[Mapping[str, np.ndarray]], float]:
     """The largest entry of any leaf's difference from that gradient, over the leaf's largest entry."""
-    return error_against(_gradient(task.batch, task.solver.steps == "own"))
+    return error_against(_gradient(task.batch, task.solver.steps == "own", task.draw))
 
 
 def error_against(truth: Mapping[str, np.ndarray]) -> Callable[[Mapping[str, np.ndarray]], float]:
