@@ -5,7 +5,8 @@
 Task A of benchmarks/tasks.py. The Galerkin theta(t) has 9 coefficients for each weight, of which every stage makes its
 weights, and hands their cotangents back; here all but the constant function's are zero, which no kernel knows, so that
 all of a race take the same steps. Gradients are the discrete adjoint's by the kernels, each verified against the
-story's before anything is timed.
+story's before anything is timed. They race on all cores and on one: weights and their cotangents are shared by threads,
+and what a core reads that another has written takes longer, as a measurement beside the races shows.
 """
 
 import sys
@@ -15,10 +16,12 @@ from typing import Any
 import numpy as np
 
 import refnode as rn
-from benchmarks import tasks
+from benchmarks import races, tasks
+from benchmarks.children import ask
 from benchmarks.harness import as_data, race
+from benchmarks.machine import cores
 from benchmarks.of_refnode import MINE
-from benchmarks.races import draw, page
+from benchmarks.races import draw
 from benchmarks.script import Data, main
 
 # of a leaf's largest number: round-off, which in float32 moves steps by a hundredth, and the error of the fastest waves
@@ -30,7 +33,17 @@ DEPTHS: dict[str, Any] = {
 
 
 def measure(short: bool) -> Data:
-    """A race for each precision."""
+    """The races on all cores, those on one, and what it takes to read what another core wrote."""
+    together = ask("a5_depth:on", threads=cores(), short=short)
+    return {**together, "alone": ask("a5_depth:on", threads=1, short=short)["races"]}
+
+
+def on(short: bool) -> Data:
+    """A race for each precision, in this process; and with several threads what they hand each other."""
+    from numba import get_num_threads
+
+    from benchmarks import handed
+
     batch, solver = (40, tasks.SHORT[0].solver) if short else (256, tasks.STEP)
     problems = {name: problem(depth, batch) for name, depth in DEPTHS.items()}
     truths = {name: rn.gradient(p, "discrete", solver, backend="numpy").grads for name, p in problems.items()}
@@ -40,12 +53,21 @@ def measure(short: bool) -> Data:
         return tasks.error_against(truths[name])(grads)
 
     words = {"rounds": 3, "seconds": 0.0} if short else {"rounds": 15, "seconds": 0.1}
-    races = []
+    found = []
     for dtype in tasks.DTYPES:
         calls = {f"{MINE}, {name}": gradient(name, p, solver, dtype) for name, p in problems.items()}
         title = tasks.Task("A", batch, solver, dtype).title
-        races.append(as_data(race(title, calls, error, WITHIN[dtype], **words)))
-    return {"races": races}
+        found.append(as_data(race(title, calls, error, WITHIN[dtype], **words)))
+    return {"races": found, "handed": handed.measure(2 if short else 30) if get_num_threads() > 1 else []}
+
+
+def page(data: Data) -> str:
+    """A table for each race, and one of what a core reads."""
+    lines = [races.page(data), "## On one thread", "", races.page({"races": data["alone"]})]
+    lines += ["## What another core has written", "", "Microseconds to read float32 that were just written.", ""]
+    lines += ["| KB | by the same core | by the other |", "|---|---|---|"]
+    lines += [f"| {one['KB']} | {one['own']:.1f} | {one['other']:.1f} |" for one in data["handed"]]
+    return "\n".join([*lines, ""])
 
 
 def problem(depth: Any, batch: int) -> rn.Problem:

@@ -79,10 +79,11 @@ def shares() -> Iterator[str]:
 
 def depth() -> Iterator[str]:
     """What nine coefficients of theta(t) cost."""
-    for one in races_of(load("a5_depth")):
-        plain = one.of(mine_of(one))
+    data = load("a5_depth")
+    for one, alone in zip(races_of(data), races_of({"races": data["alone"]}), strict=True):
         for timing in one.timings:
             what = timing.name.partition(", ")[2]
             if what.startswith("Galerkin"):
-                cost = ratio(timing, plain)[0]
-                yield f"| gradient, {one.title}: {what}, times one theta | at most {DEPTH} | {cost:.2f} | | | | |"
+                cost, on_one = (f"{ratio(of.of(timing.name), of.of(mine_of(of)))[0]:.2f}" for of in (one, alone))
+                cells = f"at most {DEPTH}", cost, "", on_one, "", ""
+                yield f"| gradient, {one.title}: {what}, times one theta | " + " | ".join(cells) + " |"

@@ -9,12 +9,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import aims, children, proof, readme, tasks
+from benchmarks import aims, children, handed, proof, readme, tasks
 from benchmarks.__main__ import SCRIPTS, chosen
 from benchmarks.races import mine_of, races_of
 from benchmarks.script import RESULTS, load, whole_page
+from refnode.kernels.threads import ALONE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUESTIONS = ("A0", "A1", "A2", "A3", "A4", "A5", "B0", "B1", "C0", "C1", "D0", "E0", "F0", "F1")
@@ -55,6 +57,17 @@ def test_short(tmp_path):
         assert "\n|---" in module(name).page(data)
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name: path.stat().st_mtime_ns for path in RESULTS.iterdir()} == before
+
+
+@pytest.mark.parametrize(("other", "first", "second"), [(0, 6, 36), (1, 36, 6)])
+def test_what_is_handed_is_read(other, first, second):
+    """Rows of 0 and of 10 grow by 1 three times and are added, a task's own or the other: 1 + 2 + 3, 11 + 12 + 13."""
+    a, sums = np.zeros((2, 2, 40), np.float32)
+    a[1] = 10
+    handed.again(ALONE, 3, a, sums, other, 1)
+    assert (a[0] == 3).all()
+    assert (sums[0] == first).all()
+    assert (sums[1] == second).all()
 
 
 def test_other_libraries_come_late():
