@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 RESULTS = "validation/paper/results"
 OF_PROBLEMS = (("galerkin_fourier", "theta"), ("stacked", "hamiltonian"), ("theta_running", "errors"))
 BENCHMARKS = (
-    "a0_forward", "a1_gradient", "a2_training", "a3_bound", "a4_profile", "a5_depth", "b0_work_precision", "c0_batch",
-    "c1_threads", "d0_memory", "e0_start_up", "f0_micro_kernels", "f1_activations",
+    "a0_forward", "a1_gradient", "a2_training", "a3_bound", "a4_profile", "a5_depth", "b0_work_precision",
+    "b1_round_off", "c0_batch", "c1_threads", "d0_memory", "e0_start_up", "f0_micro_kernels", "f1_activations",
 )  # fmt: skip
 SCOREBOARDS = ("scoreboard", "scoreboard_few")
 

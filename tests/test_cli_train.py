@@ -30,9 +30,9 @@ def test_a_run_prints_what_it_reaches_and_keeps_it(tmp_path):
     kept = json.loads((tmp_path / "run" / "result.json").read_text("utf-8"))
     assert (kept["model"], kept["method"], kept["seed"]) == ("controlled", "interpolating", "3")
     assert float.fromhex(kept["reached"]["loss"]) == reached["loss"]
-    weights = np.load(tmp_path / "run" / "weights.npz")
-    assert set(weights) == set(params)
-    assert all(np.array_equal(weights[leaf], params[leaf]) for leaf in params)
+    with np.load(tmp_path / "run" / "weights.npz") as weights:
+        assert set(weights) == set(params)
+        assert all(np.array_equal(weights[leaf], params[leaf]) for leaf in params)
     rows = dict(line.split()[:2] for line in done.stdout.splitlines())
     assert rows["loss"] == f"{reached['loss']:.6g}"
     assert rows["seed"] == "3"

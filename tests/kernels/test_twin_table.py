@@ -103,7 +103,9 @@ PARTS = {  # of twins, compared through them
         "larger", "set_psi", "set_theta", "theta_block", "tile_rates", "tile_step", "turn_over", "turn_tile",
     },
     "steps.py": {"set_lengths", "set_step", "share_step", "combine", "error_rows", "error_of", "set_errors"},
-    "sweep.py": {"tile_back", "from_step_to_step", "gather", "gather_block", "gather_tiles", "transpose_stage"},
+    "sweep.py": {
+        "tile_back", "from_step_to_step", "gather", "gather_block", "gather_tiles", "keep_psi", "transpose_stage",
+    },
     "systems.py": {"evaluate", "keep_theta", "record_size", "record_of", "share_out"},
     "tangents.py": {"along_theta", "add_entry", "rows_jvp", "block_jvp"},
     "fill.py": {"zero", "copy", "copy_columns", "add_columns"},
