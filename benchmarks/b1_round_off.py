@@ -76,7 +76,8 @@ def draw(data: Data, figure: Any) -> None:
         panel.set_yticks(range(len(found["errors"])), list(reversed(found["errors"])), fontsize=8)
         panel.set_xscale("log")
         panel.set_title(found["title"], fontsize=9)
-        panel.set_xlabel("largest error of a leaf, over its largest entry; a point for each draw, a bar at the median")
+    label = "largest error of a leaf, over its largest entry; a point for each draw, a bar at the median"
+    figure.supxlabel(label, fontsize=9)
 
 
 if __name__ == "__main__":
