@@ -10,6 +10,7 @@ from refnode.kernels.mlp import add_weights, cotangent_size, slot_size, transpos
 from refnode.kernels.rates import rate_vjp
 from refnode.kernels.records import Record
 from refnode.kernels.steps import set_lengths, set_times
+from refnode.kernels.systems import copy_of
 from refnode.kernels.theta import theta_at, theta_vjp
 
 
@@ -23,9 +24,9 @@ class Cotangents(Record):
     theta    of theta (tiles, stages or 1, p);  still, A of the depth (tiles, p), (tiles, m, p) if theta is by row
     depth    of still, and of A, (1 + m, p), if theta is by stage; then also, for the stages but FSAL's:
     u        of u (blocks of theta, stages);  totals, moving   room for theta's and dtheta/du (blocks, stages COLUMNS)
-    psi      1, psi_1, .., psi_m (stages, 1 + m) and slope (stages, m) of the step behind
+    psi      1, psi_1, .., psi_m (stages, 1 + m) and slope (stages, m) in theta's precision
     layers   of the layers' outputs of some stages (tiles, stages, rows cotangent_size), at depths (tiles, stages, T)
-    spare    for `rate_vjp` (tiles, ..);  transposed (tiles or stages or 1, p)
+    spare    for `rate_vjp` (tiles, ..);  transposed   as many as there are theta (tiles or copies stages or 1, p)
     """
 
     g: np.ndarray
@@ -101,8 +102,9 @@ def evaluate_vjp(F, V, kind, scratch, C, tile, m, i, block, slot, k, g_y, g_x):
     spare = C.spare[tile]
     if not kind.by_row:
         which = i * kind.by_stage
+        row = copy_of(scratch, which, scratch.t.shape[0] - 1 - tile)  # the last tile is the first task
         rate_vjp(
-            F, scratch.theta[which], C.transposed[which], depths, m, slot, k, 0, g_k, 0, g_y, 0, g_x, 0, g_t,
+            F, scratch.theta[row], C.transposed[row], depths, m, slot, k, 0, g_k, 0, g_y, 0, g_x, 0, g_t,
             C.theta[tile, which], layers, spare,
         )  # fmt: skip
         return

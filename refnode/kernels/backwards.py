@@ -4,7 +4,7 @@ from refnode.kernels.advance import advance
 from refnode.kernels.compiled import kernel
 from refnode.kernels.integrals import gather
 from refnode.kernels.steps import first_of, rows_of, share_step
-from refnode.kernels.systems import evaluate, keep_theta
+from refnode.kernels.systems import evaluate, keep_theta, share_theta
 from refnode.kernels.tape import FULL
 from refnode.kernels.theta import theta_at
 
@@ -28,6 +28,7 @@ def largest_at(F, V, kind, piece, scratch, x, batch, s, y):
     if kind.by_stage:
         t = (1 - s) * piece.start[0] + s * piece.end[0]
         theta_at(V, t, piece.t0[0], piece.T[0], piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
+        share_theta(scratch)
         keep_theta(F, scratch.theta[0], 0)
     for tile in range(y.shape[0]):
         m, u, du = rows_of(scratch, tile, batch), scratch.stage[tile], scratch.total[tile]

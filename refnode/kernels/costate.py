@@ -180,7 +180,7 @@ def costate(run: Run, beside: bool) -> Costate:
     """The costate's system, with room for one evaluation."""
     F, kind, dtype = run.packed.F.rates, run.packed.kind, run.dtype
     width = (run.tiles, run.tile * F.w)
-    thetas = run.tiles if kind.by_row else len(run.scratch.theta)
+    thetas = run.tiles if kind.by_row else len(run.scratch.psi)
     return Costate(
         F, 2 * F.d if beside else F.d, int(beside), run.problem.loss.scale, 1.0, np.zeros((thetas, F.net.size), dtype),
         *np.zeros((4, *width), dtype), np.zeros((run.tiles, run.tile), dtype),

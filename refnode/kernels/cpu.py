@@ -189,13 +189,14 @@ def cotangents(run: Run, steps: int) -> Cotangents:
     """Room for a sweep over a tape of so many steps."""
     P, tiles, dtype, batch, rows = run.packed, run.tiles, run.dtype, run.problem.batch, run.rows
     F, stages, width = P.F.rates, P.B.c.size, run.tile * P.F.w
-    blocks, thetas, m, own = stages, len(run.scratch.theta), len(P.V.A), P.kind.by_row
+    blocks, thetas, m, own = stages, len(run.scratch.psi), len(P.V.A), P.kind.by_row
     if not (P.kind.by_stage or P.kind.by_row):
         blocks *= max(1, min(steps, ROWS_AT_ONCE // (rows * stages)))
     own_tiles, size, controls = tiles if own else 0, F.net.size, batch * F.controls
     layers, spare = rows * cotangent_numbers(F.net), run.tile * (F.d + int(F.net.widths[0]))
     useful, columns = (stages - P.B.fsal, -(-size // COLUMNS)) if P.kind.by_stage else (0, 0)
-    sizes = tiles, width, stages, batch, controls, thetas, own_tiles, size, m, blocks, layers, spare, useful
+    turned = own_tiles or len(run.scratch.theta)
+    sizes = tiles, width, stages, batch, controls, thetas, turned, own_tiles, size, m, blocks, layers, spare, useful
 
     def room(name: str, *shape: int) -> Array:
         return WORK.get(f"cotangents {name}", shape, dtype)
@@ -209,10 +210,11 @@ def cotangents(run: Run, steps: int) -> Cotangents:
             *np.zeros((2, columns, useful * COLUMNS), dtype), np.zeros((useful, 1 + m), dtype),
             np.zeros((useful, m), dtype),
             room("layers", tiles, blocks, layers), room("depths", tiles, blocks, run.tile), room("spare", tiles, spare),
-            room("transposed", own_tiles or thetas, size),
+            room("transposed", turned, size),
         )  # fmt: skip
 
     C: Cotangents = WORK.record(("cotangents", *sizes, dtype), make)
-    for part in (C.x, C.start, C.end, C.t0, C.T, C.theta, C.still, C.A, C.depth):
+    of_theta = C.depth if useful else C.theta
+    for part in (C.x, C.start, C.end, C.t0, C.T, of_theta, C.still, C.A):
         part.fill(0)
     return C

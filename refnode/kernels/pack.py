@@ -14,6 +14,7 @@ from refnode.field import MLP
 from refnode.fields import UserField
 from refnode.kernels import theta
 from refnode.kernels.activations import IDENTITY, SIN
+from refnode.kernels.leaves import gather_leaves, spread_leaves
 from refnode.kernels.mlp import Net, net_of
 from refnode.kernels.rates import Rates
 from refnode.kernels.systems import System, no_costate
@@ -31,7 +32,6 @@ BASES = {
     Legendre: theta.LEGENDRE, Chebyshev: theta.CHEBYSHEV, Monomial: theta.MONOMIAL, Fourier: theta.FOURIER,
     GaussianRBF: theta.GAUSSIAN, Hat: theta.HAT, PiecewiseConstant: theta.PIECEWISE,
 }  # fmt: skip
-Leaves = tuple[tuple[slice, slice, int], ...]
 OF_SEGMENT, OF_STAGE, OF_ROW = Kind(0, 0), Kind(1, 0), Kind(0, 1)
 
 
@@ -165,20 +165,16 @@ def _constant(theta_: np.ndarray, dtype: type) -> Variance:
     return held
 
 
-def leaves_of(depth: Galerkin, shapes: Shapes) -> Leaves:
-    """Where each leaf stands in theta (p,) and in alpha, flat, and how many coefficients a number of it has, or 0."""
-    return _leaves_of(depth, tuple(shapes.items()))
+def places_of(depth: Galerkin, shapes: Shapes) -> np.ndarray:
+    """Of each leaf (leaves, 3): where it begins in theta, its size, and how many coefficients a number has, or 0."""
+    return _places_of(depth, tuple(shapes.items()))
 
 
 @lru_cache(maxsize=64)
-def _leaves_of(depth: Galerkin, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Leaves:
-    leaves, start, begin = [], 0, 0
-    for name, shape in shapes:
-        m, n = depth.basis.m if depth.varies(name) else 0, math.prod(shape)
-        stop, end = start + n, begin + n * max(1, m)
-        leaves.append((slice(start, stop), slice(begin, end), m))
-        start, begin = stop, end
-    return tuple(leaves)
+def _places_of(depth: Galerkin, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> np.ndarray:
+    sizes = [math.prod(shape) for _, shape in shapes]
+    counts = [depth.basis.m if depth.varies(name) else 0 for name, _ in shapes]
+    return np.stack([np.cumsum([0, *sizes[:-1]]), sizes, counts], axis=1)
 
 
 def spread(depth: Galerkin, alpha: np.ndarray, shapes: Shapes) -> tuple[np.ndarray, np.ndarray]:
@@ -191,20 +187,16 @@ def spread(depth: Galerkin, alpha: np.ndarray, shapes: Shapes) -> tuple[np.ndarr
 
 def spread_into(depth: Galerkin, alpha: np.ndarray, shapes: Shapes, still: np.ndarray, A: np.ndarray) -> None:
     """Write it, and zeros elsewhere, to arrays of another dtype perhaps."""
-    for of_theta, of_alpha, m in leaves_of(depth, shapes):
-        if m:
-            A[:, of_theta], still[of_theta] = alpha[of_alpha].reshape(m, -1), 0
-        else:
-            A[:, of_theta], still[of_theta] = 0, alpha[of_alpha]
+    spread_leaves(places_of(depth, shapes), alpha, still, A)
 
 
 def varying(problem: Problem) -> np.ndarray:
     """1 for entries of theta that vary with depth, else 0, (p,)."""
     depth, shapes = problem.model.depth, problem.model.field.shapes
-    found = np.zeros(size(shapes))
-    for of_theta, _, m in leaves_of(depth, shapes) if type(depth) is not Constant else ():
-        found[of_theta] = m > 0
-    return found
+    if type(depth) is Constant:
+        return np.zeros(size(shapes))
+    _, sizes, counts = places_of(depth, shapes).T
+    return np.repeat((counts > 0).astype(np.float64), sizes)
 
 
 def gathered(problem: Problem, g_still: np.ndarray, g_A: np.ndarray) -> np.ndarray:
@@ -212,13 +204,9 @@ def gathered(problem: Problem, g_still: np.ndarray, g_A: np.ndarray) -> np.ndarr
     depth, shapes = problem.model.depth, problem.model.field.shapes
     if type(depth) is Constant:
         return g_still.astype(np.float64)
-    leaves = leaves_of(depth, shapes)
-    alpha = np.empty(leaves[-1][1].stop)
-    for of_theta, of_alpha, m in leaves:
-        if m:
-            alpha[of_alpha].reshape(m, -1)[:] = g_A[:, of_theta]
-        else:
-            alpha[of_alpha] = g_still[of_theta]
+    places = places_of(depth, shapes)
+    alpha = np.empty(int((places[:, 1] * np.maximum(places[:, 2], 1)).sum()))
+    gather_leaves(places, np.ascontiguousarray(g_still), np.ascontiguousarray(g_A), alpha)
     return alpha
 
 

@@ -17,7 +17,7 @@ from refnode.kernels.tape import (
     tile_of,
 )
 from refnode.kernels.theta import theta_at
-from refnode.kernels.threads import ALONE, together
+from refnode.kernels.threads import ALONE, together, workers
 from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
 from refnode.segments import segments
@@ -150,6 +150,7 @@ def scratch_of(P: Packed, tile: int, tiles: int, dtype: Any) -> Scratch:
     """Room for one step, on the thread's workspace."""
     F, m, size = P.F, max(1, len(P.V.A)), P.F.rates.net.size
     thetas, own = P.B.c.size if P.kind.by_stage else 1, size if P.kind.by_row else 0
+    copies = min(tiles, workers()) if P.kind.by_stage and tiles > 1 else 1
 
     def make() -> Scratch:
         (psi, slope), (own_psi, own_slope) = np.zeros((2, thetas, m)), np.zeros((2, tiles, m))
@@ -157,11 +158,11 @@ def scratch_of(P: Packed, tile: int, tiles: int, dtype: Any) -> Scratch:
         return Scratch(
             rows, np.zeros((tiles, tile), dtype), WORK.get("slot", (tiles, tile * F.left), dtype),
             *WORK.zeros("states", (4, tiles, tile * F.w), dtype), np.zeros((tiles, 2, tile)),
-            WORK.get("theta", (thetas, size), dtype), psi, slope, np.zeros((thetas, m), dtype),
+            psi, slope, np.zeros((thetas, m), dtype), WORK.get("theta", (copies * thetas, size), dtype),
             WORK.get("own theta", (tiles, own), dtype), own_psi, own_slope,
         )  # fmt: skip
 
-    scratch: Scratch = WORK.record(("scratch", tile, tiles, F.left, F.w, m, size, thetas, own, dtype), make)
+    scratch: Scratch = WORK.record(("scratch", tile, tiles, F.left, F.w, m, size, thetas, copies, own, dtype), make)
     return scratch
 
 

@@ -180,7 +180,8 @@ def _entries(problem: Problem, alongs: Sequence[Values]) -> tuple[Array, Array]:
     if type(depth) is Constant:
         place[1:] = alpha - 1
     else:
-        still, A = spread(depth, alpha, problem.model.field.shapes)
+        numbered = spread(depth, alpha.astype(np.float64), problem.model.field.shapes)
+        still, A = (part.astype(np.int64) for part in numbered)
         numbers = np.arange(len(still))
         place[still], basis[still] = numbers, -1
         for j, row in enumerate(A):

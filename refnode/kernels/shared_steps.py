@@ -6,9 +6,9 @@ from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.fill import copy
 from refnode.kernels.steps import error_of, first_of, rows_of, runge_kutta, set_errors, share_step
-from refnode.kernels.systems import evaluate, keep_theta
+from refnode.kernels.systems import evaluate, keep_theta, share_theta
 from refnode.kernels.tape import KEEP_NOTHING
-from refnode.kernels.theta import COLUMNS, basis_at, coordinate, theta_at, weighted
+from refnode.kernels.theta import basis_at, coordinate, theta_at, weighted
 
 
 @inline
@@ -30,18 +30,18 @@ def set_psi(V, B, piece, scratch, s, s_new, first, last):
 
 
 @kernel
-def theta_block(V, scratch, first, last, block):
-    """Some columns of theta at stages first .. last - 1, whose psi are there."""
-    weights, theta, column = scratch.weights[first:last], scratch.theta[first:last], block * COLUMNS
-    p, size = theta.shape[1], min(COLUMNS, theta.shape[1] - column)
-    weighted(V, weights.reshape(weights.size), last - first, True, column, size, theta.reshape(theta.size), column, p)
+def make_copy(V, scratch, first, last, number):
+    """One copy of theta at stages first .. last - 1, whose psi are there."""
+    weights, theta, (stages, _) = scratch.weights[first:last], scratch.theta, scratch.psi.shape
+    p, at = theta.shape[1], number * stages + first
+    weighted(V, weights.reshape(weights.size), last - first, True, 0, p, theta.reshape(theta.size), at * p, p)
 
 
 @kernel
 def set_theta(loop, F, V, B, piece, scratch, s, s_new, first, last):
     """theta at stages first .. last - 1 of the same step."""
     set_psi(V, B, piece, scratch, s, s_new, first, last)
-    each(loop, -(-scratch.theta.shape[1] // COLUMNS), theta_block, (V, scratch, first, last))
+    each(loop, scratch.theta.shape[0] // scratch.psi.shape[0], make_copy, (V, scratch, first, last))
     for i in range(first, last):
         keep_theta(F, scratch.theta[i], i)
 
@@ -99,6 +99,7 @@ def rates(loop, F, V, kind, piece, tape, scratch, x, batch, at, stage, t):
     """k[:, stage] = F(t, y[:, at]) of the whole batch at depths t (b,), t[0] for all where the batch shares theta."""
     if kind.by_stage:
         theta_at(V, t[0], piece.t0[0], piece.T[0], piece.cell, scratch.theta[0], scratch.psi[0], scratch.slope[0])
+        share_theta(scratch)
         keep_theta(F, scratch.theta[0], 0)
     each(loop, tape.y.shape[0], tile_rates, (F, V, kind, piece, tape, scratch, x, batch, at, stage, t))
 

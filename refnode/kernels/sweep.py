@@ -6,7 +6,7 @@ from refnode.kernels.compiled import kernel
 from refnode.kernels.fill import copy, zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.products import add_product
-from refnode.kernels.shared_steps import set_psi, set_theta, theta_block
+from refnode.kernels.shared_steps import make_copy, set_psi
 from refnode.kernels.steps import first_of, rows_of, runge_kutta, share_step
 from refnode.kernels.tape import KEEP_STAGES
 from refnode.kernels.theta import COLUMNS, theta_vjp, u_vjp
@@ -65,18 +65,14 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, first, last))
         gather(V, kind, scratch, C, g_still, g_A)
         return
-    blocks, useful = C.u.shape
+    (blocks, useful), copies = C.u.shape, scratch.theta.shape[0] // scratch.psi.shape[0]
     stages = B.c.size if tape.keep != KEEP_STAGES else useful  # whose theta is asked for
-    if last > first:
-        set_theta(loop, F, V, B, piece, scratch, tape.s[last - 1], tape.s_new[last - 1], 0, stages)
     for n in range(last - 1, first - 1, -1):
-        each(loop, useful, transpose_stage, (F, scratch, C))
+        set_psi(V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, stages)
+        each(loop, copies, make_copy_back, (F, V, scratch, C, stages))
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, n, n + 1))
         keep_psi(scratch, C)
-        ahead = stages if n > first else 0
-        if ahead > 0:
-            set_psi(V, B, piece, scratch, tape.s[n - 1], tape.s_new[n - 1], 0, ahead)
-        each(loop, blocks, from_step_to_step, (V, scratch, C, ahead))
+        each(loop, blocks, gather_block, (V, C))
         for i in range(useful):
             g_u = 0.0
             for block in range(blocks):
@@ -85,22 +81,17 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
 
 
 @kernel
-def transpose_stage(F, scratch, C, i):
-    """The weights of stage i, transposed."""
-    transpose_weights(F.rates.net, scratch.theta[i], C.transposed[i])
-
-
-@kernel
-def from_step_to_step(V, scratch, C, ahead, block):
-    """Some columns: the cotangents of the step behind, and theta at `ahead` stages of the next, in one pass over A."""
-    gather_block(V, C, block)
-    if ahead > 0:
-        theta_block(V, scratch, 0, ahead, block)
+def make_copy_back(F, V, scratch, C, stages, number):
+    """One copy of theta at some stages, whose psi are there, and of their weights transposed, but for FSAL's stage."""
+    make_copy(V, scratch, 0, stages, number)
+    for i in range(C.psi.shape[0]):
+        row = number * scratch.psi.shape[0] + i
+        transpose_weights(F.rates.net, scratch.theta[row], C.transposed[row])
 
 
 @kernel
 def keep_psi(scratch, C):
-    """Keep psi and its slopes of the step behind, in theta's precision."""
+    """psi, behind the 1 of leaves that do not vary, and its slopes in theta's precision."""
     for i in range(C.psi.shape[0]):
         C.psi[i, 0] = 1
         copy(scratch.psi[i], C.psi[i, 1:])

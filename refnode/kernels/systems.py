@@ -12,6 +12,7 @@ import numpy as np
 
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.dense import Dense, dense_state
+from refnode.kernels.fill import copy
 from refnode.kernels.mlp import Net, cotangent_size, cotangents_of, slot_size, transpose_weights
 from refnode.kernels.rates import Rates, rate, rate_vjp
 from refnode.kernels.records import Record
@@ -163,6 +164,24 @@ def of_rows(F, theta, which, t, rows, tile, first, m, y, x, slot, k):
         rate(F.rates, theta, t, y, first * F.w, x, first * F.controls, m, slot, k, first * F.w)
 
 
+@inline
+def copy_of(scratch, which, task):
+    """Which row of scratch.theta holds theta number `which` for the thread that runs this task of one for each tile.
+
+    All copies are alike. Threads take tasks in runs of one length, so that this is the copy that a thread made itself.
+    """
+    stages, tiles = scratch.psi.shape[0], scratch.t.shape[0]
+    return which + task * (scratch.theta.shape[0] // stages) // tiles * stages
+
+
+@kernel
+def share_theta(scratch):
+    """Have all copies hold theta number 0 as the first does."""
+    stages = scratch.psi.shape[0]
+    for row in range(stages, scratch.theta.shape[0], stages):
+        copy(scratch.theta[0], scratch.theta[row])
+
+
 @kernel
 def keep_theta(F, theta, which):
     """Keep of a stage's theta, or of a row's, what the system needs beside it."""
@@ -175,7 +194,8 @@ def evaluate(F, V, kind, which, scratch, tile, m, y, x, slot, k):
     """k = y' (m, w) at the depths in scratch.t, with one theta, that of stage `which`, or with each row's own."""
     t, rows = scratch.t[tile], scratch.rows
     if not kind.by_row:
-        of_rows(F, scratch.theta[which], which, t, rows, tile, 0, m, y, x, slot, k)
+        theta = scratch.theta[copy_of(scratch, which, tile)]
+        of_rows(F, theta, which, t, rows, tile, 0, m, y, x, slot, k)
         return
     size, own, psi, slope = F.left, scratch.own[tile], scratch.own_psi[tile], scratch.own_slope[tile]
     for r in range(m):

@@ -123,8 +123,9 @@ class Scratch(Record):
     slot                     for a stage without a vjp (tiles, T slot)
     h, total, stage, y_new   h of each number, sums of stages, two states (tiles, T w)
     errors                   of each row, by both error estimates (tiles, 2, T)
-    theta, psi, slope        of every stage, or of all at once (stages or 1, p), (.., m), (.., m); and psi rounded to
-    weights                  theta's precision
+    psi, slope, weights      of every stage, or of all at once (stages or 1, m); weights are psi in theta's precision
+    theta                    likewise (copies stages or 1, p): what another core has written takes long to read, and
+                             so each thread makes a copy for itself
     own, own_psi, own_slope  of one row at a time (tiles, p), (tiles, m), (tiles, m)
     """
 
@@ -136,10 +137,10 @@ class Scratch(Record):
     stage: np.ndarray
     y_new: np.ndarray
     errors: np.ndarray
-    theta: np.ndarray
     psi: np.ndarray
     slope: np.ndarray
     weights: np.ndarray
+    theta: np.ndarray
     own: np.ndarray
     own_psi: np.ndarray
     own_slope: np.ndarray

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import prange
+from numba import get_num_threads, prange
 from numba.core import types
 
 from refnode.kernels.apart import address_of, run_task
@@ -54,6 +54,11 @@ def together() -> int:
         return ALONE
     _Process.begun = True
     return _shared_at()
+
+
+def workers() -> int:
+    """How many threads the loop of `together` has."""
+    return 1 if together() == ALONE else get_num_threads()
 
 
 def launch(loop: int) -> AbstractContextManager[Any]:

@@ -93,6 +93,7 @@ PARTS = {  # of twins, compared through them
     "given.py": {"tile_steps", "finite_steps"},
     "integrals.py": {"add_tiles", "block_or_tile", "gather", "of_own_theta", "of_theta"},
     "own.py": {"seat", "copy_row", "attempt", "standing", "own_steps", "pool_rates"},
+    "leaves.py": {"spread_leaves", "gather_leaves"},
     "own_sweep.py": {"own_back"},
     "mlp.py": {
         "slot_size", "cotangent_size", "transpose_weights", "layer", "time_vjp", "add_weights",
@@ -100,13 +101,11 @@ PARTS = {  # of twins, compared through them
     "panels.py": {"tile_nodes"},
     "rates.py": {"squared_norm", "parameter_norm_vjp"},
     "shared_steps.py": {
-        "larger", "set_psi", "set_theta", "theta_block", "tile_rates", "tile_step", "turn_over", "turn_tile",
+        "larger", "make_copy", "set_psi", "set_theta", "tile_rates", "tile_step", "turn_over", "turn_tile",
     },
     "steps.py": {"set_lengths", "set_step", "share_step", "combine", "error_rows", "error_of", "set_errors"},
-    "sweep.py": {
-        "tile_back", "from_step_to_step", "gather", "gather_block", "gather_tiles", "keep_psi", "transpose_stage",
-    },
-    "systems.py": {"evaluate", "keep_theta", "record_size", "record_of", "share_out"},
+    "sweep.py": {"tile_back", "gather", "gather_block", "gather_tiles", "keep_psi", "make_copy_back"},
+    "systems.py": {"evaluate", "keep_theta", "record_size", "record_of", "share_out", "share_theta"},
     "tangents.py": {"along_theta", "add_entry", "rows_jvp", "block_jvp"},
     "fill.py": {"zero", "copy", "copy_columns", "add_columns"},
     "threads.py": {"shared"},
