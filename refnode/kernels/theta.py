@@ -14,7 +14,7 @@ from refnode.kernels.fill import copy
 from refnode.kernels.products import products
 from refnode.kernels.records import Record
 
-COLUMNS = 256  # numbers of theta that are made, or whose cotangents are handed on, by one task
+COLUMNS = 256  # numbers of theta whose cotangents are handed on by one task
 NO_BASIS, LEGENDRE, CHEBYSHEV, MONOMIAL, FOURIER, GAUSSIAN, HAT, PIECEWISE = range(8)
 
 
@@ -112,7 +112,7 @@ def weighted(variance, weights, count, still, first, size, out, at, pitch):
     """
     m, p = variance.A.shape
     lo, hi = 0, m
-    if variance.basis == HAT:  # only these coefficients count
+    if variance.basis in (HAT, PIECEWISE):  # few coefficients count
         lo, hi = m, 0
         for i in range(count):
             for j in range(m):
