@@ -2,15 +2,6 @@
 
 import pytest
 
-from refnode.kernels.garbage import seldom_collected
-
-
-@pytest.fixture(scope="session", autouse=True)
-def collected_seldom():
-    """Between kernels too: a compiler's objects outlive it where device functions are kept."""
-    with seldom_collected():
-        yield
-
 
 @pytest.fixture
 def runner(monkeypatch):
