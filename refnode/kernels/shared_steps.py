@@ -6,7 +6,7 @@ from refnode.kernels.apart import each
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.fill import copy
 from refnode.kernels.steps import error_of, first_of, rows_of, runge_kutta, set_errors, share_step
-from refnode.kernels.systems import evaluate, keep_theta, share_theta
+from refnode.kernels.systems import copies_of, evaluate, keep_theta, share_theta
 from refnode.kernels.tape import KEEP_NOTHING
 from refnode.kernels.theta import basis_at, coordinate, theta_at, weighted
 
@@ -41,7 +41,7 @@ def make_copy(V, scratch, first, last, number):
 def set_theta(loop, F, V, B, piece, scratch, s, s_new, first, last):
     """theta at stages first .. last - 1 of the same step."""
     set_psi(V, B, piece, scratch, s, s_new, first, last)
-    each(loop, scratch.theta.shape[0] // scratch.psi.shape[0], make_copy, (V, scratch, first, last))
+    each(loop, copies_of(scratch), make_copy, (V, scratch, first, last))
     for i in range(first, last):
         keep_theta(F, scratch.theta[i], i)
 

@@ -8,6 +8,7 @@ from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.products import add_product
 from refnode.kernels.shared_steps import make_copy, set_psi
 from refnode.kernels.steps import first_of, rows_of, runge_kutta, share_step
+from refnode.kernels.systems import copies_of
 from refnode.kernels.tape import KEEP_STAGES
 from refnode.kernels.theta import COLUMNS, theta_vjp, u_vjp
 
@@ -65,7 +66,7 @@ def sweep(loop, F, V, B, kind, piece, tape, scratch, C, g_still, g_A, ends, x, b
         each(loop, tape.y.shape[0], tile_back, (F, V, B, kind, piece, tape, scratch, C, x, batch, first, last))
         gather(V, kind, scratch, C, g_still, g_A)
         return
-    (blocks, useful), copies = C.u.shape, scratch.theta.shape[0] // scratch.psi.shape[0]
+    (blocks, useful), copies = C.u.shape, copies_of(scratch)
     stages = B.c.size if tape.keep != KEEP_STAGES else useful  # whose theta is asked for
     for n in range(last - 1, first - 1, -1):
         set_psi(V, B, piece, scratch, tape.s[n], tape.s_new[n], 0, stages)

@@ -165,13 +165,18 @@ def of_rows(F, theta, which, t, rows, tile, first, m, y, x, slot, k):
 
 
 @inline
+def copies_of(scratch):
+    """How many copies of theta there are."""
+    return scratch.theta.shape[0] // scratch.psi.shape[0]
+
+
+@inline
 def copy_of(scratch, which, task):
     """Which row of scratch.theta holds theta number `which` for the thread that runs this task of one for each tile.
 
     All copies are alike. Threads take tasks in runs of one length, so that this is the copy that a thread made itself.
     """
-    stages, tiles = scratch.psi.shape[0], scratch.t.shape[0]
-    return which + task * (scratch.theta.shape[0] // stages) // tiles * stages
+    return which + task * copies_of(scratch) // scratch.t.shape[0] * scratch.psi.shape[0]
 
 
 @kernel
