@@ -251,6 +251,8 @@ BUGS = (
     Bug("ahead: no costate's largest slope", "ahead.py", ", running=SquaredNorm()", "", "-m slow tests/test_ahead.py"),
     Bug("kernel product: long sums in float32 go on from C", "kernels/micro_kernels.py", "LONG = 32", "LONG = 2**40", PRODUCTS),
     Bug("kernel theta: the first stage's cotangents for all", "kernels/theta.py", "moving, i * size, size, 1, g, at + i * pitch, 1", "moving, i * size, size, 1, g, at, 1", BLOCKS),
+    Bug("kernel leaves: the first coefficient's cotangents for all", "kernels/leaves.py", "row = A[j, start : start + size] if m > 0", "row = A[0, start : start + size] if m > 0", THETA_TILE),
+    Bug("kernel leaves: a leaf that does not vary among the coefficients", "kernels/leaves.py", "            else:\n                zero(row)\n        row = still", "            else:\n                copy(alpha[at : at + size], row)\n        row = still", THETA_TILE),
     Bug("kernel sweep: leaves that do not vary left out", "kernels/sweep.py", "C.psi[i, 0] = 1", "C.psi[i, 0] = 0", BLOCKS),
     Bug("kernel sweep: psi of the first of all steps for every step", "kernels/sweep.py", "        keep_psi(scratch, C)\n", "        if n == last - 1:\n            keep_psi(scratch, C)\n", BLOCKS),
     Bug("kernel sweep: theta(t) copied for one thread alone", "kernels/shared_steps.py", "number * stages + first", "first", BLOCKS),
