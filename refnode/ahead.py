@@ -18,6 +18,8 @@ import numpy as np
 
 from refnode.api import gradient
 from refnode.architectures import NeuralODE
+from refnode.bases import Monomial
+from refnode.depth import Galerkin
 from refnode.field import MLP
 from refnode.loss import Loss, SquaredError
 from refnode.problem import Problem
@@ -56,14 +58,17 @@ def compile_ahead(work: Sequence[Job]) -> None:
 
 
 def _run(work: Sequence[Job]) -> None:
-    """Each job's gradient of a small problem: all its kernels are called, and so compiled if they are not yet."""
+    """Each job's gradient of a small problem: all its kernels are called, and so compiled if they are not yet.
+
+    Its theta varies with depth: one that does not needs nothing else.
+    """
     problem = _problem()
     for method, tableau, steps, dtype in work:
         gradient(problem, method, replace(SOLVERS[tableau], steps=steps), backend="cpu", dtype=dtype)
 
 
 def _problem() -> Problem:
-    model, x = NeuralODE(MLP(2, 4, 2)), np.linspace(-1.0, 1.0, 128).reshape(64, 2)
+    model, x = NeuralODE(MLP(2, 4, 2), theta=Galerkin(Monomial(2))), np.linspace(-1.0, 1.0, 128).reshape(64, 2)
     params = {name: np.full(shape, 0.1) for name, shape in model.shapes.items()}
     return Problem(model, params, x, Loss(SquaredError(np.zeros_like(x)), running=SquaredNorm()))
 
