@@ -79,7 +79,8 @@ def assemble(ptx: str) -> Machine:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr)
-        listing = subprocess.run([tool("nvdisasm"), "-c", binary], capture_output=True, text=True, check=True).stdout
+        command = [tool("nvdisasm"), "-c", "-ndf", binary]                                 # no analysis of data flow
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     spills = _number(r"(\d+) bytes spill stores", done.stderr) + _number(r"(\d+) bytes spill loads", done.stderr)
     registers, stack = _number(r"Used (\d+) registers", done.stderr), _number(r"(\d+) bytes stack", done.stderr)
     return Machine(registers, stack, spills, _number(r"(\d+) bytes smem", done.stderr), *_listing(listing))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache, wraps
 from importlib.metadata import version
 from pathlib import Path
+from threading import RLock
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,9 @@ from refnode.kernels.garbage import seldom_collected
 
 Architecture = tuple[int, int]  # (9, 0) is sm_90
 PACKAGES = ("numba", "numba-cuda", "nvidia-nvvm")
+ARCHITECTURES = ((9, 0), (8, 0))  # those that kernels are compiled for, from the newest
+OLDEST = ARCHITECTURES[-1]
+COMPILING = RLock()
 
 
 @contextmanager
@@ -47,16 +51,26 @@ def ptx(build: Callable[..., tuple[Callable[..., None], Any]], shape: Any, archi
     path = cache_folder() / "ptx" / f"{_digest(build, shape, architecture)}.ptx"
     if path.exists():
         return path.read_text("utf-8")
-    from numba import cuda
+    with COMPILING, card_of(OLDEST), seldom_collected():
+        (text,) = lowered(build, shape).get_asm_strs(cc=architecture)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(text, "utf-8")
+        unfinished.replace(path)
+    return str(text)
 
-    with card_of(architecture), seldom_collected():
-        kernel, signature = build(shape)
-        text, _ = cuda.compile(kernel, signature, device=False, cc=architecture, output="ptx", abi="numba")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(text, "utf-8")
-    unfinished.replace(path)
-    return text
+
+@lru_cache(maxsize=1)
+def lowered(build: Callable[..., tuple[Callable[..., None], Any]], shape: Any) -> Any:
+    """Numba's library of a kernel, of which NVVM makes the PTX of each architecture.
+
+    Numba lowers alike for all of them; it has no public name for what is compiled but not yet text.
+    """
+    from numba.cuda.compiler import _compile_pyfunc_with_fixup
+
+    kernel, signature = build(shape)
+    library, _ = _compile_pyfunc_with_fixup(kernel, signature, device=False, cc=OLDEST, abi="numba")
+    return library
 
 
 @cache

@@ -10,9 +10,8 @@ from functools import cache
 from typing import Any
 
 from refnode.errors import BackendUnavailable
+from refnode.kernels.cuda.compile import ARCHITECTURES, OLDEST
 
-OLDEST = (8, 0)  # compute capability that kernels are proven for
-ARCHITECTURES = ((9, 0), (8, 0))  # those that they are compiled for, from the newest
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 PROCESSORS, CLOCK, MEMORY_CLOCK, BUS_WIDTH = 16, 13, 36, 37  # CU_DEVICE_ATTRIBUTE_.., clocks in kHz, width in bits
 OUT_OF_MEMORY, INVALID_VALUE, DEVICE_ORDINAL = 2, 1, 9  # errors, and CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
