@@ -142,18 +142,25 @@ def first_fraction(
     rhs: Rhs, span: Span, y: Array, k0: Array, norm: ErrorNorm, solver: Solver, statistics: Statistics
 ) -> Array:
     """The first step as a fraction of the segment: what the last segment wished, what was asked, or Hairer's."""
-    wish = statistics.next_step if statistics.next_step is not None else solver.first_step
     length = np.abs(span.length)
     if norm.over != "own":
         length = np.max(length)
+    known = known_fraction(length, solver, statistics)
+    if known is not None:
+        return known
+    with _quiet():
+        ds = first_step(rhs, span.start, span.length, y, k0, norm, solver.tableau.order)
+    return np.where(length == 0, 1.0, np.where(np.isfinite(ds) & (ds > 0), ds, 1e-6))
+
+
+def known_fraction(length: Array, solver: Solver, statistics: Statistics) -> Array | None:
+    """The first step as a fraction of the length, () or (b,), where the last segment left a wish or it was asked."""
+    wish = statistics.next_step if statistics.next_step is not None else solver.first_step
     if not np.any(length):
         return np.ones(np.shape(length))
     if wish is not None and np.all((np.asarray(wish) > 0) | (length == 0)):  # a segment of length zero leaves no wish
         return np.asarray(wish / np.where(length == 0, np.inf, length) + (length == 0))
-    order = solver.tableau.order
-    with _quiet():
-        ds = first_step(rhs, span.start, span.length, y, k0, norm, order)
-    return np.where(length == 0, 1.0, np.where(np.isfinite(ds) & (ds > 0), ds, 1e-6))
+    return None
 
 
 def _masked(step: Step, good: Array) -> Step:

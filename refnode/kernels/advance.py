@@ -27,7 +27,9 @@ def step_factor(control, err, err_previous):
     """By how much the next step is larger; see `refnode.steps.step_factor`."""
     if not math.isfinite(err):
         return control.min_factor
-    grown = control.beta * math.log(max(err_previous, 1e-4)) - control.alpha * math.log(max(err, 1e-10))
+    grown = -control.alpha * math.log(max(err, 1e-10))
+    if control.beta != 0:
+        grown += control.beta * math.log(max(err_previous, 1e-4))
     factor = control.safety * math.exp(grown)
     factor = min(max(factor, control.min_factor), control.max_factor)
     return factor if err <= 1 else min(factor, 1.0)

@@ -203,3 +203,12 @@ def pool_rates(F, V, kind, piece, L, scratch, x, edges, t, y, k, pool):
         for r in range(m):
             for j in range(w):
                 k[first + r, j] = L.k[pool, 0, r * w + j]
+
+
+@kernel
+def own_fractions(S, before, fractions):
+    """Where samples stood behind each step of a segment (N + 1, b), 1 where they waited; before (b,): earlier steps."""
+    for i in range(S.n.size):
+        fractions[0, i] = 0.0
+        for n in range(fractions.shape[0] - 1):
+            fractions[n + 1, i] = S.s_new[i, before[i] + n] if n < S.begun[i] else 1.0

@@ -8,8 +8,9 @@ from refnode.arrays import Array
 from refnode.dynamics import initial_y
 from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
 from refnode.forward import Forward, Grid
-from refnode.integrate import Statistics, check_finite, error_norm, first_fraction
-from refnode.kernels.own import Lanes, Samples, own_rates, own_steps
+from refnode.integrate import Statistics, check_finite, known_fraction
+from refnode.kernels.first import own_first_steps
+from refnode.kernels.own import Lanes, Samples, own_fractions, own_rates, own_steps
 from refnode.kernels.run import Run, apart, pool_edges
 from refnode.kernels.tape import DONE, FULL, TOO_MANY, UNDERFLOW, Piece
 from refnode.kernels.threads import launch
@@ -57,23 +58,17 @@ def _segment(
 ) -> Samples:
     """One segment; the samples, whose tapes may have grown."""
     P, b, stages = run.packed, run.problem.batch, run.packed.B.c.size
-    y = S.y[np.arange(b), S.n].astype(np.float64)
-
-    def rhs(t: Array, y: Array) -> Array:
-        statistics.nfe += 1
-        return rates_of(run, L, piece, t, y)
-
-    k0 = rhs(span.start, y)
+    y = S.y[np.arange(b), S.n]
     S.now[:], S.err[:], S.grow[:], S.begun[:], S.rejected[:], S.attempts[:] = 0.0, 1.0, 1, 0, 0, 0
+    _rates(run, L, piece, piece.start, y, S.k)
+    statistics.nfe += 1
     control, given = P.control, np.zeros((0, 0))
     if grid is None:
-        check_finite(k0, span.start, None)
-        norm = error_norm(run.solver)
-        S.ds[:] = first_fraction(rhs, span, y, k0, norm, run.solver, statistics)
+        check_finite(S.k, span.start, None)
+        _first_steps(run, S, L, piece, y, statistics)
         control = replace(control, max_steps=control.max_steps - statistics.attempts)
     else:
         control, given = replace(control, adaptive=0), _own_grids(grid, b)
-    S.k[:] = k0
     S.word[:] = FULL
     while np.any(S.word == FULL):
         _launch(run, S, L, piece, control, given)
@@ -95,24 +90,40 @@ def _launch(run: Run, S: Samples, L: Lanes, piece: Piece, control: object, given
         own_steps(run.loop, P.F, P.V, P.B, P.kind, control, piece, S, L, run.scratch, P.x, edges, given)
 
 
+def _first_steps(run: Run, S: Samples, L: Lanes, piece: Piece, y: Array, statistics: Statistics) -> None:
+    """S.ds: what the last segment wished, what was asked, or Hairer's, from the states y (b, w) and their rates."""
+    known = known_fraction(np.abs(piece.end - piece.start), run.solver, statistics)
+    if known is not None:
+        S.ds[:] = known
+        return
+    P, edges = run.packed, pool_edges(run.problem.batch)
+    with launch(run.loop):
+        own_first_steps(
+            run.loop, P.F, P.V, P.kind, P.control, piece, S, L, run.scratch, P.x, edges, y, P.B.order,
+        )  # fmt: skip
+    statistics.nfe += 1
+
+
 def rates_of(run: Run, L: Lanes, piece: Piece, t: Array, y: Array) -> Array:
     """F(t, y) (b, w) at t () or (b,)."""
-    P, b = run.packed, run.problem.batch
-    t = np.array(np.broadcast_to(t, (b,)), np.float64)
+    k = np.empty(y.shape, run.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        own_y, k = y.astype(run.dtype), np.empty(y.shape, run.dtype)
-    with launch(run.loop):
-        own_rates(run.loop, P.F, P.V, P.kind, piece, L, run.scratch, P.x, pool_edges(b), t, own_y, k)
+        own_y = y.astype(run.dtype)
+    _rates(run, L, piece, np.array(np.broadcast_to(t, len(y)), np.float64), own_y, k)
     return k.astype(np.float64)
+
+
+def _rates(run: Run, L: Lanes, piece: Piece, t: Array, y: Array, k: Array) -> None:
+    """k (b, w) = F(t, y) at t (b,), in the kernels' precision."""
+    P, edges = run.packed, pool_edges(run.problem.batch)
+    with launch(run.loop):
+        own_rates(run.loop, P.F, P.V, P.kind, piece, L, run.scratch, P.x, edges, t, y, k)
 
 
 def _grid(S: Samples, before: Array) -> Array:
     """The accepted fractions of a segment (N + 1, b); samples that took fewer steps wait at 1."""
-    fractions = np.ones((int(S.begun.max()) + 1, len(S.n)))
-    fractions[0] = 0.0
-    for k in range(1, len(fractions)):
-        took = S.begun >= k
-        fractions[k, took] = S.s_new[took, before[took] + k - 1]
+    fractions = np.empty((int(S.begun.max()) + 1, len(S.n)))
+    own_fractions(S, before, fractions)
     return fractions
 
 
@@ -165,8 +176,13 @@ def lanes_of(run: Run) -> Lanes:
     """Rows for every pool."""
     P, pools, dtype = run.packed, run.tiles, run.dtype
     width, stages, n_x = run.tile * P.F.w, P.B.c.size, run.tile * P.F.controls
-    return Lanes(
-        *np.zeros((2, pools, run.tile), np.int64), np.zeros((pools, width), dtype),
-        np.zeros((pools, stages, width), dtype), np.zeros((pools, stages, run.slot), dtype),
-        *np.zeros((2, pools, n_x), dtype),
-    )  # fmt: skip
+
+    def make() -> Lanes:
+        return Lanes(
+            *np.zeros((2, pools, run.tile), np.int64), np.zeros((pools, width), dtype),
+            np.zeros((pools, stages, width), dtype), np.zeros((pools, stages, run.slot), dtype),
+            *np.zeros((2, pools, n_x), dtype),
+        )  # fmt: skip
+
+    lanes: Lanes = WORK.record(("lanes", pools, run.tile, width, stages, run.slot, n_x, dtype), make)
+    return lanes
