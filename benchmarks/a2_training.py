@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 
+import refnode as rn
 from benchmarks.a3_bound import bounds_of, costs
 from benchmarks.harness import PAUSE, settle, verify
 from benchmarks.machine import cores
@@ -26,6 +27,7 @@ from refnode.kernels.tape import tile_of
 
 STEPS = 251
 RATE, DECAY, TOL, ROUND = 1e-3, 1e-6, 1e-5, 25
+SOLVER = rn.Solver("dopri5", tol=TOL, controller=I)
 NAMES = ("theta.W0", "theta.b0", "theta.W1", "theta.b1", "theta.W2", "theta.b2", "h_y.W0", "h_y.b0")
 
 
@@ -34,15 +36,17 @@ def data(k):
     return rings(np.random.default_rng([7, k]), 1024)
 
 
+def beginning():
+    """The parameters that all begin with."""
+    return KINDS["plain"].init(np.random.default_rng(0))
+
+
 class Refnode:
     """fit's own steps, one at a time."""
 
     def __init__(self, params, dtype, method):
-        import refnode as rn
-
-        self.rn, self.params = rn, dict(params)
-        solver = rn.Solver("dopri5", tol=TOL, controller=I)
-        self.words = {"method": method, "backend": "cpu", "dtype": dtype, "solver": solver}
+        self.params = dict(params)
+        self.words = {"method": method, "backend": "cpu", "dtype": dtype, "solver": SOLVER}
         x, y = data(0)
         self.problem = rn.Problem(KINDS["plain"].model, params, x, rn.Loss(rn.SquaredError(y)))
         self.adamw, self.k = rn.AdamW(RATE, weight_decay=DECAY), 0
@@ -50,12 +54,15 @@ class Refnode:
         self.shapes = {name: leaf.shape for name, leaf in params.items()}
         self.stats = []  # of each step
 
+    def at(self, x, y):
+        """The problem of a step from here."""
+        return self.problem.with_data(self.params, x, rn.Loss(rn.SquaredError(y)))
+
     def step(self, x, y):
         """One step; its loss."""
         from refnode.arrays import flatten, unflatten
 
-        here = self.problem.with_data(self.params, x, self.rn.Loss(self.rn.SquaredError(y)))
-        result = self.rn.gradient(here, **self.words)
+        result = rn.gradient(self.at(x, y), **self.words)
         w, g = flatten(self.params, self.shapes), flatten(result.grads, self.shapes)
         w, self.slots = self.adamw.step(self.k, w, g, self.slots)
         self.params, self.k = unflatten(w, self.shapes), self.k + 1
@@ -188,7 +195,7 @@ def race(contestants, steps):
 
 def measure(short):
     """The races of both dtypes."""
-    params, found = KINDS["plain"].init(np.random.default_rng(0)), {}
+    params, found = beginning(), {}
     for dtype in ("float64",) if short else ("float32", "float64"):
         contestants = present(dtype, params, "refnode" if short else "")
         losses, first, rounds = race(contestants, 21 if short else STEPS)

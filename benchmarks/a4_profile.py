@@ -2,13 +2,14 @@
 
     python -m benchmarks.a4_profile [--short]
 
-Tasks A to D of benchmarks/tasks.py on one thread. Beside the whole stands what its pieces take alone, again and again
-on numbers that stay in the cache, as often as the task's steps need them: the products of hidden layers and their
-weights' gradient and the activations, of which A3's bound consists; products of the thin layers that lead in and out;
-sums for the biases; and memory as large as the tape, written once and read once. Two pieces are solves themselves: what
-depends on no width is what a network with hidden layers of one neuron takes for as many stages; and what a call takes
-once, most of it Python, is a call with one such network, one sample and one step. A forward solve keeps no tape; what a
-gradient takes beside it, the tape too, is called backward. D's gradient runs its stages again, and is left out.
+Tasks A to D of benchmarks/tasks.py and a step of A2's training, on one thread. Beside the whole stands what its pieces
+take alone, again and again on numbers that stay in the cache, as often as the task's steps need them: the products of
+hidden layers and their weights' gradient and the activations, of which A3's bound consists; products of the thin layers
+that lead in and out; sums for the biases; and memory as large as the tape, written once and read once. Two pieces are
+solves themselves: what depends on no width is what a network with hidden layers of one neuron takes for as many stages;
+and what a call takes once, most of it Python, is a call with one such network, one sample and one step. A forward solve
+keeps no tape; what a gradient takes beside it, the tape too, is called backward. D's gradient runs its stages again; it
+is left out.
 """
 
 import sys
@@ -18,7 +19,7 @@ import numba
 import numpy as np
 
 import refnode as rn
-from benchmarks import tasks
+from benchmarks import a2_training, tasks
 from benchmarks.a3_bound import activation_costs, evaluated, repeated, seconds
 from benchmarks.children import ask
 from benchmarks.of_refnode import end
@@ -28,7 +29,8 @@ from refnode.kernels.products import add_row_sums, products
 from refnode.kernels.tape import tile_of
 from refnode.kernels.workspace import aligned
 
-WIDTH, THIN = 64, 2  # of hidden layers, and of the state
+THIN = 2  # the state's width
+TRAINING = "a step of training on the annuli, 2-32-32-2"
 ROWS = 64  # whose weights' gradients make one product, where a step's stages have fewer
 COLOURS = (  # Okabe and Ito's
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000", "#999999",
@@ -43,15 +45,28 @@ def measure(short: bool) -> Data:
 
 def chosen(short: bool) -> list[Task]:
     """The tasks."""
-    return tasks.SHORT + tasks.SHORT_OWN if short else tasks.A + tasks.B + tasks.C + tasks.D
+    if short:
+        return tasks.SHORT + tasks.SHORT_OWN
+    training = [Task(TRAINING, 1024, a2_training.SOLVER, dtype) for dtype in tasks.DTYPES]
+    return tasks.A + tasks.B + tasks.C + tasks.D + training
+
+
+def problem_of(task: Task) -> rn.Problem:
+    """A task's problem; that of a training step from half-way of A2's training."""
+    if task.name != TRAINING:
+        return tasks.of(task)
+    learner = a2_training.Refnode(a2_training.beginning(), task.dtype, "discrete")
+    for k in range(a2_training.STEPS // 2):
+        learner.step(*a2_training.data(k))
+    return learner.at(*a2_training.data(a2_training.STEPS // 2))
 
 
 def on(at: int, short: bool) -> dict[str, Any]:
     """Microseconds of a task's pieces and of the whole, forwards and backwards."""
     task = chosen(short)[at]
-    least, wide = 0.001 if short else 0.05, tasks.of(task)
-    tile = min(task.batch, tile_of(task.batch))
-    alone = pieces(np.dtype(task.dtype).type, tile, least)
+    least, wide = 0.001 if short else 0.05, problem_of(task)
+    tile, width = min(task.batch, tile_of(task.batch)), wide.model.field.widths[1]
+    alone = pieces(np.dtype(task.dtype).type, tile, width, least)
     stages, vjps, tape = counts(wide, task, tile)
     narrow, one = one_neuron(wide, task.batch), (one_neuron(wide, 1), rn.Solver("rk4", n_steps=1))
     once, whole, bare = (taken(*call, task.dtype, least) for call in (one, (wide, task.solver), (narrow, task.solver)))
@@ -85,7 +100,7 @@ def one_neuron(wide: rn.Problem, batch: int) -> rn.Problem:
     """A problem with hidden layers of one neuron, for so many of the samples, that takes about as many steps."""
     model = rn.NeuralODE(rn.MLP(2, 1, 1, 2), span=(0.0, 20.0))
     params = {name: np.full(shape, 1.5) for name, shape in model.shapes.items()}
-    return rn.Problem(model, params, wide.x[:batch], wide.loss)
+    return rn.Problem(model, params, wide.x[:batch], rn.Loss(rn.SquaredError(np.zeros(2), weight=0.5)))
 
 
 def there_and_back(size: int, least: float) -> float:
@@ -125,14 +140,14 @@ def _sums(count, C, B, N, K):
         add_row_sums(C, 0, B, 0, N, N, K, 1, 0)
 
 
-def pieces(dtype: type, tile: int, least: float) -> Pieces:
-    """Microseconds of each piece, for a tile of so many samples."""
+def pieces(dtype: type, tile: int, w: int, least: float) -> Pieces:
+    """Microseconds of each piece, for a tile of so many samples and hidden layers of w neurons."""
     rng, at_once = np.random.default_rng(0), max(1, ROWS // tile)
-    stages, size = max(4, at_once) * tile * WIDTH, tile * WIDTH
-    A, B, C, S, h, start = (aligned(n, dtype) for n in (stages, stages, max(stages, WIDTH**2), WIDTH, size, size))
+    stages, size = max(4, at_once) * tile * w, tile * w
+    A, B, C, S, h, start = (aligned(n, dtype) for n in (stages, stages, max(stages, w**2), w, size, size))
     for a in (A, B, C, S, h, start):
         a[:] = rng.uniform(-0.5, 0.5, a.size)
-    w, s, apart = WIDTH, THIN, tile * WIDTH
+    s, apart = THIN, tile * w
     W = aligned(w * w, dtype)
     W[:] = rng.uniform(-0.5, 0.5, W.size)
     tanh, slope = activation_costs(h, A[:size], start, least)
