@@ -3,8 +3,8 @@
 A multiprocessor begins at most so many instructions of a kind in a clock, and memory moves so many bytes: what is
 scarcest bounds the time (see validation/ptx/roofline.py). Clock and multiprocessors are the driver's; the clock is the
 highest one, so that a share of the bound is rather too small. In float32 all instructions of an evaluation count, those
-on one side of a branch too, where loops are understood; elsewhere (float64, own steps) only multiplications with
-weights, which is the looser bound.
+on one side of a branch too, where loops are understood; elsewhere (float64, own steps, `rates` and `largest`) only
+multiplications with weights, which is the looser bound.
 """
 
 from collections import Counter
@@ -23,6 +23,7 @@ STEPS_AT = {                                        # h (N, ..) among the argume
 }  # fmt: skip
 ATTEMPTS_AT = {"own": (13, 14), "tile_own": (15, 16)}   # accepted and rejected steps (b,)
 ONE_STEP, ONE_RATE = ("attempt", "tile_attempt"), ("rates", "tile_rates")
+ENDS = ("largest", "tile_largest")                      # evaluate at the ends of steps: count, the last argument
 
 
 def ceiling(driver: Driver) -> Card:
@@ -33,9 +34,9 @@ def ceiling(driver: Driver) -> Card:
 def bound(device: Any, build: Any, shape: Any, arguments: Sequence[Any]) -> float | None:
     """Milliseconds that a launch takes at least, asked after it; None for a kernel that is not listed here."""
     name = build.__name__
-    if name not in (*STEPS_AT, *ONE_STEP, *ONE_RATE, *ATTEMPTS_AT):
+    if name not in (*STEPS_AT, *ONE_STEP, *ONE_RATE, *ENDS, *ATTEMPTS_AT):
         return None
-    card, batch = ceiling(device.driver), arguments[0].shape[1]
+    card, batch = ceiling(device.driver), arguments[0].shape[-1]
     found = counts(build, shape, device.driver.architecture)
     computing = seconds(found, card, batch, evaluations(device, name, shape, arguments))
     moving = sum(getattr(a, "nbytes", 0) for a in arguments) / (device.driver.bandwidth * 1e9)
@@ -47,6 +48,8 @@ def evaluations(device: Any, name: str, shape: Any, arguments: Sequence[Any]) ->
     used = shape.butcher.stages - (shape.butcher.fsal and not getattr(shape, "estimates", False))
     if name in (*ONE_STEP, *ONE_RATE):
         return 1 if name in ONE_RATE else used
+    if name in ENDS:
+        return 1 + float(np.mean(device.host(arguments[-1])))
     if name in ATTEMPTS_AT:
         return used * float(np.mean(sum(device.host(arguments[k]) for k in ATTEMPTS_AT[name])))
     return used * int(arguments[STEPS_AT[name]].shape[0])
@@ -55,7 +58,7 @@ def evaluations(device: Any, name: str, shape: Any, arguments: Sequence[Any]) ->
 @cache
 def counts(build: Any, shape: Any, architecture: Architecture) -> Counter[str]:
     """Instructions that an evaluation for 32 trajectories takes."""
-    if shape.dtype == "float32" and build.__name__ not in (*ATTEMPTS_AT, *ONE_RATE):
+    if shape.dtype == "float32" and build.__name__ not in (*ATTEMPTS_AT, *ONE_RATE, *ENDS):
         return instructions(build, shape, architecture)
     again = build.__name__.endswith("gradient") and shape.keep != "stages"
     number = float(multiplications(build, shape) * (3 + again) / 3)
