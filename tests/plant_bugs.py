@@ -436,6 +436,8 @@ CUDA_BUGS = (                                       # they need `pip install 're
     Bug("cuda: a tile's stages at the step's end", "kernels/cuda/tile_system.py", "t_new if node == one else t + node * h", "t_new", f"{TILE_OWN}::test_steps_are_the_storys"),
     Bug("cuda: a trajectory's step in another's integrals", "kernels/cuda/tile_backsolve.py", "h[n, at], n * s", "h[n, U(0)], n * s", f"{TILE_OWN}::test_integrals_on_the_grids_that_were_chosen"),
     Bug("cuda: shared memory counted without a number of each thread", "kernels/cuda/tile_shape.py", "self._chunk(rows, chunk) + self._threads(rows) + MOST_TABLEAU", "self._chunk(rows, chunk)", "-m slow tests/cuda/test_gates.py::test_what_fits_stays_below_the_limit"),
+    Bug("cuda: threads that compile at once", "kernels/cuda/compile.py", "with COMPILING, card_of", "with card_of", "tests/cuda/test_compile.py::test_threads_compile_one_after_the_other"),
+    Bug("cuda: PTX of the oldest architecture for all", "kernels/cuda/compile.py", "get_asm_strs(cc=architecture)", "get_asm_strs(cc=OLDEST)", "-m slow tests/cuda/test_compile.py"),
     Bug("cuda: PTX that is kept whatever becomes of its sources", "kernels/cuda/compile.py", "_sources() + repr((words, architecture)).encode()", "repr((words, architecture)).encode()", "tests/cuda/test_compile.py::test_kept_until_something_changes"),
     Bug("cuda: a stage missing from a tile's errors", "kernels/cuda/tile_backsolve.py", "- (S.butcher.fsal and not estimates)", "- S.butcher.fsal", f"{TILE_BACKSOLVE}::test_errors_of_the_integrals"),
     Bug("cuda: theta'(t) does not move a trajectory's own t", "kernels/cuda/gradient.py", "g_t += psi[m + m] * g_theta", "g_t += g_theta - g_theta", f"{DEPTHS}[spans]"),

@@ -1,5 +1,9 @@
 """Compiled PTX is kept, and served only for what it was compiled from."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("numba_cuda", reason="pip install 'refnode[cuda]'")
@@ -37,6 +41,29 @@ def test_kept_until_something_changes(monkeypatch, tmp_path):
             changed.setattr(compiler, name, other)
             with pytest.raises(CompiledAnew):
                 compiler.ptx(rows, Rows("float32"), (9, 0))
+
+
+def test_threads_compile_one_after_the_other(monkeypatch, tmp_path):
+    """Each would put the other's card in place of numba-cuda's own question for one, and leave it there."""
+    from numba.cuda import dispatcher
+
+    asked, inside, worst = dispatcher.get_current_device, [], []
+
+    def slowly(build, shape):
+        inside.append(shape)
+        worst.append(len(inside))
+        time.sleep(0.1)
+        inside.remove(shape)
+        return SimpleNamespace(get_asm_strs=lambda cc: [f"{shape} {cc}"])
+
+    monkeypatch.setenv("REFNODE_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiler, "lowered", slowly)
+    shapes = [Rows("float32"), Rows("float64")]
+    with ThreadPoolExecutor(2) as threads:
+        texts = list(threads.map(lambda shape: compiler.ptx(rows, shape, (9, 0)), shapes))
+    assert texts == [f"{shape} (9, 0)" for shape in shapes]
+    assert worst == [1, 1]
+    assert dispatcher.get_current_device is asked
 
 
 @pytest.mark.slow
