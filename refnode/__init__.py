@@ -77,6 +77,7 @@ from refnode.oracle.problems import catalogue
 from refnode.oracle.truth import Truth
 from refnode.problem import Problem
 from refnode.problem_file import load_problem
+from refnode.proposal import hand_on
 from refnode.result_file import save_result
 from refnode.running import (
     Harmonic,
@@ -208,6 +209,7 @@ __all__ = [
     "grade",
     "gradient",
     "gram",
+    "hand_on",
     "load_checkpoint",
     "load_model",
     "load_problem",

@@ -12,6 +12,7 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.dense import DenseSegment
 from refnode.dynamics import Dynamics, dynamics_of, initial_y
+from refnode.errors import InvalidArgument
 from refnode.integrate import Statistics, Step, check_finite, prescribed_steps, segment_steps
 from refnode.loss import PointLoss
 from refnode.objective import point_loss
@@ -25,9 +26,13 @@ from refnode.values import Values
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The accepted steps of a solve as fractions of its segments, one array (N + 1,) or (N + 1, b) per segment."""
+    """The accepted steps of a solve as fractions of its segments, one array (N + 1,) or (N + 1, b) per segment.
+
+    errors    the norms of their estimated errors (N,) per segment, where steps are adaptive and the batch shares them
+    """
 
     fractions: tuple[Array, ...]
+    errors: tuple[Array, ...] = ()
 
     def times(self, problem: Problem, values: Values) -> Array:
         """The depths t of the grid, in order, (N + 1,) or (N + 1, b)."""
@@ -82,19 +87,39 @@ def solve_forward(problem: Problem, values: Values, solver: Solver, keep: Keep =
     statistics = Statistics()
     y = initial_y(problem, values)
     check_finite(y, values.t0, None)
-    at_bounds, fractions, kept = [y], [], []
+    at_bounds, ends, errors, kept = [y], [], [], []
     for i, span in enumerate(segments(problem, values)):
         rhs = right_hand_side(dynamics_of(problem, i), values)
-        grid, steps = [np.zeros(len(y) if solver.steps == "own" else ())], []
-        for step in segment_steps(rhs, span, values.T - values.t0, y, solver, statistics):
-            grid.append(step.s_new)
+        ends.append([np.zeros(len(y) if solver.steps == "own" else ())])
+        errors.append([])
+        steps: list[Step] = []
+        whole, proposal = values.T - values.t0, proposal_of(problem, solver, i)
+        for step in segment_steps(rhs, span, whole, y, solver, statistics, proposal=proposal):
+            ends[i].append(step.s_new)
+            errors[i].append(step.err)
             y = step.y_new
             if keep != "nothing":
                 steps.append(step if keep == "steps" else replace(step, k=np.zeros(0)))
         at_bounds.append(y)
-        fractions.append(np.array(grid))
         kept.append(steps)
-    return Forward(at_bounds, Grid(tuple(fractions)), kept, statistics)
+    return Forward(at_bounds, grid_of(solver, ends, errors), kept, statistics)
+
+
+def grid_of(solver: Solver, ends: list[list[Array]], errors: list[list[Array | None]]) -> Grid:
+    """The grid of steps that end at `ends`, the first of them 0, with these errors, segment by segment."""
+    shared = solver.adaptive and solver.steps == "shared"
+    of_steps = tuple(np.array(of_segment, dtype=float) for of_segment in errors) if shared else ()
+    return Grid(tuple(np.array(of_segment) for of_segment in ends), of_steps)
+
+
+def proposal_of(problem: Problem, solver: Solver, i: int) -> tuple[float, ...]:
+    """The steps to try first on segment i; InvalidArgument if a proposal is for another number of segments."""
+    if solver.proposal is None:
+        return ()
+    count = len(problem.layout.cells)
+    if len(solver.proposal) != count:
+        raise InvalidArgument("proposal", f"{len(solver.proposal)} segments", f"of {count}, those of the problem")
+    return solver.proposal[i]
 
 
 def replay(problem: Problem, values: Values, grid: Grid, tableau: Tableau) -> list[Array]:

@@ -5,7 +5,7 @@ map that the discrete gradients differentiate and the complex step replays. The 
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class Step:
     """One accepted step: y_new = y + h sum_i b_i k_i. Samples that did not move have h = 0 and s_new = s.
 
     s, s_new  fractions of the segment, () or (b,);  t, t_new, h () or (b,);  y, y_new (b, n);  k (s, b, n)
+    err       the norm of its estimated error, () or (b,), where steps are adaptive
     """
 
     s: Array
@@ -59,6 +60,7 @@ class Step:
     y: Array
     y_new: Array
     k: Array
+    err: Array | None = None
 
 
 def prescribed_steps(rhs: Rhs, span: Span, y: Array, fractions: Array, tableau: Tableau) -> Iterator[Step]:
@@ -82,9 +84,12 @@ def prescribed_steps(rhs: Rhs, span: Span, y: Array, fractions: Array, tableau: 
 
 
 def adaptive_steps(
-    rhs: Rhs, span: Span, y: Array, solver: Solver, norm: ErrorNorm, statistics: Statistics
-) -> Iterator[Step]:
+    rhs: Rhs, span: Span, y: Array, solver: Solver, norm: ErrorNorm, statistics: Statistics,
+    proposal: Sequence[float] = (),
+) -> Iterator[Step]:  # fmt: skip
     """Steps whose estimated error is at most 1 in the given norm, landing on the segment's end.
+
+    Those of a proposal, fractions 0, .., 1, are tried first, until one is rejected.
 
     With steps="shared" one fraction s serves the batch; with "own" every sample has its own s and controller, and
     those that have arrived wait with h = 0 (a fixed batch shape keeps the bits of each row).
@@ -101,14 +106,15 @@ def adaptive_steps(
     with _quiet():
         k0 = rhs(span.at(s), y)
     check_finite(k0, span.start, None)
-    ds = first_fraction(rhs, span, y, k0, norm, solver, statistics)
+    ds = first_fraction(rhs, span, y, k0, norm, solver, statistics) if not proposal else np.asarray(proposal[1])
+    ends = iter(proposal[1:])  # of the steps that are still to be tried
     while np.any(s < 1):
         statistics.attempts += 1
         if statistics.attempts > solver.max_steps:
             where = _where(span.at(s), ds * length, s < 1)
             raise TooManySteps(f"more than max_steps = {solver.max_steps} steps", *where)
         s_old, active = s, s < 1
-        s_new = np.where(s + 1.01 * ds >= 1, 1.0, s + ds)
+        s_new = np.asarray(next(ends, np.where(s + 1.01 * ds >= 1, 1.0, s + ds)))
         t, t_new, h = span.at(s), span.at(s_new), np.asarray((s_new - s) * length)
         with _quiet():
             y_new, k = rk_step(rhs, t, t_new, h, y, k0, tableau)
@@ -117,8 +123,9 @@ def adaptive_steps(
         failed = active & ~good
         _check_progress(span, s, h, failed, err)
         statistics.accepted, statistics.rejected = statistics.accepted + good, statistics.rejected + failed
+        ends = ends if np.any(good) else iter(())
         if np.any(good):
-            step = _masked(Step(s, s_new, t, t_new, h, y, y_new, k), good)
+            step = _masked(Step(s, s_new, t, t_new, h, y, y_new, k, err), good)
             yield step
             s, y = step.s_new, step.y_new
             with _quiet():
@@ -177,6 +184,7 @@ def _masked(step: Step, good: Array) -> Step:
         step.y,
         np.where(row, step.y_new, step.y),
         np.where(row, step.k, 0.0),
+        step.err,
     )
 
 
@@ -227,12 +235,13 @@ def error_norm(solver: Solver, atol: Array | None = None) -> ErrorNorm:
 
 
 def segment_steps(
-    rhs: Rhs, span: Span, whole: Array, y: Array, solver: Solver, statistics: Statistics, atol: Array | None = None
-) -> Iterator[Step]:
+    rhs: Rhs, span: Span, whole: Array, y: Array, solver: Solver, statistics: Statistics, atol: Array | None = None,
+    proposal: Sequence[float] = (),
+) -> Iterator[Step]:  # fmt: skip
     """Steps over one segment of a span of length `whole`, fixed or adaptive as the solver says; counted."""
     counted = statistics.counting(rhs)
     if solver.adaptive:
-        yield from adaptive_steps(counted, span, y, solver, error_norm(solver, atol), statistics)
+        yield from adaptive_steps(counted, span, y, solver, error_norm(solver, atol), statistics, proposal)
         return
     fractions = uniform_fractions(span, whole, solver.n_steps or 1)
     for step in prescribed_steps(counted, span, y, fractions, solver.tableau):

@@ -1,5 +1,6 @@
 """Solver: the numerics of a solve as one frozen value."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,6 +52,8 @@ class Solver:
     controller  Controller
     first_step  size of the first step, |h| in units of t; None: Hairer's estimate
     max_steps   attempted steps in one solve before TooManySteps is raised
+    proposal    steps to try first, as fractions 0 < .. < 1 of every segment between break-points (see `rn.hand_on`);
+                after a rejection the controller chooses the rest of the segment
 
     The default tolerance, where none is given, is 1e-8.
     """
@@ -65,6 +68,7 @@ class Solver:
     controller: Controller = Controller()
     first_step: float | None = None
     max_steps: int = 100_000
+    proposal: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         one_of("method", self.method, tuple(TABLEAUX))
@@ -77,6 +81,8 @@ class Solver:
             raise InvalidArgument("norm", f"{self.norm!r} with steps='own'", "left out: every sample has its own error")
         if self.first_step is not None:
             positive("first_step", self.first_step)
+        if self.proposal is not None:
+            self._check_proposal(self.proposal)
         if self.n_steps is not None:
             self._check_fixed()
         else:
@@ -90,6 +96,19 @@ class Solver:
         if self.steps == "own":
             allowed = "'shared' with n_steps: every sample takes n_steps of its own span"
             raise InvalidArgument("steps", self.steps, allowed)
+
+    def _check_proposal(self, proposal: object) -> None:
+        allowed = "a tuple with a tuple of increasing fractions from 0.0 to 1.0 for every segment"
+        if self.n_steps is not None or self.steps == "own":
+            raise InvalidArgument("proposal", "one for steps that are fixed or own", "for adaptive, shared steps only")
+        if not isinstance(proposal, tuple) or not proposal:
+            raise InvalidArgument("proposal", describe(proposal), allowed)
+        for fractions in proposal:
+            if not isinstance(fractions, tuple) or not all(isinstance(s, float) for s in fractions):
+                raise InvalidArgument("proposal", describe(fractions), allowed)
+            pairs = itertools.pairwise(fractions)
+            if len(fractions) < 2 or (fractions[0], fractions[-1]) != (0.0, 1.0) or not all(a < b for a, b in pairs):
+                raise InvalidArgument("proposal", fractions, allowed)
 
     def _set_tolerances(self) -> None:
         if not self.tableau.adaptive:

@@ -7,7 +7,7 @@ import numpy as np
 
 from refnode.arrays import Array, column
 from refnode.dynamics import Dynamics, dynamics_of, initial_y
-from refnode.forward import Forward, Grid, point_terms, solve_forward
+from refnode.forward import Forward, grid_of, point_terms, proposal_of, solve_forward
 from refnode.gradients.finite_difference import leaf_sizes, size_along
 from refnode.gradients.result import GradientResult, gradient_result, zero_grads
 from refnode.integrate import Statistics, Step, segment_steps
@@ -203,18 +203,23 @@ def _solve_with_sensitivities(
     sizes = leaf_sizes(problem, problem.values)
     per_block = [1.0, *(1 / size_along(sizes, direction) for direction in moving)]
     atol = np.repeat((solver.atol or 0.0) * np.array(per_block), width)
-    at_bounds, before, fractions, rate_before = [y], [np.array(tangents)], [], np.zeros_like(y)
+    at_bounds, before, rate_before = [y], [np.array(tangents)], np.zeros_like(y)
+    ends: list[list[Array]] = []
+    errors: list[list[Array | None]] = []
     for i, span in enumerate(segments(problem, values)):
         jump = rate_before - _rate(problem, values, i, span.start, y)
         tangents = [s + column(move[i]) * jump for s, move in zip(tangents, moves, strict=True)]
-        u, grid = _together([y, *tangents]), [np.zeros(problem.batch if solver.steps == "own" else ())]
+        u = _together([y, *tangents])
+        ends.append([np.zeros(problem.batch if solver.steps == "own" else ())])
+        errors.append([])
         together = with_tangents(problem, values, i, moving)
-        for step in segment_steps(together, span, values.T - values.t0, u, solver, statistics, atol):
+        whole, proposal = values.T - values.t0, proposal_of(problem, solver, i)
+        for step in segment_steps(together, span, whole, u, solver, statistics, atol, proposal):
             u = step.y_new
-            grid.append(step.s_new)
+            ends[i].append(step.s_new)
+            errors[i].append(step.err)
         y, *tangents = _apart(u, width)
         rate_before = _rate(problem, values, i, span.end, y)
         at_bounds.append(y)
         before.append(np.array(tangents))
-        fractions.append(np.array(grid))
-    return Forward(at_bounds, Grid(tuple(fractions)), [], statistics), before
+    return Forward(at_bounds, grid_of(solver, ends, errors), [], statistics), before

@@ -23,6 +23,8 @@ class Stats:
     nfe_backward  evaluations of F, of its jvp or of its vjp after that
     accepted      accepted steps of the forward solve, an int, or (b,) with own steps; rejected likewise
     grid          its depths t (N + 1,) or (N + 1, b)
+    fractions     the same as fractions of each segment, a tuple of (N_i + 1,) or (N_i + 1, b)
+    errors        of adaptive steps that the batch shares the error norms, all at most 1, a tuple of (N_i,)
     peak_bytes    bytes of states and stages held at once for the gradient (arrays of the method, not of Python)
     """
 
@@ -32,6 +34,8 @@ class Stats:
     rejected: Any
     grid: Array
     peak_bytes: int = 0
+    fractions: tuple[Array, ...] = ()
+    errors: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +115,9 @@ def gradient_result(
 def stats_of(problem: Problem, forward: Forward, values: Values, nfe_backward: int, peak_bytes: int) -> Stats:
     """The statistics of a forward solve and of what came after it."""
     run = forward.statistics
-    grid = forward.grid.times(problem, values)
-    return Stats(run.nfe, nfe_backward, _plain(run.accepted), _plain(run.rejected), grid, peak_bytes)
+    grid, times = forward.grid, forward.grid.times(problem, values)
+    counts = run.nfe, nfe_backward, _plain(run.accepted), _plain(run.rejected)
+    return Stats(*counts, times, peak_bytes, grid.fractions, grid.errors)
 
 
 def _plain(n: Array) -> Any:

@@ -48,57 +48,70 @@ def after_step(B, tape, state, n):
 
 
 @kernel
-def advance(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions):
-    """Steps until the segment is done, the tape full, or a step fails: the twin of `adaptive_steps`.
-
-    With control.adaptive = 0 the steps end at `fractions` (N + 1,), else they begin with the first of them.
-    """
-    stages, length = B.c.size, 0.0
-    largest = 0.0
+def extent(piece, batch):
+    """The longest segment of a sample, and the largest |t| at which one begins or ends."""
+    length = largest = 0.0
     for i in range(batch):
         length = max(length, abs(piece.end[i] - piece.start[i]))
         largest = max(largest, abs(piece.start[i]), abs(piece.end[i]))
-    begun = state.whole[7]
-    while state.real[0] < 1:
+    return length, largest
+
+
+@kernel
+def judge(B, control, piece, tape, state, batch, s, s_new, err):
+    """Accept the step from s to s_new, or reject it; what its error err asks of the next. A word if there is none."""
+    n, ds = state.whole[0], state.real[1]
+    if not control.adaptive and math.isnan(err):
+        state.real[1] = s_new - s
+        return NOT_FINITE
+    good = err <= 1 and (s_new > s or not control.adaptive)
+    if good:
+        tape.s[n], tape.s_new[n], tape.err[n] = s, s_new, err
+        state.whole[0], state.real[0] = n + 1, s_new
+        state.whole[3] += 1
+        state.whole[7] += 1
+        after_step(B, tape, state, n)
+    else:
+        state.whole[4] += 1
+        state.whole[8] = 0
+        length, largest = extent(piece, batch)
+        if (s_new - s) * length <= 16 * np.spacing(largest):
+            state.real[1] = s_new - s
+            return NOT_FINITE if not math.isfinite(err) else UNDERFLOW
+    if control.adaptive:
+        factor = step_factor(control, err, state.real[2])
+        if good:
+            factor = factor if state.whole[1] else min(factor, 1.0)
+            state.real[2] = err
+        state.whole[1] = good
+        wish = (s_new - s) * factor
+        state.real[1] = max(wish, ds) if good and s_new == 1 else wish
+    return DONE
+
+
+@kernel
+def advance(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch, fractions):
+    """Steps until the segment is done, the tape full, or a step fails: the twin of `adaptive_steps`.
+
+    With control.adaptive = 0 the steps end at `fractions` (N + 1,); else, while a proposal is followed, these are it.
+    """
+    stages, word = B.c.size, DONE
+    while state.real[0] < 1 and word == DONE:
         n, s, ds = state.whole[0], state.real[0], state.real[1]
         if n + 1 >= len(tape.s) or (tape.keep == KEEP_STAGES and tape.base[n] + 2 * stages > tape.k.shape[1]):
             return FULL
         if control.adaptive and state.whole[2] >= control.max_steps:
             return TOO_MANY
         state.whole[2] += 1
-        if control.adaptive:
+        if control.adaptive and not state.whole[8]:
             s_new = 1.0 if s + 1.01 * ds >= 1 else s + ds
         else:
-            s_new = fractions[begun + 1]
+            s_new = fractions[state.whole[7] + 1]
         first = 0 if state.whole[6] == NOWHERE else 1
         if kind.by_stage:
             set_theta(loop, F, V, B, piece, scratch, s, s_new, first, stages)
         step_all(loop, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
         state.whole[5] += stages - first
         state.whole[6] = IN_PLACE
-        err = batch_error(B, control, scratch.errors, batch, F.w)
-        if not control.adaptive and math.isnan(err):
-            state.real[1] = s_new - s
-            return NOT_FINITE
-        good = err <= 1 and (s_new > s or not control.adaptive)
-        if good:
-            tape.s[n], tape.s_new[n] = s, s_new
-            state.whole[0], state.real[0] = n + 1, s_new
-            state.whole[3] += 1
-            after_step(B, tape, state, n)
-            begun += 1
-            state.whole[7] = begun
-        else:
-            state.whole[4] += 1
-            if (s_new - s) * length <= 16 * np.spacing(largest):
-                state.real[1] = s_new - s
-                return NOT_FINITE if not math.isfinite(err) else UNDERFLOW
-        if control.adaptive:
-            factor = step_factor(control, err, state.real[2])
-            if good:
-                factor = factor if state.whole[1] else min(factor, 1.0)
-                state.real[2] = err
-            state.whole[1] = good
-            wish = (s_new - s) * factor
-            state.real[1] = max(wish, ds) if good and s_new == 1 else wish
-    return DONE
+        word = judge(B, control, piece, tape, state, batch, s, s_new, batch_error(B, control, scratch.errors, batch, F.w))
+    return word

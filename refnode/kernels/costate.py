@@ -41,7 +41,7 @@ class CostatePass(BackwardPass):
         self.run_up, self.solved, self.pieces = run, solved, run.pieces
         self.S, self.I = costate(run, beside), integrals(run, run.packed.B.c.size)
         self.at_bound = replace(run, place="bound ", room=1).tape(KEEP_NOTHING, for_vjps=False)
-        self.state, self.wish = State(np.zeros(3), np.zeros(8, np.int64)), run.solver.first_step
+        self.state, self.wish = State(np.zeros(3), np.zeros(9, np.int64)), run.solver.first_step
         self.under, self.dense = self._under(self.S), dict[int, Dense]()
         self.tape = self.under.tape(KEEP_NOTHING)
         atol = np.full(self.S.w, max(self.costate_atol(), float(np.finfo(run.dtype).tiny)), run.dtype)
@@ -112,7 +112,7 @@ class CostatePass(BackwardPass):
         if not self.S.beside:
             F, tape = under.packed.F, self.solved.tape
             return float(largest_on_tape(F, P.V, P.kind, down(up), tape, under.scratch, P.x, batch, first, last))
-        state = State(np.array([0.0, 0.0, 1.0]), np.array([0, 1, 0, 0, 0, 0, NOWHERE, 0]))
+        state = State(np.array([0.0, 0.0, 1.0]), np.array([0, 1, 0, 0, 0, 0, NOWHERE, 0, 0]))
         to_tiles(self.forward.at_bounds[i], self.at_bound.y[:, 0])
         with launch(self.run_up.loop):
             largest = largest_again(

@@ -131,7 +131,8 @@ def _again(back: Backward, solved: Solved, i: int, lo: int, hi: int, y: Array) -
     """y_hi from y_lo, both (tiles, T w), along steps of segment i that were taken before."""
     run, P, tape = back.run, back.run.packed, solved.tape
     tape.y[:, 0] = y
-    state = State(np.array([tape.s[lo], 0.0, 1.0]), np.array([lo, 1, 0, 0, 0, 0, NOWHERE, lo - solved.first_steps[i]]))
+    whole = np.array([lo, 1, 0, 0, 0, 0, NOWHERE, lo - solved.first_steps[i], 0])
+    state = State(np.array([tape.s[lo], 0.0, 1.0]), whole)
     upto = replace(tape, base=tape.base[: hi + 1], s=tape.s[: hi + 1], s_new=tape.s_new[: hi + 1])
     control, fractions = replace(P.control, adaptive=0), solved.forward.grid.fractions[i]
     run.enter(back.pieces[i])

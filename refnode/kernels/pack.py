@@ -220,9 +220,13 @@ def _butcher(tableau: Tableau, dtype: type) -> Butcher:
     return Butcher(a, b, c, b_err, b_err3, fsal, two, tableau.order, tableau.order_err or tableau.order - 1)
 
 
-@lru_cache(maxsize=64)
 def _control(solver: Solver, w: int, dtype: type) -> Control:
-    return control_of_steps(solver, np.full(w, solver.atol or 0.0, dtype))
+    """A solver's numbers, in a record that the thread keeps: those of solvers that differ in proposals are the same."""
+    numbers = solver.method, solver.rtol, solver.atol, solver.norm, solver.controller, solver.max_steps, solver.adaptive
+    held: Control = WORK.record(
+        ("control", numbers, w, dtype), lambda: control_of_steps(solver, np.full(w, solver.atol or 0.0, dtype))
+    )
+    return held
 
 
 def control_of_steps(solver: Solver, atol: np.ndarray) -> Control:

@@ -112,7 +112,7 @@ class Panels:
         self.Q, self.I = _rule(P.B, dtype), integrals(back.run_up, nodes)
         nothing = np.zeros((under.tiles, 0, 0), dtype)
         slots = WORK.get("nodes", (under.tiles, nodes, under.slot), dtype)
-        self.tape = Tape(nothing, nothing, slots, np.zeros(1, np.int64), np.zeros(1), np.zeros(1), KEEP_NOTHING)
+        self.tape = Tape(nothing, nothing, slots, np.zeros(1, np.int64), *np.zeros((3, 1)), KEEP_NOTHING)
 
     def enter(self, i: int, tape: Tape, steps: int) -> None:
         """Go on to segment i, down which the costate took these steps."""

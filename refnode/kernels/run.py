@@ -75,7 +75,7 @@ class Run:
                 WORK.get(f"{self.place}y", (tiles, states, width), dtype),
                 WORK.get(f"{self.place}k", (tiles, count, width), dtype),
                 WORK.get(f"{self.place}slots", slots, dtype),
-                np.zeros(self.room + 1, np.int64), np.zeros(self.room + 1), np.zeros(self.room + 1), keep,
+                np.zeros(self.room + 1, np.int64), *np.zeros((3, self.room + 1)), keep,
             )  # fmt: skip
 
         tape: Tape = WORK.record(("tape", self.place, states, count, width, slots, dtype, self.room, keep), make)
@@ -89,7 +89,7 @@ class Run:
         for name in ("y", "k", "slots"):
             held = apart(getattr(tape, name), getattr(new, name))
             getattr(new, name)[:, : held.shape[1]] = held
-        for name in ("base", "s", "s_new"):
+        for name in ("base", "s", "s_new", "err"):
             held = getattr(tape, name)
             getattr(new, name)[: len(held)] = held
         return new

@@ -1,6 +1,7 @@
 """The forward solve of a whole problem on tiles: bounds and maps by the story, segments by `advance`."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -9,11 +10,12 @@ import numpy as np
 from refnode.arrays import Array
 from refnode.dynamics import initial_y
 from refnode.errors import NonFiniteState, StepUnderflow, TooManySteps
-from refnode.forward import Forward, Grid
+from refnode.forward import Forward, Grid, proposal_of
 from refnode.integrate import Statistics, check_finite, uniform_fractions
 from refnode.kernels.advance import advance
 from refnode.kernels.first import first_step
 from refnode.kernels.given import given_steps
+from refnode.kernels.proposed import proposed_steps
 from refnode.kernels.run import Run, from_tiles, to_tiles
 from refnode.kernels.shared_steps import rates
 from refnode.kernels.tape import (
@@ -21,6 +23,7 @@ from refnode.kernels.tape import (
     FULL,
     IN_PLACE,
     KEEP_NOTHING,
+    KEEP_STATES,
     NOWHERE,
     TOO_MANY,
     UNDERFLOW,
@@ -55,7 +58,7 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
     y0 = initial_y(run.problem, run.values)
     check_finite(y0, run.values.t0, None)
     to_tiles(y0, tape.y[:, 0])
-    state = WORK.record(("state",), lambda: State(np.empty(3), np.empty(8, np.int64)))
+    state = WORK.record(("state",), lambda: State(np.empty(3), np.empty(9, np.int64)))
     state.real.fill(0)
     state.whole.fill(0)
     at_bounds, first_steps, wish = [y0], [0], run.solver.first_step
@@ -63,12 +66,14 @@ def solve(run: Run, keep: int, grid: Grid | None = None, for_vjps: bool = True) 
         run.enter(piece)
         if i and run.packed.B.fsal and tape.base[state.whole[0]]:
             tape.base[state.whole[0]] += 1  # the last stage belongs to the segment before
-        tape, wish = solve_segment(run, tape, state, piece, i, wish, grid)
+        tape, wish = solve_segment(run, tape, state, piece, i, wish, grid, proposal_of(run.problem, run.solver, i))
         first_steps.append(int(state.whole[0]))
         at_bounds.append(from_tiles(tape.y[:, 0 if keep == KEEP_NOTHING else first_steps[-1]], batch))
+    chosen = run.solver.adaptive and grid is None
     fractions = tuple(np.concatenate([[0.0], tape.s_new[a:b]]) for a, b in pairwise(first_steps))
+    errors = tuple(tape.err[a:b].copy() for a, b in pairwise(first_steps)) if chosen else ()
     counts = Statistics(int(state.whole[5]), np.array(state.whole[3]), np.array(state.whole[4]))
-    return Solved(tape, first_steps, Forward(at_bounds, Grid(fractions), [], counts))
+    return Solved(tape, first_steps, Forward(at_bounds, Grid(fractions, errors), [], counts))
 
 
 def steps_known(run: Run, grid: Grid | None) -> int:
@@ -81,13 +86,19 @@ def steps_known(run: Run, grid: Grid | None) -> int:
 
 
 def solve_segment(
-    run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None = None
-) -> tuple[Tape, float]:
+    run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None = None,
+    proposal: Sequence[float] = (),
+) -> tuple[Tape, float]:  # fmt: skip
     """Segment i; the tape, which may have grown, and the controller's wish for the next step in units of t."""
     P = run.packed
-    control, fractions = begin_segment(run, tape, state, piece, i, wish, grid)
-    alone = not (control.adaptive or P.kind.by_stage or tape.keep == KEEP_NOTHING)  # tiles need not meet at each step
-    forward, word = given_steps if alone else advance, FULL
+    control, fractions = begin_segment(run, tape, state, piece, i, wish, grid, proposal)
+    if P.kind.by_stage or tape.keep == KEEP_NOTHING or (control.adaptive and tape.keep == KEEP_STATES):
+        forward = advance
+    elif control.adaptive:
+        forward = proposed_steps if proposal else advance
+    else:
+        forward = given_steps
+    word = FULL
     while word == FULL:
         with launch(run.loop):
             word = forward(
@@ -101,15 +112,18 @@ def solve_segment(
 
 
 def begin_segment(
-    run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None = None
-) -> tuple[Control, Array]:
-    """The controller and the given fractions for segment i, with the state before its first step."""
+    run: Run, tape: Tape, state: State, piece: Piece, i: int, wish: float | None, grid: Grid | None = None,
+    proposal: Sequence[float] = (),
+) -> tuple[Control, Array]:  # fmt: skip
+    """The controller and the given or proposed fractions for segment i, with the state before its first step."""
     control, fractions, longest = run.packed.control, np.zeros(1), run.lengths[i]
     state.real[:] = 0.0, 0.0, 1.0
-    state.whole[1], state.whole[6], state.whole[7] = 1, NOWHERE, 0
+    state.whole[1], state.whole[6], state.whole[7], state.whole[8] = 1, NOWHERE, 0, bool(proposal)
     if grid is not None or not run.solver.adaptive:
         control = replace(control, adaptive=0)
         fractions = grid.fractions[i] if grid is not None else _uniform(run, i)
+    elif proposal:
+        fractions, state.real[1] = np.array(proposal), proposal[1]
     elif wish is not None and wish > 0 and longest:
         state.real[1] = wish / longest
     else:

@@ -102,7 +102,7 @@ class Tape(Record):
     slots   (tiles, stages, T slot), what the stages left for their vjps
     base    (steps + 1,), where a step's stages begin; 0 unless stages are kept
     s       (steps + 1,), the fraction of the segment at which a step begins
-    s_new   (steps + 1,), and that at which it ends
+    s_new   (steps + 1,), and that at which it ends;  err   the norm of its estimated error, where steps are adaptive
     keep    KEEP_NOTHING, KEEP_STATES or KEEP_STAGES
     """
 
@@ -112,6 +112,7 @@ class Tape(Record):
     base: np.ndarray
     s: np.ndarray
     s_new: np.ndarray
+    err: np.ndarray
     keep: int
 
 
@@ -154,4 +155,5 @@ class State(Record):
     """Where `advance` stands, in two small arrays, so that it can be left and entered again."""
 
     real: np.ndarray  # s, ds, err_previous
-    whole: np.ndarray  # n, grow, attempts, accepted, rejected, nfe, where k_0 of step n is, steps of this segment
+    whole: np.ndarray  # n, grow, attempts, accepted, rejected, nfe, where k_0 of step n is, steps of this segment,
+    #                    whether a proposal is followed
