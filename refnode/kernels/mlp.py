@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from refnode.field import MLP
-from refnode.kernels.activations import ACT_NUMBERS, SIN, apply_act, times_slope
+from refnode.kernels.activations import ACT_NUMBERS, SIN, TANH, apply_act, times_slope
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.fill import zero
 from refnode.kernels.products import add_product, add_products, add_row_sums, products
 from refnode.kernels.records import Record
+from refnode.kernels.sloped import sloped_products, whole_vectors
 from refnode.kernels.transpose import transpose
 from refnode.kernels.user import user_forward, user_state_vjp, user_weights
 
@@ -154,6 +155,9 @@ def mlp_vjp(net, theta, transposed, t, m, slot, layers, g_h, g_t):
             time_vjp(theta, net.weights[k] + i * o, o, g_t, layers, source, m)
         target, t0 = (layers, cotangents_of(net, k - 1, m)) if k > 0 else (g_h, 0)
         W = net.weights[k]
+        if k > 0 and net.act == TANH and i % whole_vectors(layers) == 0:
+            sloped_products(target, t0, layers, source, transposed, W, slot, h0, m, i, o)
+            continue
         products(target, t0, i, target, t0, -1, layers, source, o, 1, transposed, W, i, m, i, o, 1, 0, 0)
         if k > 0:
             u, h = target[t0 : t0 + m * i], slot[h0 : h0 + m * i]
