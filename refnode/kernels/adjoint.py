@@ -25,7 +25,8 @@ class Cotangents(Record):
     depth    of still, and of A, (1 + m, p), if theta is by stage; then also, for the stages but FSAL's:
     u        of u (blocks of theta, stages);  totals, moving   room for theta's and dtheta/du (blocks, stages COLUMNS)
     psi      1, psi_1, .., psi_m (stages, 1 + m) and slope (stages, m) in theta's precision
-    layers   of the layers' outputs of some stages (tiles, stages, rows cotangent_size), at depths (tiles, stages, T)
+    layers   of the layers' outputs of some stages (places, stages, rows cotangent_size), at depths (places, stages, T):
+             a tile's are in place tile % places
     spare    for `rate_vjp` (tiles, ..);  transposed   as many as there are theta (tiles or copies stages or 1, p)
     """
 
@@ -98,8 +99,8 @@ def evaluate_vjp(F, V, kind, scratch, C, tile, m, i, block, slot, k, g_y, g_x):
 
     The layers' are left in C.layers[block]; those of theta, where it is each row's own, are gathered at once.
     """
-    depths, g_k, g_t, layers = C.depths[tile, block], C.k[tile], C.times[tile, 3], C.layers[tile, block]
-    spare = C.spare[tile]
+    g_k, g_t, spare, room = C.k[tile], C.times[tile, 3], C.spare[tile], tile % C.layers.shape[0]
+    depths, layers = C.depths[room, block], C.layers[room, block]
     if not kind.by_row:
         which = i * kind.by_stage
         row = copy_of(scratch, which, scratch.t.shape[0] - 1 - tile)  # the last tile is the first task
@@ -156,7 +157,7 @@ def step_back(F, V, B, kind, scratch, C, tile, m, block, slots, k, g_x):
             zero(g_y[:size])
             continue
         stage_cotangent(B, i, g, C.stages[tile], h, k[i], size, g_h, C.k[tile])
-        set_times(scratch.rows, tile, B.c[i], m, C.depths[tile, block + i])
+        set_times(scratch.rows, tile, B.c[i], m, C.depths[tile % C.depths.shape[0], block + i])
         evaluate_vjp(F.rates, V, kind, scratch, C, tile, m, i, block + i, slots[i], k[i], g_y, g_x)
         stage_time_vjp(B.c[i], m, times)
     for r in range(m):

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from refnode.arrays import Array
-from refnode.forward import Grid
+from refnode.dynamics import initial_y
+from refnode.forward import Forward, Grid, proposal_of
 from refnode.gradients.discrete_adjoint import Store, binomial, check_store, snapshots_in
 from refnode.gradients.result import GradientResult, gradient_result
+from refnode.integrate import Statistics, check_finite
 from refnode.kernels.adjoint import Cotangents
 from refnode.kernels.advance import advance
 from refnode.kernels.backward import Backward
@@ -17,7 +19,7 @@ from refnode.kernels.own_solve import OwnSolved, solve_own
 from refnode.kernels.own_sweep import own_back
 from refnode.kernels.pack import cotangent_numbers
 from refnode.kernels.run import Run, from_tiles, pool_edges, run_of, to_tiles
-from refnode.kernels.solve import Solved, solve
+from refnode.kernels.solve import Solved, fixed_fractions, solve
 from refnode.kernels.sweep import gather, sweep
 from refnode.kernels.tape import (
     KEEP_NOTHING,
@@ -28,7 +30,8 @@ from refnode.kernels.tape import (
     Tape,
 )
 from refnode.kernels.theta import COLUMNS
-from refnode.kernels.threads import launch
+from refnode.kernels.threads import launch, workers
+from refnode.kernels.through import terminal_of, through
 from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
 from refnode.solver import Solver
@@ -73,8 +76,11 @@ def discrete_adjoint(
     check_store(store, memory_bytes)
     values = problem.resolved
     run = run_of(problem, values, solver, dtype)
+    known = by_known_steps(run, grid) if store == "stages" else None
     if solver.steps == "own":
         back = by_own_steps(run, solve_own(run, grid))
+    elif known is not None:
+        back = known
     else:
         solved = solve(run, KEEP[store], grid)
         back = by_snapshots(run, solved, memory_bytes) if store == "binomial" else by_tape(run, solved)
@@ -83,6 +89,54 @@ def discrete_adjoint(
         problem, values, back.forward, grads, method="discrete", solver=solver,
         nfe_backward=back.evaluations, peak_bytes=back.held, adj_t0=adj_t0,
     )  # fmt: skip
+
+
+def by_known_steps(run: Run, grid: Grid | None) -> Backward | None:
+    """Both passes, tile by tile, where the steps of the only segment are known; None where they are not, or not good.
+
+    What comes instead starts anew; what it throws away is not counted.
+    """
+    problem, P, batch = run.problem, run.packed, run.problem.batch
+    fractions, adaptive = known_fractions(run, grid)
+    if len(run.pieces) != 1 or P.kind.by_stage or P.kind.by_row or not 1 < len(fractions) <= P.control.max_steps:
+        return None
+    L = terminal_of(problem, run.values, run.tiles)
+    if L is None:
+        return None
+    N, control, places = len(fractions) - 1, replace(P.control, adaptive=adaptive), min(run.tiles, workers())
+    tape = replace(run, tiles=places, room=N, place="through ").tape(KEEP_STAGES)
+    C = cotangents(run, N, places)
+    y0, ends = (WORK.get(name, C.g.shape, run.dtype) for name in ("y0", "ends"))
+    errors = WORK.get("errors", (N if adaptive else 1, *run.scratch.errors.shape), np.float64)
+    at_t0 = initial_y(problem, run.values)
+    check_finite(at_t0, run.values.t0, None)
+    to_tiles(at_t0, y0)
+    run.enter(run.pieces[0])
+    g_still, g_A, useful = np.zeros(P.V.A.shape[1]), np.zeros(P.V.A.shape), P.B.c.size - P.B.fsal
+    with launch(run.loop):
+        good = through(
+            run.loop, P.F, P.V, P.B, P.kind, control, run.pieces[0], tape, run.scratch, C, L, g_still, g_A, P.x, batch,
+            fractions, y0, ends, errors,
+        )  # fmt: skip
+    if not good:
+        return None
+    steps = Grid((fractions,), (tape.err[:N].copy(),) if adaptive else ())
+    counts = Statistics(N * useful + P.B.fsal, np.array(N), np.array(0))
+    back = Backward(run, Forward([at_t0, from_tiles(ends, batch)], steps, [], counts))
+    back.jump(1)
+    back.g, back.g_still, back.g_A, back.evaluations = from_tiles(C.g, batch), g_still, g_A, N * useful
+    back.take(0, C, np.zeros(4))
+    back.held = tape.y.nbytes + tape.k.nbytes + tape.slots.nbytes
+    return back
+
+
+def known_fractions(run: Run, grid: Grid | None) -> tuple[Array, int]:
+    """The steps of the first segment (N + 1,), or none, and whether they are to be judged."""
+    if grid is not None:
+        return grid.fractions[0] if grid.fractions[0].ndim == 1 else np.zeros(0), 0
+    if run.solver.adaptive:
+        return np.array(proposal_of(run.problem, run.solver, 0)), 1
+    return fixed_fractions(run, 0), 0
 
 
 def by_tape(run: Run, solved: Solved) -> Backward:
@@ -186,8 +240,8 @@ def by_own_steps(run: Run, solved: OwnSolved) -> Backward:
     return back
 
 
-def cotangents(run: Run, steps: int) -> Cotangents:
-    """Room for a sweep over a tape of so many steps."""
+def cotangents(run: Run, steps: int, places: int | None = None) -> Cotangents:
+    """Room for a sweep over a tape of so many steps, of one tile after the other in so many places, if not of all."""
     P, tiles, dtype, batch, rows = run.packed, run.tiles, run.dtype, run.problem.batch, run.rows
     F, stages, width = P.F.rates, P.B.c.size, run.tile * P.F.w
     blocks, thetas, m, own = stages, len(run.scratch.psi), len(P.V.A), P.kind.by_row
@@ -197,7 +251,8 @@ def cotangents(run: Run, steps: int) -> Cotangents:
     layers, spare = rows * cotangent_numbers(F.net), run.tile * (F.d + int(F.net.widths[0]))
     useful, columns = (stages - P.B.fsal, -(-size // COLUMNS)) if P.kind.by_stage else (0, 0)
     turned = own_tiles or len(run.scratch.theta)
-    sizes = tiles, width, stages, batch, controls, thetas, turned, own_tiles, size, m, blocks, layers, spare, useful
+    places = places or tiles
+    sizes = tiles, places, width, stages, batch, controls, thetas, turned, own_tiles, size, m, blocks, layers, spare, useful
 
     def room(name: str, *shape: int) -> Array:
         return WORK.get(f"cotangents {name}", shape, dtype)
@@ -210,7 +265,7 @@ def cotangents(run: Run, steps: int) -> Cotangents:
             room("depth", useful and 1 + m, size), np.zeros((columns, useful), dtype),
             *np.zeros((2, columns, useful * COLUMNS), dtype), np.zeros((useful, 1 + m), dtype),
             np.zeros((useful, m), dtype),
-            room("layers", tiles, blocks, layers), room("depths", tiles, blocks, run.tile), room("spare", tiles, spare),
+            room("layers", places, blocks, layers), room("depths", places, blocks, run.tile), room("spare", tiles, spare),
             room("transposed", turned, size),
         )  # fmt: skip
 

@@ -17,6 +17,12 @@ def state_at(tape, n):
     return 0 if tape.keep == KEEP_NOTHING else n
 
 
+@inline
+def place_of(tape, tile):
+    """Where a tape has a tile: one of fewer places than tiles serves several, one after the other."""
+    return tile % tape.y.shape[0]
+
+
 @kernel
 def set_psi(V, B, piece, scratch, s, s_new, first, last):
     """psi and its slopes at stages first .. last - 1 of a step that all samples share, as the first sample has it."""
@@ -68,8 +74,9 @@ def tile_step(F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_ne
     m, base, at = rows_of(scratch, tile, batch), tape.base[n], state_at(tape, n)
     x_tile = x[first_of(scratch, tile) * F.controls :]
     share_step(piece, scratch.rows, tile, m, s, s_new)
-    y, y_new, k = tape.y[tile, at], tape.y[tile, at + 1], tape.k[tile, base:]
-    slots = tape.slots[tile, min(base, tape.slots.shape[1] - 1) :]
+    place = place_of(tape, tile)
+    y, y_new, k = tape.y[place, at], tape.y[place, at + 1], tape.k[place, base:]
+    slots = tape.slots[place, min(base, tape.slots.shape[1] - 1) :]
     runge_kutta(F, V, B, kind, scratch, tile, m, first, y, y_new, x_tile, slots, k)
     set_errors(B, control, scratch, tile, m, F.w, y, y_new, k)
 

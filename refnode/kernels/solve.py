@@ -121,7 +121,7 @@ def begin_segment(
     state.whole[1], state.whole[6], state.whole[7], state.whole[8] = 1, NOWHERE, 0, bool(proposal)
     if grid is not None or not run.solver.adaptive:
         control = replace(control, adaptive=0)
-        fractions = grid.fractions[i] if grid is not None else _uniform(run, i)
+        fractions = grid.fractions[i] if grid is not None else fixed_fractions(run, i)
     elif proposal:
         fractions, state.real[1] = np.array(proposal), proposal[1]
     elif wish is not None and wish > 0 and longest:
@@ -136,7 +136,8 @@ def wish_of(run: Run, state: State, i: int) -> float:
     return float(state.real[1]) * run.lengths[i]
 
 
-def _uniform(run: Run, i: int) -> Array:
+def fixed_fractions(run: Run, i: int) -> Array:
+    """The steps of segment i, if their number is given."""
     span = segments(run.problem, run.values)[i]
     return uniform_fractions(span, run.values.T - run.values.t0, run.solver.n_steps or 1)
 

@@ -6,7 +6,7 @@ from refnode.kernels.compiled import kernel
 from refnode.kernels.fill import copy, zero
 from refnode.kernels.mlp import mlp_weights_vjp, transpose_weights
 from refnode.kernels.products import add_product
-from refnode.kernels.shared_steps import make_copy, set_psi
+from refnode.kernels.shared_steps import make_copy, place_of, set_psi
 from refnode.kernels.steps import first_of, rows_of, runge_kutta, share_step
 from refnode.kernels.systems import copies_of
 from refnode.kernels.tape import KEEP_STAGES
@@ -15,12 +15,17 @@ from refnode.kernels.theta import COLUMNS, theta_vjp, u_vjp
 
 @kernel
 def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, task):
-    """Steps last - 1 .. first of one tile; their stages are run again unless they were kept.
+    """Steps last - 1 .. first of one tile. The last comes first: what the forward solve wrote last is in the cache."""
+    steps_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, scratch.t.shape[0] - 1 - task)
 
-    The last tile comes first: what the forward solve wrote last is still in the cache.
+
+@kernel
+def steps_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tile):
+    """The same of a tile by its number; its stages are run again unless they were kept.
+
     The layers' cotangents of as many stages as C.layers has room for go into one product with what the tape holds.
     """
-    tile = tape.y.shape[0] - 1 - task
+    place, room_of = place_of(tape, tile), tile % C.layers.shape[0]
     m, useful = rows_of(scratch, tile, batch), B.c.size - B.fsal
     sample = first_of(scratch, tile)
     x_tile, g_x = x[sample * F.controls :], C.x[sample * F.controls :]
@@ -28,9 +33,9 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tas
     for n in range(last - 1, first - 1, -1):
         base = tape.base[n]
         share_step(piece, scratch.rows, tile, m, tape.s[n], tape.s_new[n])
-        k, slots = tape.k[tile, base:], tape.slots[tile, base:]
+        k, slots = tape.k[place, base:], tape.slots[place, base:]
         if tape.keep != KEEP_STAGES:
-            y = tape.y[tile, n]
+            y = tape.y[place, n]
             runge_kutta(F, V, B, kind, scratch, tile, m, 0, y, scratch.y_new[tile], x_tile, slots, k)
         if kind.by_stage:
             for i in range(useful):
@@ -43,11 +48,11 @@ def tile_back(F, V, B, kind, piece, tape, scratch, C, x, batch, first, last, tas
         if kind.by_stage:
             for i in range(useful):
                 g_theta, at = C.theta[tile, i], block + i
-                layers, depths = C.layers[tile, at:], C.depths[tile, at:]
+                layers, depths = C.layers[room_of, at:], C.depths[room_of, at:]
                 mlp_weights_vjp(F.rates.net, scratch.theta[i], m, 1, slots[i:], layers, depths, g_theta)
             used = 0
         elif not kind.by_row and (used + useful > room or n == first or tape.keep != KEEP_STAGES):
-            layers, depths = C.layers[tile, block:], C.depths[tile, block:]
+            layers, depths = C.layers[room_of, block:], C.depths[room_of, block:]
             mlp_weights_vjp(F.rates.net, scratch.theta[0], m, used, slots, layers, depths, C.theta[tile, 0])
             used = 0
         elif kind.by_row:
