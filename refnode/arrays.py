@@ -11,6 +11,7 @@ from refnode.errors import InvalidArgument, describe
 
 Array = NDArray[Any]  # float64, or complex128 under the complex step
 Shapes = Mapping[str, tuple[int, ...]]
+FLOAT64 = np.dtype(np.float64)
 
 
 def float64(name: str, value: object, shape: tuple[int | None, ...] | None = None) -> Array:
@@ -27,10 +28,10 @@ def float64(name: str, value: object, shape: tuple[int | None, ...] | None = Non
     InvalidArgument    for float32, complex and other dtypes (their digits are not float64's), for NaN or
                        infinity, for masked entries, and for a wrong shape
     """
-    a = rectangular(name, value)
-    if a.dtype.kind not in "iu" and a.dtype != np.float64:
+    a = value if type(value) is np.ndarray else rectangular(name, value)
+    if a.dtype != FLOAT64 and a.dtype.kind not in "iu":
         raise InvalidArgument(name, f"dtype {a.dtype}", "float64 (refnode's problems are exact float64)")
-    if shape is not None and not _fits(a.shape, shape):
+    if shape not in (None, a.shape) and not _fits(a.shape, shape):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise InvalidArgument(name, f"shape {a.shape}", f"of shape {wanted}")
     out = np.array(a, dtype=np.float64)

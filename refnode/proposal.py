@@ -59,6 +59,6 @@ def proposed(fractions: Array, errors: Array, solver: Solver) -> Array:
     least = controller.safety / controller.max_factor  # no step grows more than the controller would let it
     work = np.append(0.0, np.cumsum(np.maximum(errors ** (1 / q), least)))
     count = max(1, int(np.ceil(work[-1] / controller.safety - LANDED)))
-    grid = np.interp(np.linspace(0, work[-1], count + 1), work, fractions)
-    grid[0], grid[-1] = 0.0, 1.0
+    grid = np.interp(np.arange(count + 1) * (work[-1] / count), work, fractions)
+    grid[-1] = 1.0
     return grid

@@ -68,10 +68,9 @@ def layout(problem: "Problem") -> Layout:
     ------
     InvalidArgument    if samples pass the bounds in different orders, or an observation stands on a jump of theta(t)
     """
-    values, depth = problem.resolved, problem.model.depth
-    u = with_edges(depth, values.edges)
-    t0, T = values.t0, values.T
-    found = [(Bound("t_obs", k), np.asarray(t)) for k, t in enumerate(values.t_obs)]
+    (t0, T), depth, observed = problem.span, problem.model.depth, problem.loss.observations  # type: ignore[misc]
+    u = with_edges(depth, problem.params.get("edges"))
+    found = [(Bound("t_obs", k), np.asarray(t)) for k, t in enumerate(observed.times)] if observed else []
     cells = [0]
     if len(u):
         sign = _direction(t0, T)

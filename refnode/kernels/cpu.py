@@ -103,8 +103,11 @@ def by_known_steps(run: Run, grid: Grid | None) -> Backward | None:
     L = terminal_of(problem, run.values, run.tiles)
     if L is None:
         return None
-    N, control, places = len(fractions) - 1, replace(P.control, adaptive=adaptive), min(run.tiles, workers())
-    tape = replace(run, tiles=places, room=N, place="through ").tape(KEEP_STAGES)
+    control = P.control if P.control.adaptive == adaptive else replace(P.control, adaptive=adaptive)
+    N, places = len(fractions) - 1, min(run.tiles, workers())
+    room, run.room = run.room, N
+    tape = run.tape(KEEP_STAGES, places=places)
+    run.room = room
     C = cotangents(run, N, places)
     y0, ends = (WORK.get(name, C.g.shape, run.dtype) for name in ("y0", "ends"))
     errors = WORK.get("errors", (N if adaptive else 1, *run.scratch.errors.shape), np.float64)

@@ -62,9 +62,13 @@ class Run:
         """Which loop goes over the tiles: the calling thread's, or that of all threads."""
         return together() if self.tiles > 1 else ALONE
 
-    def tape(self, keep: int, for_vjps: bool = True) -> Tape:
-        """A tape with the room there is, with slots for vjps or one. Its large arrays are the thread's workspace."""
-        width, stages, tiles, dtype = self.tile * self.packed.F.w, self.packed.B.c.size, self.tiles, self.dtype
+    def tape(self, keep: int, for_vjps: bool = True, places: int | None = None) -> Tape:
+        """A tape with the room there is, with slots for vjps or one. Its large arrays are the thread's workspace.
+
+        Tiles that go one after the other share places.
+        """
+        width, stages, dtype = self.tile * self.packed.F.w, self.packed.B.c.size, self.dtype
+        tiles = places or self.tiles
         states, count = (2 if keep == KEEP_NOTHING else self.room + 1), stages
         if keep == KEEP_STAGES:
             count *= self.room + 1

@@ -6,6 +6,7 @@ are proposed are judged afterwards; where one is rejected, all is thrown away.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from refnode.kernels.records import Record
 from refnode.kernels.shared_steps import batch_error, tile_step
 from refnode.kernels.steps import first_of, rows_of
 from refnode.kernels.sweep import gather, steps_back
+from refnode.kernels.workspace import WORK
 from refnode.loss import LinearFunctional, SquaredError
 from refnode.maps import Identity, Network
 from refnode.problem import Problem
@@ -46,20 +48,24 @@ class Terminal(Record):
 
 def terminal_of(problem: Problem, values: Values, tiles: int) -> Terminal | None:
     """The loss of a problem, if it is a terminal one whose cotangent is compiled, or none but along the path."""
-    loss, h_y, d, batch = problem.loss, problem.model.h_y, problem.model.state_width, problem.batch
+    loss, d, batch = problem.loss, problem.model.state_width, problem.batch
+    h_y: Any = problem.model.h_y
     affine = type(h_y) is Network and h_y.mlp.depth == 1 and not h_y.mlp.skip
     if loss.observations is not None or type(loss.terminal) not in KINDS or not (affine or type(h_y) is Identity):
         return None
-    kind, k, W, b = KINDS[type(loss.terminal)], d, np.zeros((0, 0)), np.zeros(0)
+    term, k = loss.terminal, h_y.width(d) if loss.terminal is not None else 0
+    kind, factor = KINDS[type(term)], 0.0 if term is None else loss.scale * term.factor(batch)
+    key = "terminal", kind, affine, factor, loss.scale, d, k, batch, tiles
+    L: Terminal = WORK.record(key, lambda: Terminal(
+        kind, int(affine), factor, loss.scale, np.empty((d, k)), np.zeros(k), np.empty((batch, k)), np.empty((tiles, k))
+    ))  # fmt: skip
+    if term is None:
+        return L
+    L.data[:] = term.target if kind == SQUARED else term.c
     if affine:
-        k = h_y.mlp.width_out  # type: ignore[attr-defined]
-        W, b = values.w_y[: d * k].reshape(d, k).copy(), np.resize(values.w_y[d * k :], k)
-    if loss.terminal is None:
-        return Terminal(kind, int(affine), 0.0, loss.scale, W, b, np.zeros((batch, 0)), np.zeros((tiles, 0)))
-    data = np.zeros((batch, k))
-    data[:] = loss.terminal.target if kind == SQUARED else loss.terminal.c  # type: ignore[attr-defined]
-    factor = loss.scale * loss.terminal.factor(batch)
-    return Terminal(kind, int(affine), factor, loss.scale, W, b, data, np.zeros((tiles, k)))
+        L.W[:] = values.w_y[: d * k].reshape(d, k)
+        L.b[:] = values.w_y[d * k :] if h_y.mlp.bias else 0.0
+    return L
 
 
 @kernel
