@@ -5,7 +5,8 @@
 Tasks A to D of benchmarks/tasks.py and a step of A2's training, on one thread. Beside the whole stands what its pieces
 take alone, again and again on numbers that stay in the cache, as often as the task's steps need them: the products of
 hidden layers and their weights' gradient and the activations, of which A3's bound consists; products of the thin layers
-that lead in and out; sums for the biases; and memory as large as the tape, written once and read once. Two pieces are
+that lead in and out; sums for the biases; and memory as large as the tape, written and read once, or, where tiles take
+known steps one after the other, once for each tile. Two pieces are
 solves themselves: what depends on no width is what a network with hidden layers of one neuron takes for as many stages;
 and what a call takes once, most of it Python, is a call with one such network, one sample and one step. A forward solve
 keeps no tape; what a gradient takes beside it, the tape too, is called backward. D's gradient runs its stages again; it
@@ -25,7 +26,8 @@ from benchmarks.children import ask
 from benchmarks.of_refnode import end
 from benchmarks.script import Data, main
 from benchmarks.tasks import Task
-from refnode.kernels.products import add_row_sums, products
+from refnode.kernels.products import products
+from refnode.kernels.row_sums import add_row_sums
 from refnode.kernels.tape import tile_of
 from refnode.kernels.workspace import aligned
 
@@ -55,22 +57,29 @@ def problem_of(task: Task) -> rn.Problem:
     """A task's problem; that of a training step from half-way of A2's training."""
     if task.name != TRAINING:
         return tasks.of(task)
-    learner = a2_training.Refnode(a2_training.beginning(), task.dtype, "discrete")
+    learner = a2_training.Refnode(a2_training.beginning(), task.dtype, ("discrete", False))
     for k in range(a2_training.STEPS // 2):
         learner.step(*a2_training.data(k))
     return learner.at(*a2_training.data(a2_training.STEPS // 2))
 
 
+def solver_of(task: Task, problem: rn.Problem) -> rn.Solver:
+    """A task's solver; of training that which a gradient of the problem hands on."""
+    if task.name != TRAINING:
+        return task.solver
+    return rn.hand_on(rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=task.dtype))
+
+
 def on(at: int, short: bool) -> dict[str, Any]:
     """Microseconds of a task's pieces and of the whole, forwards and backwards."""
     task = chosen(short)[at]
-    least, wide = 0.001 if short else 0.05, problem_of(task)
-    tile, width = min(task.batch, tile_of(task.batch)), wide.model.field.widths[1]
+    least, problem = 0.001 if short else 0.05, problem_of(task)
+    tile, width = min(task.batch, tile_of(task.batch)), problem.model.field.widths[1]
     alone = pieces(np.dtype(task.dtype).type, tile, width, least)
-    stages, vjps, tape = counts(wide, task, tile)
-    narrow, one = one_neuron(wide, task.batch), (one_neuron(wide, 1), rn.Solver("rk4", n_steps=1))
-    once, whole, bare = (taken(*call, task.dtype, least) for call in (one, (wide, task.solver), (narrow, task.solver)))
-    of_narrow = counts(narrow, task, tile)
+    narrow, one = one_neuron(problem, task.batch), (one_neuron(problem, 1), rn.Solver("rk4", n_steps=1))
+    calls = (problem, solver_of(task, problem)), (narrow, solver_of(task, narrow))
+    (stages, vjps, tape), of_narrow = (counts(*call, task, tile) for call in calls)
+    once, whole, bare = (taken(*call, task.dtype, least) for call in (one, *calls))
     forward, backward = ((bare[k] - once[k]) / of_narrow[k] for k in (0, 1))
     into, out = alone["back into"] + alone["weights into"], alone["back out of"] + alone["weights out of"]
     found = {"title": task.title, "forward": {
@@ -82,18 +91,19 @@ def on(at: int, short: bool) -> dict[str, Any]:
         found["backward"] = {
             "products of hidden layers": vjps * alone["hidden"], "their weights' gradient": vjps * alone["weights"],
             "activations": 2 * vjps * alone["slope"], "thin layers": vjps * (into + out),
-            "biases": 2 * vjps * alone["bias"], "the tape, written and read": there_and_back(tape, least),
+            "biases": 2 * vjps * alone["bias"], "the tape, written and read": there_and_back(*tape, least),
             "whatever the width": vjps * backward, "once in a call": once[1], "all": whole[1],
         }  # fmt: skip
     return found
 
 
-def counts(problem: rn.Problem, task: Task, tile: int) -> tuple[float, float, int]:
-    """Stages of tiles that a task's steps evaluate, and vjps of them; bytes of the tape."""
+def counts(problem: rn.Problem, solver: rn.Solver, task: Task, tile: int) -> tuple[float, float, tuple[int, int]]:
+    """Stages of tiles that a task's steps evaluate, and vjps of them; bytes of the tape, and how often it is used."""
     dtype: Any = task.dtype
-    stats = rn.gradient(problem, "discrete", task.solver, backend="cpu", dtype=dtype).stats
-    evaluations, vjps = evaluated(problem, task.solver, stats)
-    return evaluations / tile, vjps / tile, stats.peak_bytes
+    stats = rn.gradient(problem, "discrete", solver, backend="cpu", dtype=dtype).stats
+    evaluations, vjps = evaluated(problem, solver, stats)
+    known = solver.n_steps is not None or solver.proposal is not None
+    return evaluations / tile, vjps / tile, (stats.peak_bytes, -(-task.batch // tile) if known else 1)
 
 
 def one_neuron(wide: rn.Problem, batch: int) -> rn.Problem:
@@ -103,8 +113,8 @@ def one_neuron(wide: rn.Problem, batch: int) -> rn.Problem:
     return rn.Problem(model, params, wide.x[:batch], rn.Loss(rn.SquaredError(np.zeros(2), weight=0.5)))
 
 
-def there_and_back(size: int, least: float) -> float:
-    """Microseconds to write so many bytes and to read them again."""
+def there_and_back(size: int, times: int, least: float) -> float:
+    """Microseconds to write so many bytes and to read them again, so many times."""
     held = np.zeros(max(1, size // 8))
 
     def write(count: int) -> None:
@@ -115,7 +125,7 @@ def there_and_back(size: int, least: float) -> float:
         for _ in range(count):
             held.sum()
 
-    return 1e6 * (seconds(write, 5, least) + seconds(read, 5, least))
+    return 1e6 * times * (seconds(write, 5, least) + seconds(read, 5, least))
 
 
 def taken(problem: rn.Problem, solver: rn.Solver, dtype: Any, least: float) -> tuple[float, float]:

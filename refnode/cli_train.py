@@ -26,6 +26,7 @@ from refnode.train.loop import Run
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), help="Steps in all.  [default: the experiment's]")
 @click.option("--backend", type=click.Choice(["auto", "numpy", "cpu"]), default="auto", show_default=True)
+@click.option("--hand-on", is_flag=True, help="Hand accepted steps on from batch to batch: fewer evaluations.")
 @click.option("--out", metavar="DIR",
               help="Folder for checkpoint.json, model.json, weights.npz and result.json; made if new.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out, bit for bit.")

@@ -87,7 +87,9 @@ def solve_forward(problem: Problem, values: Values, solver: Solver, keep: Keep =
     statistics = Statistics()
     y = initial_y(problem, values)
     check_finite(y, values.t0, None)
-    at_bounds, ends, errors, kept = [y], [], [], []
+    at_bounds, kept = [y], []
+    ends: list[list[Array]] = []
+    errors: list[list[Array | None]] = []
     for i, span in enumerate(segments(problem, values)):
         rhs = right_hand_side(dynamics_of(problem, i), values)
         ends.append([np.zeros(len(y) if solver.steps == "own" else ())])

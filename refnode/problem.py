@@ -48,8 +48,8 @@ class Problem:
         self._check()
         probe(self)
 
-    def _check(self) -> None:
-        """Everything but what the functions return."""
+    def _check(self, other: "Problem | None" = None) -> None:
+        """Everything but what the functions return; what is that of another problem, its model and span, not again."""
         if not isinstance(self.model, Model):
             raise InvalidArgument("model", self.model, "a Model, such as rn.NeuralODE(rn.MLP(2, 8, 2))")
         if not isinstance(self.loss, Loss):
@@ -57,9 +57,11 @@ class Problem:
         object.__setattr__(self, "x", float64("x", self.x, (None, None)))
         if 0 in self.x.shape:
             raise InvalidArgument("x", f"shape {self.x.shape}", "of shape (b, n) with b, n >= 1")
-        self.model.check_widths(self.x.shape[1])
+        if other is None or other.x.shape[1] != self.x.shape[1]:
+            self.model.check_widths(self.x.shape[1])
         object.__setattr__(self, "params", self._checked_params())
-        object.__setattr__(self, "span", self._checked_span())
+        if other is None or self.model.adaptive or any(end.ndim and len(end) != self.batch for end in other.span or ()):
+            object.__setattr__(self, "span", self._checked_span())
         self._check_depth()
         self._check_loss()
         self.layout  # noqa: B018  raises for bounds that do not make sense
@@ -188,7 +190,7 @@ class Problem:
         span = (self.span[0], None) if self.model.adaptive else self.span  # type: ignore[index]
         for name, value in (("model", self.model), ("params", params), ("x", x), ("loss", loss), ("span", span)):
             object.__setattr__(other, name, value)
-        other._check()
+        other._check(self)
         if loss.kinds != self.loss.kinds:
             probe(other)
         return other

@@ -65,6 +65,7 @@ def _of_solver(solver: Solver) -> dict[str, Any]:
         "controller": {k: v if k == "kind" else encode(v) for k, v in asdict(controller).items()},
         "first_step": _of_optional(solver.first_step),
         "max_steps": solver.max_steps,
+        "proposal": None if solver.proposal is None else [encode(np.array(s)) for s in solver.proposal],
     }
 
 
@@ -79,5 +80,7 @@ def _of_stats(stats: Stats) -> dict[str, Any]:
         "accepted": np.asarray(stats.accepted).tolist(),
         "rejected": np.asarray(stats.rejected).tolist(),
         "grid": encode(stats.grid),
+        "fractions": [encode(s) for s in stats.fractions],
+        "errors": [encode(err) for err in stats.errors],
         "peak_bytes": int(stats.peak_bytes),
     }

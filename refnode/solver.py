@@ -1,13 +1,14 @@
 """Solver: the numerics of a solve as one frozen value."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from refnode.arrays import count, one_of, positive
 from refnode.errors import InvalidArgument, describe
 from refnode.tableau import TABLEAUX, Tableau
 
+Proposal = tuple[tuple[float, ...], ...]
 Method = Literal["euler", "midpoint", "heun", "rk4", "rk4_38", "bosh3", "dopri5", "tsit5", "dop853"]
 
 
@@ -68,7 +69,7 @@ class Solver:
     controller: Controller = Controller()
     first_step: float | None = None
     max_steps: int = 100_000
-    proposal: tuple[tuple[float, ...], ...] | None = None
+    proposal: Proposal | None = field(default=None, repr=False)  # long; and checkpoints know a solver by its repr
 
     def __post_init__(self) -> None:
         one_of("method", self.method, tuple(TABLEAUX))
@@ -82,7 +83,9 @@ class Solver:
         if self.first_step is not None:
             positive("first_step", self.first_step)
         if self.proposal is not None:
-            self._check_proposal(self.proposal)
+            check_proposal(self.proposal)
+            if self.n_steps is not None or self.steps == "own":
+                raise InvalidArgument("proposal", "one for fixed or own steps", "None: shared adaptive steps take it")
         if self.n_steps is not None:
             self._check_fixed()
         else:
@@ -96,19 +99,6 @@ class Solver:
         if self.steps == "own":
             allowed = "'shared' with n_steps: every sample takes n_steps of its own span"
             raise InvalidArgument("steps", self.steps, allowed)
-
-    def _check_proposal(self, proposal: object) -> None:
-        allowed = "a tuple with a tuple of increasing fractions from 0.0 to 1.0 for every segment"
-        if self.n_steps is not None or self.steps == "own":
-            raise InvalidArgument("proposal", "one for steps that are fixed or own", "for adaptive, shared steps only")
-        if not isinstance(proposal, tuple) or not proposal:
-            raise InvalidArgument("proposal", describe(proposal), allowed)
-        for fractions in proposal:
-            if not isinstance(fractions, tuple) or not all(isinstance(s, float) for s in fractions):
-                raise InvalidArgument("proposal", describe(fractions), allowed)
-            pairs = itertools.pairwise(fractions)
-            if len(fractions) < 2 or (fractions[0], fractions[-1]) != (0.0, 1.0) or not all(a < b for a, b in pairs):
-                raise InvalidArgument("proposal", fractions, allowed)
 
     def _set_tolerances(self) -> None:
         if not self.tableau.adaptive:
@@ -138,3 +128,16 @@ class Solver:
     def tolerance(self) -> float | None:
         """max(rtol, atol), or None for fixed steps."""
         return None if self.rtol is None or self.atol is None else max(self.rtol, self.atol)
+
+
+def check_proposal(proposal: object) -> None:
+    """Raise InvalidArgument unless it has the fractions of steps, for one segment or for several."""
+    allowed = "a tuple with a tuple of increasing floats from 0.0 to 1.0 for every segment"
+    if not isinstance(proposal, tuple) or not proposal:
+        raise InvalidArgument("proposal", describe(proposal), allowed)
+    for fractions in proposal:
+        if not isinstance(fractions, tuple) or not all(isinstance(s, float) for s in fractions):
+            raise InvalidArgument("proposal", describe(fractions), allowed)
+        rising = all(before < after for before, after in itertools.pairwise(fractions))
+        if len(fractions) < 2 or (fractions[0], fractions[-1]) != (0.0, 1.0) or not rising:
+            raise InvalidArgument("proposal", fractions, allowed)

@@ -113,5 +113,6 @@ def advance(loop, F, V, B, kind, control, piece, tape, scratch, state, x, batch,
         step_all(loop, F, V, B, kind, control, piece, tape, scratch, x, batch, n, s, s_new, first)
         state.whole[5] += stages - first
         state.whole[6] = IN_PLACE
-        word = judge(B, control, piece, tape, state, batch, s, s_new, batch_error(B, control, scratch.errors, batch, F.w))
+        err = batch_error(B, control, scratch.errors, batch, F.w)
+        word = judge(B, control, piece, tape, state, batch, s, s_new, err)
     return word

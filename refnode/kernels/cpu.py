@@ -255,7 +255,7 @@ def cotangents(run: Run, steps: int, places: int | None = None) -> Cotangents:
     useful, columns = (stages - P.B.fsal, -(-size // COLUMNS)) if P.kind.by_stage else (0, 0)
     turned = own_tiles or len(run.scratch.theta)
     places = places or tiles
-    sizes = tiles, places, width, stages, batch, controls, thetas, turned, own_tiles, size, m, blocks, layers, spare, useful
+    sizes = tiles, places, width, stages, batch, controls, thetas, turned, own_tiles, size, m, blocks, layers, spare
 
     def room(name: str, *shape: int) -> Array:
         return WORK.get(f"cotangents {name}", shape, dtype)
@@ -268,11 +268,11 @@ def cotangents(run: Run, steps: int, places: int | None = None) -> Cotangents:
             room("depth", useful and 1 + m, size), np.zeros((columns, useful), dtype),
             *np.zeros((2, columns, useful * COLUMNS), dtype), np.zeros((useful, 1 + m), dtype),
             np.zeros((useful, m), dtype),
-            room("layers", places, blocks, layers), room("depths", places, blocks, run.tile), room("spare", tiles, spare),
-            room("transposed", turned, size),
+            room("layers", places, blocks, layers), room("depths", places, blocks, run.tile),
+            room("spare", tiles, spare), room("transposed", turned, size),
         )  # fmt: skip
 
-    C: Cotangents = WORK.record(("cotangents", *sizes, dtype), make)
+    C: Cotangents = WORK.record(("cotangents", *sizes, useful, dtype), make)
     of_theta = C.depth if useful else C.theta
     for part in (C.x, C.start, C.end, C.t0, C.T, of_theta, C.still, C.A):
         part.fill(0)

@@ -86,7 +86,7 @@ def block(module: Any, rows: int, vectors: int, lanes: int, single: bool) -> Any
 
         simd.loop("group", groups, [A_n, B], of_group)
 
-    in_blocks(simd, M, rows, of_rows)
+    in_blocks(simd, M, rows, of_rows, pairs=vectors > 1)
     builder.ret_void()
     return function
 
@@ -165,8 +165,11 @@ def _over_pairs(
     return simd.loop("q", Q, [A[0], B[0], *sums], of_q)[2:]
 
 
-def in_blocks(simd: Vectors, count: Any, size: int, body: Callable[[Any, int], None]) -> None:
-    """body(first, size) for 0, size, .. while so many are left of `count`, then body(n, 1) for each that is left."""
+def in_blocks(simd: Vectors, count: Any, size: int, body: Callable[[Any, int], None], pairs: bool = False) -> None:
+    """body(first, size) for 0, size, .. while so many are left of `count`, then body(n, 1) for each that is left.
+
+    With `pairs` body(n, 2) before that, which waits half as long where there are few.
+    """
     builder = simd.builder
     blocks = builder.sdiv(count, integer(size))
 
@@ -179,7 +182,10 @@ def in_blocks(simd: Vectors, count: Any, size: int, body: Callable[[Any, int], N
         return []
 
     simd.loop("block", blocks, [], of_block)
-    if size > 1:
+    if size > 2 and pairs:
+        first = builder.mul(blocks, integer(size))
+        in_blocks(simd, builder.sub(count, first), 2, lambda n, rows: body(builder.add(first, n), rows))
+    elif size > 1:
         simd.loop("one", builder.srem(count, integer(size)), [], of_one)
 
 

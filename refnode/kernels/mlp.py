@@ -13,8 +13,9 @@ from refnode.field import MLP
 from refnode.kernels.activations import ACT_NUMBERS, SIN, TANH, apply_act, times_slope
 from refnode.kernels.compiled import inline, kernel
 from refnode.kernels.fill import zero
-from refnode.kernels.products import add_product, add_products, add_row_sums, products
+from refnode.kernels.products import add_product, add_products, products
 from refnode.kernels.records import Record
+from refnode.kernels.row_sums import add_row_sums
 from refnode.kernels.sloped import sloped_products, whole_vectors
 from refnode.kernels.transpose import transpose
 from refnode.kernels.user import user_forward, user_state_vjp, user_weights

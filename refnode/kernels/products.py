@@ -8,7 +8,7 @@ each lane of a vector, and these in a tree.
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from refnode.kernels.compiled import inline
@@ -54,25 +54,6 @@ def add_product(C, c0, ldc, A, a0, row_step, k_step, B, b0, ldb, M, N, K):
 def add_products(C, c0, ldc, A, a0, row_step, k_step, B, b0, ldb, M, N, K, Q, qa, qb):
     """C[i, j] += sum_q sum_k A_q[i, k] B_q[k, j]."""
     products(C, c0, ldc, C, c0, ldc, A, a0, row_step, k_step, B, b0, ldb, M, N, K, Q, qa, qb)
-
-
-@intrinsic
-def add_row_sums(
-    typing_context: Any, C: Any, c0: Any, B: Any, b0: Any, ldb: Any, N: Any, K: Any, Q: Any, qb: Any
-) -> Any:  # fmt: skip
-    """C[j] += sum_q sum_k B_q[k, j] for j < N: `add_products` of one row of A, which is 1 everywhere."""
-    i = types.intp
-    return types.none(C, i, B, i, i, i, i, i, i), _call_with_ones
-
-
-def _call_with_ones(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    C, B = (start(context, builder, signature, arguments, n) for n in (0, 2))
-    ldb, N, K, Q, qb = arguments[4:]
-    none, one = integer(0), integer(1)
-    single = signature.args[0].dtype == types.float32
-    A = cgutils.alloca_once_value(builder, ir.Constant(C.type.pointee, 1.0))
-    builder.call(_blocks(builder.module, single), [C, none, C, none, A, none, none, B, ldb, one, N, K, Q, none, qb])
-    return context.get_dummy_value()
 
 
 def _products(module: Any, single: bool) -> Any:

@@ -1,8 +1,8 @@
 """Gradients on steps that are known beforehand: each tile goes up to T and down again before the next one begins.
 
 What a tile's stages leave for their vjps is then still in the cache, and its memory serves the thread's next tile: the
-tape is as long as before, but as wide as there are threads. The loss must be one whose cotangent is compiled. Steps that
-are proposed are judged afterwards; where one is rejected, all is thrown away.
+tape is as long as before, but as wide as there are threads. The loss must be one whose cotangent is compiled. Proposed
+steps are judged afterwards; where one is rejected, all is thrown away.
 """
 
 from dataclasses import dataclass

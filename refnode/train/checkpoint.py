@@ -11,26 +11,30 @@ from refnode.arrays import Array
 from refnode.errors import InvalidArgument, ProblemFileError
 from refnode.json_file import MAX_BYTES, decode, encode, read_json, write_json
 from refnode.schema import check_schema
+from refnode.solver import Proposal, check_proposal
 from refnode.train.optimisers import Slots
 
 FORMAT, VERSION = "refnode.checkpoint", 1
 COLUMNS = ("loss", "nfe", "nfe_backward", "seconds")
+DEFAULTS = {"hand_on": "False"}  # of settings that older files lack
 
 
 @dataclass(frozen=True, eq=False)
 class State:
     """Where a training stands.
 
-    step     how many steps were done
-    params   every leaf by its full name
-    slots    what the optimiser remembers
-    done     whether the optimiser found nothing more to gain
+    step       how many steps were done
+    params     every leaf by its full name
+    slots      what the optimiser remembers
+    done       whether the optimiser found nothing more to gain
+    proposal   the solver's steps that are handed on, or None (see `rn.hand_on`)
     """
 
     step: int
     params: dict[str, Array]
     slots: Slots
     done: bool = False
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,8 @@ class Checkpoint:
             "slots": _encoded(state.slots),
             "history": {name: encode(self.history[name][: state.step]) for name in COLUMNS},
         }
+        if state.proposal is not None:
+            node["proposal"] = [encode(np.array(fractions)) for fractions in state.proposal]
         write_json(node, path)
 
 
@@ -75,11 +81,15 @@ def load_checkpoint(path: str | Path, max_bytes: int = MAX_BYTES) -> Checkpoint:
     try:
         node = read_json(path, max_bytes)
         check_schema(node, "checkpoint.schema.json")
-        state = State(node["step"], _decoded(node, "params"), _decoded(node, "slots"), node["done"])
+        found = [decode(s, ("proposal", i)) for i, s in enumerate(node.get("proposal", []))]
+        proposal = tuple(tuple(fractions.tolist()) for fractions in found) or None
+        if proposal is not None:
+            check_proposal(proposal)
+        state = State(node["step"], _decoded(node, "params"), _decoded(node, "slots"), node["done"], proposal)
         history = _decoded(node, "history")
         if any(column.shape != (state.step,) for column in history.values()):
             raise InvalidArgument("/history", "another number of steps", f"{state.step} numbers in every column")
-        return Checkpoint(node["settings"], int(node["seed"]), state, history)
+        return Checkpoint(DEFAULTS | node["settings"], int(node["seed"]), state, history)
     except InvalidArgument as error:
         raise ProblemFileError(f"{path}: {str(error)[:800]}") from error
 

@@ -19,8 +19,10 @@ from refnode.gradients.result import GradientResult
 from refnode.model import Model
 from refnode.model_file import save_model
 from refnode.problem import Problem
-from refnode.solver import Solver
+from refnode.proposal import hand_on as solver_after
+from refnode.solver import Proposal, Solver
 from refnode.train.batches import Sample
+from refnode.train.book import Book
 from refnode.train.checkpoint import COLUMNS, Checkpoint, State, check_settings, load_checkpoint
 from refnode.train.lbfgs import LBFGS, leg
 from refnode.train.optimisers import AdamW, Optimiser
@@ -65,6 +67,7 @@ def fit(
     resume: bool = False,
     every: int = 100,
     riesz: bool = False,
+    hand_on: bool = False,
     frozen: Sequence[str] = (),
     limit: float = 1e4,
     show: bool | None = None,
@@ -86,6 +89,8 @@ def fit(
                 the end and at Ctrl-C
     resume      go on from the checkpoint in `out`, if there is one: bit for bit as if nothing had happened
     riesz       descend in function space: G^-1 dloss/dalpha for the coefficients of theta(t) (`rn.riesz`)
+    hand_on     hand the accepted steps of a batch on to the next, whose solve tries first what they propose
+                (`rn.hand_on`): fewer evaluations, for solvers with a tolerance whose steps the batch shares
     frozen      leaves that are not trained
     limit       the loss may exceed that of the first step by so many times max(1, |it|)
     show        a progress bar; None: if stderr is a terminal
@@ -98,16 +103,19 @@ def fit(
     """
     shapes = _trained(problem, frozen)
     settings = {
-        "method": str(method), "solver": repr(solver), "optimiser": repr(optimiser), "riesz": str(flag("riesz", riesz)),
-        "backend": backend, "dtype": dtype, "options": repr(sorted(options.items())), "trained": repr(dict(shapes)),
-        "sample": "drawn" if sample else "whole batch",
+        "method": str(method), "solver": _in_words(solver), "optimiser": repr(optimiser),
+        "riesz": str(flag("riesz", riesz)), "backend": backend, "dtype": dtype,
+        "options": repr(sorted(options.items())), "trained": repr(dict(shapes)),
+        "sample": "drawn" if sample else "whole batch", "hand_on": str(flag("hand_on", hand_on)),
     }  # fmt: skip
     if isinstance(optimiser, LBFGS) and sample is not None:
         raise InvalidArgument("sample", describe(sample), "None with rn.LBFGS: a line search needs one loss")
     if riesz and not isinstance(problem.model.depth, Galerkin):
         raise InvalidArgument("riesz", True, "False: theta(t) of this model has no basis")
-    numerics: dict[str, Any] = {"method": method, "solver": solver, "backend": backend, "dtype": dtype, **options}
-    training = Training(problem, sample, optimiser, numerics, riesz, shapes, positive("limit", limit))
+    if hand_on:
+        _check_hand_on(solver, optimiser, backend)
+    numerics: dict[str, Any] = {"method": method, "backend": backend, "dtype": dtype, **options}
+    training = Training(problem, sample, optimiser, solver, numerics, riesz, hand_on, shapes, positive("limit", limit))
     start = _start(training, rng, settings, _folder(out), resume)
     return _run(training, start, settings, count("steps", steps), count("every", every), _folder(out), show)
 
@@ -119,8 +127,10 @@ class Training:
     problem: Problem
     sample: Sample | None
     optimiser: Any
+    solver: Solver
     numerics: dict[str, Any]
     riesz: bool
+    hand_on: bool
     shapes: Shapes
     limit: float
 
@@ -131,9 +141,12 @@ class Training:
             x, loss = self.sample(np.random.default_rng([seed, k]), k)
         return self.problem.with_data(params, x, loss)
 
-    def gradient(self, problem: Problem) -> tuple[GradientResult, Array]:
+    def gradient(self, problem: Problem, proposal: Proposal | None = None) -> tuple[GradientResult, Array]:
         """The result, and the gradient to descend along (p,)."""
-        result = gradient(problem, **self.numerics)
+        solver = self.solver
+        if proposal is not None and len(proposal) == len(problem.layout.cells):  # learned ends may pass break-points
+            solver = replace(solver, proposal=proposal)
+        result = gradient(problem, solver=solver, **self.numerics)
         grads = riesz_of(problem, result) if self.riesz else result.grads
         g = flatten(grads, self.shapes)
         if not (np.isfinite(result.loss) and np.isfinite(g).all()):
@@ -145,28 +158,6 @@ class Training:
         if not np.isfinite(w).all():
             raise NumericalError("a parameter is no longer finite")
         return dict(params) | {name: leaf.copy() for name, leaf in unflatten(w, self.shapes).items()}
-
-
-class Book:
-    """The history of a run as it grows: a row for each step."""
-
-    def __init__(self, history: Mapping[str, Array], limit: float) -> None:
-        self.rows = list(zip(*(history[name].tolist() for name in COLUMNS), strict=True))
-        self.limit = limit
-
-    def enter(self, k: int, result: GradientResult, seconds: float) -> tuple[float, int, int, float]:
-        """Write the row of step k; NumericalError if the loss has grown beyond the limit."""
-        first = self.rows[0][0] if k else result.loss
-        if result.loss > first + self.limit * max(1.0, abs(first)):
-            raise NumericalError(f"the loss is {result.loss:.3g}, after {first:.3g} at the first step")
-        row = (result.loss, int(result.stats.nfe), int(result.stats.nfe_backward), seconds)
-        self.rows[k:] = [row]
-        return row
-
-    def history(self, steps: int) -> dict[str, Array]:
-        """The columns of the first so many steps."""
-        columns = zip(*self.rows[:steps], strict=True) if steps else ((),) * len(COLUMNS)
-        return {name: np.array(column, dtype=float) for name, column in zip(COLUMNS, columns, strict=True)}
 
 
 def _run(
@@ -200,11 +191,12 @@ def _run(
 def _step(training: Training, state: State, seed: int, steps: int, book: Book, report: Report) -> State:
     """One step of an optimiser that takes any batch."""
     start, k = time.perf_counter(), state.step
-    result, g = training.gradient(_checked(training, state, seed))
+    result, g = training.gradient(_checked(training, state, seed), state.proposal)
     w, slots = training.optimiser.step(k, flatten(state.params, training.shapes), g, state.slots)
     params = training.with_trained(state.params, w)
     report(k + 1, *book.enter(k, result, time.perf_counter() - start))
-    return State(k + 1, params, slots)
+    proposal = solver_after(result).proposal if training.hand_on else None
+    return State(k + 1, params, slots, proposal=proposal)
 
 
 def _checked(training: Training, state: State, seed: int) -> Problem:
@@ -259,6 +251,18 @@ def _start(training: Training, rng: Any, settings: dict[str, str], out: Path | N
     params = dict(training.problem.params)
     empty = {name: np.zeros(0) for name in COLUMNS}
     return Checkpoint(settings, int(rng.integers(2**63)), State(0, params, slots), empty)
+
+
+def _in_words(solver: Solver) -> str:
+    return repr(solver) if solver.proposal is None else repr((solver, solver.proposal))
+
+
+def _check_hand_on(solver: Solver, optimiser: Any, backend: str) -> None:
+    """Raise InvalidArgument where no steps can be handed on, or should be."""
+    if isinstance(optimiser, LBFGS):
+        raise InvalidArgument("hand_on", True, "False with rn.LBFGS: a line search needs one loss")
+    if not solver.adaptive or solver.steps == "own" or backend == "cuda":
+        raise InvalidArgument("hand_on", True, "False, or with adaptive steps that the batch shares, on a CPU")
 
 
 def _trained(problem: Any, frozen: Any) -> Shapes:

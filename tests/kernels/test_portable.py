@@ -48,11 +48,11 @@ def micro_kernel(machine, vector, single):
     (INTEL, "x86-64-v4", 64, r"vfmadd\d+p[sd]\s.*%zmm"),
 ], ids=["NEON", "AVX2", "AVX-512"])  # fmt: skip
 def test_micro_kernel_in_vectors(triple, cpu, vector, fused, single):
-    """One fused multiply-add of vectors for each accumulator stands in the loop over blocks of rows and in that over
-    single rows, and none of scalars.
+    """One fused multiply-add of vectors for each accumulator stands in the loops over blocks of rows, over
+    pairs and over single rows, and none of scalars.
     """
     assembly = micro_kernel(machine_for(triple, cpu), vector, single)
-    assert len(re.findall(fused, assembly)) == (ROWS + 1) * VECTORS
+    assert len(re.findall(fused, assembly)) == (ROWS + 2 + 1) * VECTORS
     assert not re.search(r"vfmadd\w*s[sd]\s|fmadd\s", assembly)
 
 

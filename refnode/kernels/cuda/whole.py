@@ -37,6 +37,8 @@ FAULTS: dict[int, tuple[type[NumericalError], str]] = {
 
 def refusal(problem: Problem, solver: Solver) -> str:
     """Why no design takes this problem with this solver; "" if one does."""
+    if solver.proposal is not None:
+        return "proposed steps are not compiled for a card"
     why = threads.refusal(problem, solver)
     if not why:
         return why
