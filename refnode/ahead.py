@@ -19,7 +19,7 @@ import numpy as np
 from refnode.api import gradient
 from refnode.architectures import NeuralODE
 from refnode.bases import Monomial
-from refnode.depth import Galerkin
+from refnode.depth import Constant, Depth, Galerkin
 from refnode.field import MLP
 from refnode.loss import Loss, SquaredError
 from refnode.problem import Problem
@@ -29,6 +29,9 @@ from refnode.solver import Solver
 METHODS = ("discrete", "backsolve", "interpolating", "quadrature", "forward_discrete", "forward_continuous")
 SOLVERS = {  # by tableau: between them they need all that some tableau needs
     "dopri5": Solver("dopri5", tol=1e-3), "rk4": Solver("rk4", n_steps=2), "dop853": Solver("dop853", tol=1e-3),
+}  # fmt: skip
+KNOWN = {  # steps that are known before, with a theta that does not vary: given ones, and proposed ones, rejected
+    "rk4": SOLVERS["rk4"], "dop853": Solver("dop853", tol=1e-12, proposal=((0.0, 1.0),)),
 }  # fmt: skip
 STEPS, DTYPES = ("shared", "own"), ("float64", "float32")
 
@@ -60,15 +63,17 @@ def compile_ahead(work: Sequence[Job]) -> None:
 def _run(work: Sequence[Job]) -> None:
     """Each job's gradient of a small problem: all its kernels are called, and so compiled if they are not yet.
 
-    Its theta varies with depth: one that does not needs nothing else.
+    Its theta varies with depth: one that does not needs nothing else but where steps are known.
     """
-    problem = _problem()
+    problem = _problem(Galerkin(Monomial(2)))
     for method, tableau, steps, dtype in work:
         gradient(problem, method, replace(SOLVERS[tableau], steps=steps), backend="cpu", dtype=dtype)
+        if method == "discrete" and steps == "shared" and tableau in KNOWN:
+            gradient(_problem(Constant()), method, KNOWN[tableau], backend="cpu", dtype=dtype)
 
 
-def _problem() -> Problem:
-    model, x = NeuralODE(MLP(2, 4, 2), theta=Galerkin(Monomial(2))), np.linspace(-1.0, 1.0, 128).reshape(64, 2)
+def _problem(theta: Depth) -> Problem:
+    model, x = NeuralODE(MLP(2, 4, 2), theta=theta), np.linspace(-1.0, 1.0, 128).reshape(64, 2)
     params = {name: np.full(shape, 0.1) for name, shape in model.shapes.items()}
     return Problem(model, params, x, Loss(SquaredError(np.zeros_like(x)), running=SquaredNorm()))
 

@@ -130,14 +130,14 @@ class Solver:
         return None if self.rtol is None or self.atol is None else max(self.rtol, self.atol)
 
 
-def check_proposal(proposal: object) -> None:
+def check_proposal(proposal: object, name: str = "proposal") -> None:
     """Raise InvalidArgument unless it has the fractions of steps, for one segment or for several."""
     allowed = "a tuple with a tuple of increasing floats from 0.0 to 1.0 for every segment"
     if not isinstance(proposal, tuple) or not proposal:
-        raise InvalidArgument("proposal", describe(proposal), allowed)
+        raise InvalidArgument(name, describe(proposal), allowed)
     for fractions in proposal:
         if not isinstance(fractions, tuple) or not all(isinstance(s, float) for s in fractions):
-            raise InvalidArgument("proposal", describe(fractions), allowed)
+            raise InvalidArgument(name, describe(fractions), allowed)
         rising = all(before < after for before, after in itertools.pairwise(fractions))
         if len(fractions) < 2 or (fractions[0], fractions[-1]) != (0.0, 1.0) or not rising:
-            raise InvalidArgument("proposal", fractions, allowed)
+            raise InvalidArgument(name, fractions, allowed)

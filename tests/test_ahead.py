@@ -38,6 +38,8 @@ with event.install_recorder("numba:compile") as recorder:
         for method in ("discrete", "backsolve", "interpolating", "quadrature", "forward_discrete"):
             unchecked = {"check": False} if method in ("backsolve", "interpolating") else {}
             rn.gradient(problem, method, solver, backend="cpu", **unchecked)
+    for solver in (rn.Solver("heun", n_steps=3), rn.Solver("tsit5", tol=1e-9, proposal=((0.0, 1.0),))):
+        rn.gradient(network_problem(40), "discrete", solver, backend="cpu")
 print(json.dumps([len(recorder.buffer), 15]))
 """
 

@@ -84,12 +84,12 @@ def load_checkpoint(path: str | Path, max_bytes: int = MAX_BYTES) -> Checkpoint:
         found = [decode(s, ("proposal", i)) for i, s in enumerate(node.get("proposal", []))]
         proposal = tuple(tuple(fractions.tolist()) for fractions in found) or None
         if proposal is not None:
-            check_proposal(proposal)
+            check_proposal(proposal, "/proposal")
         state = State(node["step"], _decoded(node, "params"), _decoded(node, "slots"), node["done"], proposal)
         history = _decoded(node, "history")
         if any(column.shape != (state.step,) for column in history.values()):
             raise InvalidArgument("/history", "another number of steps", f"{state.step} numbers in every column")
-        return Checkpoint(DEFAULTS | node["settings"], int(node["seed"]), state, history)
+        return Checkpoint(node["settings"], int(node["seed"]), state, history)
     except InvalidArgument as error:
         raise ProblemFileError(f"{path}: {str(error)[:800]}") from error
 
@@ -97,8 +97,9 @@ def load_checkpoint(path: str | Path, max_bytes: int = MAX_BYTES) -> Checkpoint:
 def check_settings(found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     """Raise InvalidArgument for the first setting that differs: another run cannot be resumed."""
     for name, word in wanted.items():
-        if found.get(name) != word:
-            raise InvalidArgument(name, word, f"{found.get(name)}, as in the run that is resumed")
+        was = found.get(name, DEFAULTS.get(name))
+        if was != word:
+            raise InvalidArgument(name, word, f"{was}, as in the run that is resumed")
 
 
 def _encoded(leaves: Mapping[str, Array]) -> dict[str, Any]:

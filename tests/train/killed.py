@@ -3,10 +3,10 @@
 import signal
 import sys
 
-from tests.train.problems import train
+from tests.train.problems import HANDED, train
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests run in the background inherit that it is ignored
-    folder, steps = sys.argv[1:]
+    folder, steps, handed = sys.argv[1:]
     print("begins", flush=True)
-    train(int(steps), out=folder, every=3, resume=True)
+    train(int(steps), out=folder, every=3, resume=True, **(HANDED if handed == "handed on" else {}))

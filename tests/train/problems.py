@@ -5,6 +5,7 @@ import numpy as np
 import refnode as rn
 
 SOLVER, ADAM = rn.Solver("rk4", n_steps=3), rn.Adam(1e-2)
+HANDED = {"solver": rn.Solver("dopri5", tol=1e-5), "hand_on": True}  # steps from batch to batch
 
 
 def rings(rng, b=8):
@@ -25,10 +26,10 @@ def problem(seed=0, **words):
     return rn.Problem(model, model.init(rng), *rings(rng))
 
 
-def train(steps=12, sample=sample, optimiser=ADAM, words=None, seed=1, **more):
+def train(steps=12, sample=sample, optimiser=ADAM, words=None, seed=1, solver=SOLVER, **more):
     """A run of it."""
     rng = np.random.default_rng(seed)
-    return rn.fit(problem(**(words or {})), sample, "discrete", SOLVER, optimiser, steps=steps, rng=rng, **more)
+    return rn.fit(problem(**(words or {})), sample, "discrete", solver, optimiser, steps=steps, rng=rng, **more)
 
 
 def same(a, b):

@@ -18,7 +18,8 @@ def bits(leaves):
 def checkpoint():
     params = {"theta.W0": HARD.reshape(5, 1), "h_y.b0": np.array([np.pi])}
     history = {name: np.arange(4.0) / 3 for name in ("loss", "nfe", "nfe_backward", "seconds")}
-    return Checkpoint({"method": "discrete"}, 2**63 - 1, State(3, params, {"m": HARD, "v": np.zeros(0)}), history)
+    state = State(3, params, {"m": HARD, "v": np.zeros(0)}, proposal=((0.0, 1 / 3, 1.0), (0.0, 1.0)))
+    return Checkpoint({"method": "discrete"}, 2**63 - 1, state, history)
 
 
 def test_every_bit_comes_back(tmp_path):
@@ -27,6 +28,7 @@ def test_every_bit_comes_back(tmp_path):
     found, wanted = load_checkpoint(tmp_path / "c.json"), checkpoint()
     assert (found.settings, found.seed, found.state.step) == (wanted.settings, wanted.seed, 3)
     assert not found.state.done
+    assert found.state.proposal == wanted.state.proposal
     for mine, true in ((found.params, wanted.params), (found.state.slots, wanted.state.slots)):
         assert bits(mine) == bits(true)
     assert all(np.array_equal(found.history[name], wanted.history[name][:3]) for name in wanted.history)
@@ -47,6 +49,10 @@ def test_every_bit_comes_back(tmp_path):
         (lambda node: node["slots"]["m"]["data"].__setitem__(0, "0x1.8p99999"), "/slots/m/data/0"),
         (lambda node: node["slots"]["m"].update(shape=[10**9]), "/slots/m"),
         (lambda node: node["settings"].update(method={}), "/settings/method"),
+        (lambda node: node.update(proposal=[]), "/proposal"),
+        (lambda node: node["proposal"][0]["data"].reverse(), "/proposal"),
+        (lambda node: node["proposal"][1].update(shape=[2, 1]), "/proposal"),
+        (lambda node: node["proposal"][1]["data"].pop(), "/proposal/1"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path, change, place):

@@ -1,13 +1,16 @@
 """fit does what a loop written out does, the same every time, and stops when it must."""
 
+import json
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import refnode as rn
+from refnode.arrays import flatten, unflatten
 from refnode.train.checkpoint import load_checkpoint
-from tests.train.problems import SOLVER, problem, rings, same, sample, train
+from tests.train.problems import HANDED, SOLVER, problem, rings, same, sample, train
 
 
 def exponential():
@@ -90,12 +93,48 @@ def test_every_model_trains():
         assert run.history["loss"][-1] < 0.9 * run.history["loss"][0]
 
 
+def test_steps_handed_on_are_the_loop_written_out():
+    """Each step's solver is what the one before hands on: the same bits by hand, with fewer evaluations."""
+    run, plain = train(15, **HANDED), train(15, **HANDED | {"hand_on": False})
+    params, solver = dict(problem().params), HANDED["solver"]
+    slots = rn.Adam(1e-2).start(sum(leaf.size for leaf in params.values()))
+    shapes = {name: leaf.shape for name, leaf in params.items()}
+    for k in range(15):
+        x, loss = rings(np.random.default_rng([run.seed, k]))
+        g = rn.gradient(rn.Problem(problem().model, params, x, loss), "discrete", solver)
+        solver = rn.hand_on(g)
+        assert (run.history["loss"][k], run.history["nfe"][k]) == (g.loss, g.stats.nfe)
+        w, slots = rn.Adam(1e-2).step(k, flatten(params, shapes), flatten(g.grads, shapes), slots)
+        params = unflatten(w, shapes)
+    assert all(np.array_equal(params[name], run.params[name]) for name in params)
+    assert run.history["nfe"].sum() < plain.history["nfe"].sum()
+    np.testing.assert_allclose(run.history["loss"], plain.history["loss"], rtol=1e-3)
+
+
+def test_steps_handed_on_where_break_points_come_and_go(monkeypatch):
+    """Edges at fixed depths that an adaptive depth T(x) passes or not: a proposal for other segments is left aside."""
+    seen = []
+
+    def counted(problem, **words):
+        seen.append((len(problem.layout.cells), words["solver"].proposal))
+        return rn.gradient(problem, **words)
+
+    monkeypatch.setattr("refnode.train.loop.gradient", counted)
+    theta = rn.Galerkin(rn.PiecewiseConstant(24), interval=(0.0, 3.0))
+    train(12, words={"theta": theta, "span": (0.0, rn.AdaptiveDepth(rn.MLP(2, 3, 1)))}, **HANDED)
+    counts = [count for count, _ in seen]
+    changed = [count != before for before, count in pairwise(counts)]
+    assert 0 < sum(changed) < len(changed)
+    assert [proposal is None for _, proposal in seen] == [True, *changed]
+
+
 # ---------------------------------------------------------------- resumption
 
+@pytest.mark.parametrize("words", [{}, HANDED], ids=["plain", "handed on"])
 @pytest.mark.parametrize("optimiser", [rn.SGD(1e-2, 0.9), rn.AdamW(rn.Cosine(1e-2, 12))])
-def test_an_interrupted_run_goes_on_bit_for_bit(optimiser, tmp_path):
+def test_an_interrupted_run_goes_on_bit_for_bit(optimiser, words, tmp_path):
     """Ctrl-C while step 7 draws its data leaves a checkpoint at step 7, though they are due every 5 steps only."""
-    whole = train(optimiser=optimiser)
+    whole = train(optimiser=optimiser, **words)
 
     def interrupted(rng, k):
         if k == 7 and not (tmp_path / "go on").exists():
@@ -103,10 +142,11 @@ def test_an_interrupted_run_goes_on_bit_for_bit(optimiser, tmp_path):
         return sample(rng, k)
 
     with pytest.raises(KeyboardInterrupt):
-        train(optimiser=optimiser, sample=interrupted, out=tmp_path, every=5)
+        train(optimiser=optimiser, sample=interrupted, out=tmp_path, every=5, **words)
     assert load_checkpoint(tmp_path / "checkpoint.json").state.step == 7
     (tmp_path / "go on").touch()
-    assert same(train(optimiser=optimiser, sample=interrupted, out=tmp_path, every=5, resume=True, seed=9), whole)
+    words = words | {"resume": True, "seed": 9}
+    assert same(train(optimiser=optimiser, sample=interrupted, out=tmp_path, every=5, **words), whole)
 
 
 def test_lbfgs_goes_on_from_its_last_leg_bit_for_bit(tmp_path):
@@ -134,6 +174,18 @@ def test_another_run_is_not_resumed(tmp_path):
         train(4, out=tmp_path, resume=True, words={"order": 1, "h_x": rn.Linear(2, 2)}, frozen=("h_x.W0", "h_x.b0"))
     with pytest.raises(rn.InvalidArgument, match="resume=True"):
         train(4, out=tmp_path)
+    train(2, out=tmp_path / "b", **HANDED)
+    with pytest.raises(rn.InvalidArgument, match="hand_on: got False; must be True, as in the run that is resumed"):
+        train(4, out=tmp_path / "b", resume=True, **HANDED | {"hand_on": False})
+
+
+def test_a_checkpoint_that_knows_of_no_steps_handed_on(tmp_path):
+    """One written before there was the setting goes on as it was: without."""
+    train(6, out=tmp_path)
+    node = json.loads((tmp_path / "checkpoint.json").read_text("utf-8"))
+    assert node["settings"].pop("hand_on") == "False"
+    (tmp_path / "checkpoint.json").write_text(json.dumps(node), "utf-8")
+    assert same(train(12, out=tmp_path, resume=True), train(12))
 
 
 # ---------------------------------------------------------------- divergence
@@ -190,6 +242,8 @@ def test_edges_that_pass_each_other_are_a_divergence():
         ({"optimiser": rn.LBFGS()}, "sample"),
         ({"method": "magic"}, "method"),
         ({"dtype": "float16"}, "dtype"),
+        ({"hand_on": 1}, "hand_on"),
+        ({"hand_on": True}, "hand_on"),                 # fixed steps
     ],
 )
 def test_bad_arguments_are_named(words, argument):
@@ -197,6 +251,15 @@ def test_bad_arguments_are_named(words, argument):
     with pytest.raises(rn.InvalidArgument) as caught:
         rn.fit(problem(), sample, solver=SOLVER, **given)
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("words", [
+    {"optimiser": rn.LBFGS(), "sample": None}, {"solver": rn.Solver(tol=1e-5, steps="own")}, {"backend": "cuda"},
+], ids=["L-BFGS", "own steps", "a card"])  # fmt: skip
+def test_where_nothing_is_handed_on(words):
+    """A line search needs one loss, and only shared steps on a CPU can be handed on."""
+    with pytest.raises(rn.InvalidArgument, match=r"^hand_on: got True; must be False"):
+        train(2, **HANDED | words)
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):
