@@ -244,9 +244,9 @@ def page(data):
             lines.append(f"| {name} | {numbers} | {found['first'][name]:.2f} | {end:.5f} |")
         lines.append("")
         for name, bound in found["bound"].items():
-            nfe, vjps, rejected = found["steps"][name]
-            lines.append(f"- {name}: {nfe:.1f} evaluations and {vjps:.1f} vjps a step, {rejected:.2f} rejected steps; \
-products and activations alone {1e3 * bound:.2f} ms")
+            counts = "{:.1f} evaluations, {:.1f} vjps and {:.2f} rejected steps a training step"
+            taken = f"{counts.format(*found['steps'][name])}; " if name in found["steps"] else ""
+            lines.append(f"- {name}: {taken}products and activations alone {1e3 * bound:.2f} ms")
         lines.append("")
     return "\n".join(lines)
 

@@ -67,6 +67,7 @@ TAYLOR_CLOSED, COVERS = f"{VERIFY}::test_closed_forms", f"{VERIFY}::test_radius_
 PROOF_BOUNDS, PROOF_DECIMALS = "tests/oracle/proof/test_bounds.py", "tests/oracle/proof/test_decimals.py"
 PROOFS = "tests/oracle/proof/test_proofs.py"
 ORACLE = "tests/oracle/test_closed_forms.py tests/oracle/test_ladder.py"
+PROPOSAL, KNOWN = "tests/test_proposal.py", "tests/kernels/test_known_steps.py"
 OPTIMISERS, TRAIN, CHECKPOINT = "tests/train/test_optimisers.py", "tests/train/test_loop.py", "tests/train/test_checkpoint.py"
 
 BUGS = (
@@ -171,7 +172,7 @@ BUGS = (
     # drivers
     Bug("wrong FSAL reuse", "integrate.py", "k0 = k[-1] if tableau.fsal else rhs(t_new, y) if np.any(s_new < 1) else k0", "k0 = k[-1]", INTEGRATE),
     Bug("wrong FSAL reuse after an own step", "integrate.py", "k0 = k_end if good.ndim == 0 else np.where(good[:, None], k_end, k0)", "k0 = k_end", INTEGRATE),
-    Bug("the end is not landed on", "integrate.py", "s_new = np.where(s + 1.01 * ds >= 1, 1.0, s + ds)", "s_new = np.where(s + ds >= 1.0 + 1e-6, 1.0, np.minimum(s + ds, 1.0 - 1e-9 * (s < 0.9)))", INTEGRATE),
+    Bug("the end is not landed on", "integrate.py", "np.where(s + 1.01 * ds >= 1, 1.0, s + ds)", "np.where(s + ds >= 1.0 + 1e-6, 1.0, np.minimum(s + ds, 1.0 - 1e-9 * (s < 0.9)))", INTEGRATE),
     Bug("own steps: everybody moves", "integrate.py", "np.where(row, step.y_new, step.y)", "step.y_new", INTEGRATE),
     Bug("dense output: wrong theta", "dense.py", "np.asarray((s - self.s[n]) / (self.s_new[n] - self.s[n]))", "np.asarray((s - self.s[n]) / (self.s_new[n] - self.s[n])) ** 2", DENSE),
     # discrete gradients
@@ -229,6 +230,30 @@ BUGS = (
     Bug("external: status ignored", "oracle/external.py", "if status != 0:", "if False:", EXTERNAL),
     Bug("external: children survive", "oracle/external.py", "os.killpg(process.pid, signal.SIGKILL)", "process.kill()", EXTERNAL),
     # kernels
+    # steps handed on
+    Bug("proposal: the error taken for the work", "proposal.py", "np.maximum(errors ** (1 / q), least)", "np.maximum(errors, least)", PROPOSAL),
+    Bug("proposal: the order of the method for that of its estimate", "proposal.py", "(solver.tableau.order_err or 0) + 1", "solver.tableau.order + 1", PROPOSAL),
+    Bug("proposal: a step too many", "proposal.py", "- LANDED)))", "+ 1 - LANDED)))", PROPOSAL),
+    Bug("proposal: steps grow without a limit", "proposal.py", "np.maximum(errors ** (1 / q), least)", "errors ** (1 / q) + 1e-9", PROPOSAL),
+    Bug("proposal: followed after a rejection", "integrate.py", "ends = ends if np.any(good) else iter(())", "ends = ends", PROPOSAL),
+    Bug("proposal: an estimate of the first step beside it", "integrate.py", "statistics) if not proposal else np.asarray(proposal[1])", "statistics)", PROPOSAL),
+    Bug("proposal: the first segment's for all", "forward.py", "return solver.proposal[i]", "return solver.proposal[0]", PROPOSAL),
+    Bug("training: steps handed on are not kept", "train/loop.py", "State(k + 1, params, slots, proposal=proposal)", "State(k + 1, params, slots)", TRAIN),
+    Bug("training: a proposal for other segments", "train/loop.py", "proposal is not None and len(proposal) == len(problem.layout.cells)", "proposal is not None", TRAIN),
+    Bug("checkpoint: without the steps handed on", "train/checkpoint.py", "if state.proposal is not None:", "if state.proposal == 0:", f"{CHECKPOINT} {TRAIN}"),
+    Bug("kernel steps: a proposal followed after a rejection", "kernels/advance.py", "        state.whole[8] = 0\n", "", f"{PROPOSAL} {KNOWN}"),
+    Bug("kernel steps: a rejected step's followers kept", "kernels/proposed.py", "word == DONE and state.whole[8] and i < count", "word == DONE and i < count", f"{PROPOSAL} {KNOWN}"),
+    Bug("kernel steps: errors of the last proposed step for all", "kernels/proposed.py", "batch_error(B, control, errors[i], batch", "batch_error(B, control, errors[count - 1], batch", f"{PROPOSAL} {KNOWN}"),
+    Bug("kernel known steps: not judged", "kernels/through.py", "good = good and tape.err[i] <= 1", "good = good", KNOWN),
+    Bug("kernel known steps: a rejected attempt's sums are still there", "kernels/cpu.py", "for part in (C.x, C.start, C.end, C.t0, C.T, of_theta, C.still, C.A):", "for part in (C.still, C.A):", KNOWN),
+    Bug("kernel known steps: forgotten 2", "kernels/through.py", "L.factor * (2 * (out - data[j])", "L.factor * ((out - data[j])", KNOWN),
+    Bug("kernel known steps: the first sample's target for the tile", "kernels/through.py", "L.data[first + r]", "L.data[first]", KNOWN),
+    Bug("kernel known steps: no cotangent of the running loss", "kernels/through.py", "total = L.g_q if i == d else 0.0", "total = 0.0", KNOWN),
+    Bug("kernel known steps: a tile begins where the one before ended", "kernels/through.py", "copy(y0[tile], tape.y[place, 0])", "copy(y0[place], tape.y[place, 0])", KNOWN),
+    Bug("kernel known steps: errors of one step", "kernels/through.py", "kept = errors[i * control.adaptive, tile]", "kept = errors[0, tile]", KNOWN),
+    Bug("kernel slopes: 1 - h for 1 - h^2", "kernels/sloped.py", "builder.fmul(value, value)", "value", KNOWN),
+    Bug("kernel slopes: the first row's for a block", "kernels/sloped.py", "C_n, H_n, before_n = (simd.place(p, (first, N)) for p in (C, H, before))", "C_n, before_n = (simd.place(p, (first, N)) for p in (C, before))\n        H_n = H", KNOWN),
+    Bug("kernel sums of rows: those left over left out", "kernels/row_sums.py", "builder.srem(K, turns), sums, of_rows(1)", "integer(0), sums, of_rows(1)", PRODUCTS),
     Bug("kernel product: one column left out", "kernels/products.py", "(8, 1, short), (8, 1, 1)):", "(8, 1, short)):", PRODUCTS),
     Bug("kernel product: A's pitch taken for its step", "kernels/micro_kernels.py", "simd.broadcast(simd.place(A_k, (integer(r), row_step)))", "simd.broadcast(simd.place(A_k, (integer(r), k_step)))", PRODUCTS),
     Bug("kernel product by dots: what fills no vector left out", "kernels/products.py", '"<", whole, K', '">", whole, K', PRODUCTS),
