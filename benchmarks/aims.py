@@ -1,8 +1,10 @@
 """What the kernels are to reach, and what they reach: the table in docs/speed.md."""
 
+import statistics
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from benchmarks import a3_bound, b1_round_off, tasks
+from benchmarks import a2_training, a3_bound, b1_round_off, tasks
 from benchmarks.harness import Race, Timing, best_other, ratio
 from benchmarks.of_refnode import MINE
 from benchmarks.races import OTHERS, SECOND, bounds, mine_of, races_of
@@ -19,6 +21,7 @@ FASTER = [  # script, race, other libraries, how many times as long the fastest 
     ("a1_gradient", CONTINUOUS[0], DIFFRAX, 3), ("a1_gradient", CONTINUOUS[1], DIFFRAX, 3),
 ]  # fmt: skip
 SHARES = [*((task, 0.75) for task in tasks.A), *((task, 0.9) for task in tasks.B)]  # of the bound, on one thread
+TRAINING = 5
 DEPTH = 1.25  # times a gradient with one theta, at most
 
 
@@ -26,7 +29,7 @@ def table() -> str:
     """A row for each aim, on both machines."""
     columns = "aim", "reached", "at most", "with one thread", "on the second machine", "error"
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + len(columns) * "---|"]
-    return "\n".join([*lines, *faster(), *shares(), *depth()]) + "\n"
+    return "\n".join([*lines, *faster(), *training(), *shares(), *depth()]) + "\n"
 
 
 def faster() -> Iterator[str]:
@@ -66,6 +69,26 @@ def fastest(races: Sequence[Race], title: str, rivals: tuple[str, ...]) -> tuple
     (one,) = [race for race in races if race.title == title]
     mine = one.of(mine_of(one))
     return mine, best_other(one, mine.name, rivals)
+
+
+def training() -> Iterator[str]:
+    """How many times as long the fastest other library takes for a step of training, and as the bound would let it."""
+    here, there = (load("a2_training", folder)["dtypes"] for folder in (RESULTS, SECOND))
+    for dtype, found in here.items():
+        (mine, rival), other = fastest_learners(found), fastest_learners(there[dtype])
+        most = statistics.median(found["rounds"][rival]) / found["bound"][mine]
+        reached, elsewhere = (
+            a2_training.ratios(one["rounds"][slow], one["rounds"][fast])[0]
+            for one, (fast, slow) in ((found, (mine, rival)), (there[dtype], other))
+        )
+        cells = f"{TRAINING} | {reached:.1f} | {most:.1f} | | {elsewhere:.1f} |"
+        yield f"| a training step on the annuli, {dtype}: the fastest other, times refnode | {cells} |"
+
+
+def fastest_learners(found: Any) -> tuple[str, str]:
+    """refnode's fastest contestant of A2, and the fastest of the others."""
+    mine, rival = (a2_training.fastest(found["rounds"], *names) for names in (("refnode",), OTHERS))
+    return mine, rival
 
 
 def shares() -> Iterator[str]:

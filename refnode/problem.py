@@ -70,9 +70,10 @@ class Problem:
         shapes = self.model.shapes
         if not isinstance(self.params, Mapping):
             raise InvalidArgument("params", self.params, "a mapping from leaf names to arrays, such as model.init(rng)")
-        if unknown := sorted(set(map(str, self.params)) - set(shapes)):
-            raise InvalidArgument("params", f"unknown leaves {unknown}", f"the leaves {list(shapes)}")
-        if missing := [name for name in shapes if name not in self.params]:
+        if self.params.keys() != shapes.keys():
+            if unknown := sorted(set(map(str, self.params)) - set(shapes)):
+                raise InvalidArgument("params", f"unknown leaves {unknown}", f"the leaves {list(shapes)}")
+            missing = [name for name in shapes if name not in self.params]
             raise InvalidArgument("params", f"no leaves {missing}", f"the leaves {list(shapes)}")
         return {name: float64(name, self.params[name], shape) for name, shape in shapes.items()}
 
