@@ -158,7 +158,7 @@ def test_committed_races_are_verified(name):
 def test_aims_are_held_against_the_races():
     """A row for each aim; what is reached lies within the race's spread, and is no more than the bound allows."""
     rows = [row.split(" | ") for row in aims.table().splitlines()[2:]]
-    assert len(rows) == len(aims.FASTER) + len(aims.SHARES) + 2 * len(tasks.DTYPES)
+    assert len(rows) == len(aims.FASTER) + len(aims.SHARES) + 3 * len(tasks.DTYPES)
     for (script, title, rivals, aim), row in zip(aims.FASTER, rows, strict=False):
         assert float(row[1]) == aim
         (race,) = [race for race in races_of(load(script)) if race.title == title]
@@ -171,6 +171,22 @@ def test_aims_are_held_against_the_races():
         # nobody is beaten by less care; a mean over draws is within two standard errors of what it would be over all
         ratio, _, spread = row[6].rstrip(" |").partition(" +- ")
         assert float(ratio) <= 1.005 + 2 * float(spread or 0)
+
+
+@with_results
+def test_aims_of_training_are_held_against_the_race():
+    """The fastest of refnode's contestants and of the others'; all end at one loss, but for rounding and steps."""
+    rows = [row.split(" | ") for row in aims.training()]
+    for (dtype, found), row in zip(load("a2_training")["dtypes"].items(), rows, strict=True):
+        assert dtype in row[0]
+        assert float(row[1]) == aims.TRAINING
+        rounds, middle = found["rounds"], len(found["rounds"]["refnode, discrete"]) // 2
+        mine = min((r for name, r in rounds.items() if name.startswith("refnode")), key=lambda r: sorted(r)[middle])
+        rival = min((r for name, r in rounds.items() if "refnode" not in name), key=lambda r: sorted(r)[middle])
+        each = sorted(a / b for a, b in zip(rival, mine, strict=True))
+        assert each[0] - 0.05 <= float(row[2]) <= each[-1] + 0.05
+        ends = [losses[-1] for losses in found["losses"].values()]
+        assert max(ends) - min(ends) < 2e-3 * min(ends)
 
 
 @with_results
