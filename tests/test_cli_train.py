@@ -38,11 +38,14 @@ def test_a_run_prints_what_it_reaches_and_keeps_it(tmp_path):
     assert rows["seed"] == "3"
 
 
-def test_it_goes_on_from_where_it_stood(tmp_path):
+@pytest.mark.parametrize("words", [(), ("--hand-on",)], ids=["plain", "handed on"])
+def test_it_goes_on_from_where_it_stood(words, tmp_path):
     """4 steps and then 2 more are 6, bit for bit."""
-    assert refnode(*SHORT, "--out", tmp_path / "whole").exit_code == 0
-    assert refnode(*SHORT[:-1], 4, "--out", tmp_path / "cut").exit_code == 0
-    assert refnode(*SHORT, "--out", tmp_path / "cut", "--resume").exit_code == 0
+    assert refnode(*SHORT, *words, "--out", tmp_path / "whole").exit_code == 0
+    assert refnode(*SHORT[:-1], 4, *words, "--out", tmp_path / "cut").exit_code == 0
+    assert refnode(*SHORT, *words, "--out", tmp_path / "cut", "--resume").exit_code == 0
+    kept = rn.load_checkpoint(tmp_path / "cut" / "checkpoint.json")
+    assert (kept.settings["hand_on"], kept.state.proposal is not None) == (str(bool(words)), bool(words))
     (_, a), (_, b) = (rn.load_model(tmp_path / name / "model.json") for name in ("whole", "cut"))
     assert all(np.array_equal(a[leaf], b[leaf]) for leaf in a)
 

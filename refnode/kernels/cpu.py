@@ -30,7 +30,7 @@ from refnode.kernels.tape import (
     Tape,
 )
 from refnode.kernels.theta import COLUMNS
-from refnode.kernels.threads import launch, workers
+from refnode.kernels.threads import ALONE, launch, workers
 from refnode.kernels.through import terminal_of, through
 from refnode.kernels.workspace import WORK
 from refnode.problem import Problem
@@ -104,10 +104,8 @@ def by_known_steps(run: Run, grid: Grid | None) -> Backward | None:
     if L is None:
         return None
     control = P.control if P.control.adaptive == adaptive else replace(P.control, adaptive=adaptive)
-    N, places = len(fractions) - 1, min(run.tiles, workers())
-    room, run.room = run.room, N
-    tape = run.tape(KEEP_STAGES, places=places)
-    run.room = room
+    N, places = len(fractions) - 1, 1 if run.loop == ALONE else min(run.tiles, workers())
+    tape = run.tape(KEEP_STAGES, places=places, room=N)
     C = cotangents(run, N, places)
     y0, ends = (WORK.get(name, C.g.shape, run.dtype) for name in ("y0", "ends"))
     errors = WORK.get("errors", (N if adaptive else 1, *run.scratch.errors.shape), np.float64)

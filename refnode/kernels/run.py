@@ -62,16 +62,16 @@ class Run:
         """Which loop goes over the tiles: the calling thread's, or that of all threads."""
         return together() if self.tiles > 1 else ALONE
 
-    def tape(self, keep: int, for_vjps: bool = True, places: int | None = None) -> Tape:
+    def tape(self, keep: int, for_vjps: bool = True, places: int | None = None, room: int | None = None) -> Tape:
         """A tape with the room there is, with slots for vjps or one. Its large arrays are the thread's workspace.
 
-        Tiles that go one after the other share places.
+        Tiles that go one after the other share places; another room is for other steps than the run's.
         """
         width, stages, dtype = self.tile * self.packed.F.w, self.packed.B.c.size, self.dtype
-        tiles = places or self.tiles
-        states, count = (2 if keep == KEEP_NOTHING else self.room + 1), stages
+        tiles, room = places or self.tiles, room or self.room
+        states, count = (2 if keep == KEEP_NOTHING else room + 1), stages
         if keep == KEEP_STAGES:
-            count *= self.room + 1
+            count *= room + 1
         slots = (tiles, count if for_vjps else 1, self.slot)
 
         def make() -> Tape:
@@ -79,10 +79,10 @@ class Run:
                 WORK.get(f"{self.place}y", (tiles, states, width), dtype),
                 WORK.get(f"{self.place}k", (tiles, count, width), dtype),
                 WORK.get(f"{self.place}slots", slots, dtype),
-                np.zeros(self.room + 1, np.int64), *np.zeros((3, self.room + 1)), keep,
+                np.zeros(room + 1, np.int64), *np.zeros((3, room + 1)), keep,
             )  # fmt: skip
 
-        tape: Tape = WORK.record(("tape", self.place, states, count, width, slots, dtype, self.room, keep), make)
+        tape: Tape = WORK.record(("tape", self.place, states, count, width, slots, dtype, room, keep), make)
         tape.base[0] = 0
         return tape
 

@@ -127,6 +127,17 @@ def test_the_bits_are_those_of_a_tape(monkeypatch):
     assert got.stats.peak_bytes < tape.stats.peak_bytes
 
 
+def test_one_tile_asks_for_no_threads(monkeypatch, passes):
+    """Where there is nothing to share they are neither compiled for nor called: a fork may follow."""
+
+    def never():
+        raise AssertionError("asked for threads")
+
+    monkeypatch.setattr("refnode.kernels.cpu.workers", never)
+    rn.gradient(problem(3), "discrete", RK4, backend="cpu")
+    assert passes == [True]
+
+
 def test_a_loss_of_ones_own_is_not_taken_for_a_compiled_one(passes):
     """A subclass may be another loss: only what stands in the table is compiled."""
 
