@@ -65,6 +65,15 @@ def test_a_step_grows_by_max_factor_at_most():
     np.testing.assert_allclose(new, [0, 0.5, 1], rtol=1e-15)
 
 
+def test_steps_as_short_as_numbers_are_apart():
+    """Between neighbours of float64 there is no room for a step: what is left still increases from 0 to 1."""
+    short, solver = np.spacing(0.5), rn.Solver(tol=1e-3, controller=rn.Controller(safety=0.2))
+    new = proposed(np.array([0.0, 0.5, 0.5 + short, 0.5 + 2 * short, 1.0]), np.array([1e-9, 1.0, 1.0, 1e-9]), solver)
+    assert (new[0], new[-1]) == (0.0, 1.0)
+    assert np.all(np.diff(new) > 0)
+    assert rn.Solver(proposal=(tuple(new.tolist()),)).proposal is not None
+
+
 # ---------------------------------------------------------------- proposed steps
 
 @BACKENDS

@@ -52,7 +52,7 @@ def _panels(module: Any, single: bool) -> Any:
     lanes, one = BYTES // (4 if single else 8), integer(1)
     simd, done = Vectors(builder, lanes, single), integer(0)
     before = simd.place(H, (integer(-1), builder.mul(M, N)))
-    for vectors in range(VECTORS, 0, -1) if VECTORS < 4 else (4, 2, 1):
+    for vectors in [count for count in (4, 2, 1) if count <= VECTORS]:
         panel, size = _block(module, min(8, SUMS // vectors), vectors, lanes, single), integer(vectors * lanes)
         count = builder.sdiv(builder.sub(N, done), size)
 
