@@ -31,6 +31,7 @@ print(json.dumps([len(recorder.buffer), len(certificate.cells)]))
 SOME = """
 import json, refnode as rn
 from numba.core import event
+from tests.kernels.test_known_steps import problem as problem_of_one_segment
 from tests.kernels.test_twins import network_problem
 problem = network_problem(40, theta=rn.Galerkin(rn.Fourier(1)))
 with event.install_recorder("numba:compile") as recorder:
@@ -39,7 +40,7 @@ with event.install_recorder("numba:compile") as recorder:
             unchecked = {"check": False} if method in ("backsolve", "interpolating") else {}
             rn.gradient(problem, method, solver, backend="cpu", **unchecked)
     for solver in (rn.Solver("heun", n_steps=3), rn.Solver("tsit5", tol=1e-9, proposal=((0.0, 1.0),))):
-        rn.gradient(network_problem(40), "discrete", solver, backend="cpu")
+        rn.gradient(problem_of_one_segment(40), "discrete", solver, backend="cpu")
 print(json.dumps([len(recorder.buffer), 15]))
 """
 
