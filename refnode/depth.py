@@ -247,9 +247,9 @@ def checked_layers(layers: Any) -> tuple[str, ...]:
     return tuple(layers)
 
 
-def with_edges(depth: Depth, edges: Array | None) -> Array:
+def with_edges(depth: Depth, edges: Array) -> Array:
     """The breaks in u: the leaf `edges` where they are learned, else the basis's own."""
-    return edges if depth.learns_edges and edges is not None else depth.breaks
+    return edges if depth.learns_edges else depth.breaks
 
 
 def coordinate(depth: Depth, t: Array, t0: Array, T: Array) -> Array:

@@ -69,7 +69,7 @@ def layout(problem: "Problem") -> Layout:
     InvalidArgument    if samples pass the bounds in different orders, or an observation stands on a jump of theta(t)
     """
     (t0, T), depth, observed = problem.span, problem.model.depth, problem.loss.observations  # type: ignore[misc]
-    u = with_edges(depth, problem.params.get("edges"))
+    u = with_edges(depth, problem.params.get("edges", depth.breaks))  # a single cell has no such leaf
     found = [(Bound("t_obs", k), np.asarray(t)) for k, t in enumerate(observed.times)] if observed else []
     cells = [0]
     if len(u):

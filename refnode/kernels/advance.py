@@ -59,7 +59,7 @@ def extent(piece, batch):
 
 @kernel
 def judge(B, control, piece, tape, state, batch, s, s_new, err):
-    """Accept the step from s to s_new, or reject it; what its error err asks of the next. A word if there is none."""
+    """Accept the step from s to s_new, or reject it; its error err chooses the next. DONE, or why there is none."""
     n, ds = state.whole[0], state.real[1]
     if not control.adaptive and math.isnan(err):
         state.real[1] = s_new - s
